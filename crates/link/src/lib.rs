@@ -1,0 +1,1 @@
+//! Frames in, frames out: TAP, packet socket, memory and recorded links.

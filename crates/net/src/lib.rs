@@ -1,0 +1,5 @@
+//! A sans-IO TCP/IP host: frames and time in, frames and events out.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;

@@ -1,0 +1,1 @@
+//! Asynchronous TCP and UDP sockets over any wharf link.

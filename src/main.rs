@@ -1,0 +1,3 @@
+//! The program `wharf`: every program gets its own ports.
+
+fn main() {}
