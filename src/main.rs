@@ -1,3 +1,52 @@
 //! The program `wharf`: every program gets its own ports.
+//!
+//! This file is the table of contents; what each command does stands in the module of its name.
 
-fn main() {}
+mod channel;
+mod cli;
+mod client;
+mod daemon;
+mod dns;
+mod doctor;
+mod failure;
+mod list;
+mod ls;
+mod name;
+mod paths;
+mod protocol;
+mod relay;
+mod run;
+mod signals;
+mod space;
+mod stop;
+mod sys;
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let typed = cli::Cli::parse();
+    carry_out(typed.command).unwrap_or_else(|error| {
+        eprintln!("wharf: {error:#}");
+        ExitCode::from(failure::status_of(&error))
+    })
+}
+
+fn carry_out(command: cli::Command) -> Result<ExitCode> {
+    match command {
+        cli::Command::Run(typed) => run::run(typed),
+        cli::Command::Ls(typed) => ls::ls(typed),
+        cli::Command::Stop(typed) => stop::stop(typed),
+        cli::Command::Doctor(typed) => doctor::doctor(&typed),
+        cli::Command::Daemon => daemon::serve().map(|()| ExitCode::SUCCESS),
+        cli::Command::Keeper => {
+            // The daemon's socket is standard input.
+            let daemon = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+            space::keeper::keep(daemon).map(|()| ExitCode::SUCCESS)
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The daemon's end of the conversation with a keeper: starts one, or takes over from a daemon that died.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::Pid;
+use tokio::process::Command;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::channel::AsyncChannel;
+use crate::doctor;
+use crate::failure::{Failure, status};
+use crate::space::enter::Namespaces;
+use crate::space::keeper::{Charter, Order, Report, Socket, Step};
+use crate::space::ids;
+use crate::space::network::Kind;
+
+/// A space as its keeper hands it over.
+pub(super) struct Handover {
+    pub(super) charter: Charter,
+    pub(super) pid: Pid,
+    pub(super) kind: Kind,
+    pub(super) remarks: Vec<String>,
+    pub(super) namespaces: Namespaces,
+    pub(super) link: OwnedFd,
+    pub(super) diag: OwnedFd,
+    pub(super) keeper: Keeper,
+}
+
+/// A keeper that serves.
+#[derive(Debug, Clone)]
+pub(super) struct Keeper {
+    requests: mpsc::Sender<Wish>,
+}
+
+type Wish = (Socket, oneshot::Sender<io::Result<OwnedFd>>);
+
+impl Keeper {
+    /// Makes a socket inside the space.
+    pub(super) async fn socket(&self, kind: Socket) -> io::Result<OwnedFd> {
+        let gone = || io::Error::new(io::ErrorKind::NotConnected, "the space's keeper is gone");
+        let (answer, answered) = oneshot::channel();
+        self.requests.send((kind, answer)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// Serves wishes in turn over `channel` until every handle is dropped (then the keeper is told to end) or the
+    /// keeper is gone.
+    fn serve(mut channel: AsyncChannel) -> Self {
+        let (requests, mut wishes) = mpsc::channel::<Wish>(64);
+        tokio::task::spawn_local(async move {
+            loop {
+                tokio::select! {
+                    wish = wishes.recv() => {
+                        let Some((kind, answer)) = wish else {
+                            channel.send(&Order::End, &[]).await.ok();
+                            return;
+                        };
+                        answer.send(one_socket(&mut channel, kind).await).ok();
+                    }
+                    report = channel.receive::<Report>() => {
+                        tracing::warn!("a keeper ended: {report:?}");
+                        return;
+                    }
+                }
+            }
+        });
+        Self { requests }
+    }
+}
+
+async fn one_socket(channel: &mut AsyncChannel, kind: Socket) -> io::Result<OwnedFd> {
+    channel.send(&Order::Socket(kind), &[]).await?;
+    match channel.receive().await? {
+        Some((Report::Socket, mut descriptors)) => {
+            descriptors.pop().ok_or_else(|| io::Error::other("the keeper sent no socket"))
+        }
+        Some((Report::Failed { errno: Some(errno), .. }, _)) => Err(io::Error::from_raw_os_error(errno)),
+        answer => Err(io::Error::other(format!("the keeper answered {answer:?}"))),
+    }
+}
+
+/// Starts a keeper, which makes the space.
+pub(super) async fn start(charter: Charter) -> Result<Handover> {
+    let (near, far) = UnixStream::pair()?;
+    near.set_nonblocking(true)?;
+    let mut child = Command::new("/proc/self/exe")
+        .arg("keeper")
+        .stdin(OwnedFd::from(far))
+        .stdout(Stdio::null())
+        .spawn()
+        .context("cannot start a keeper")?;
+    let pid = child.id().context("the keeper ended at once")?;
+    // Waited for, so that it leaves no zombie.
+    tokio::task::spawn_local(async move { child.wait().await });
+    let mut channel = AsyncChannel::new(tokio::net::UnixStream::from_std(near)?);
+    channel.send(&Order::Make(charter), &[]).await?;
+    match channel.receive().await? {
+        Some((Report::Unshared, _)) => {}
+        answer => return Err(failure(answer.map(|(report, _)| report))),
+    }
+    if let Err(error) = ids::map(pid) {
+        return Err(not_permitted(&error, doctor::NamespaceStep::IdMap));
+    }
+    channel.send(&Order::Mapped, &[]).await?;
+    take_over(channel).await
+}
+
+/// Takes the space that the keeper at the other end of `channel` holds.
+pub(super) async fn take_over(mut channel: AsyncChannel) -> Result<Handover> {
+    match channel.receive().await? {
+        Some((Report::Ready { charter, pid, kind, remarks }, descriptors)) => {
+            let Ok([user, network, link, diag]) = <[OwnedFd; 4]>::try_from(descriptors) else {
+                bail!("the keeper of {} sent too few descriptors", charter.entry.name);
+            };
+            Ok(Handover {
+                charter,
+                pid: Pid::from_raw(pid).context("the keeper has no pid")?,
+                kind,
+                remarks,
+                namespaces: Namespaces { user, network },
+                link,
+                diag,
+                keeper: Keeper::serve(channel),
+            })
+        }
+        answer => Err(failure(answer.map(|(report, _)| report))),
+    }
+}
+
+fn failure(report: Option<Report>) -> anyhow::Error {
+    match report {
+        Some(Report::Failed { step: Step::Unshare, message, errno }) => {
+            let error = errno.map_or_else(|| io::Error::other(message), io::Error::from_raw_os_error);
+            not_permitted(&error, doctor::NamespaceStep::Unshare)
+        }
+        Some(Report::Failed { message, .. }) => anyhow::anyhow!("cannot set up the space: {message}"),
+        other => anyhow::anyhow!("the keeper ended before the space stood ({other:?})"),
+    }
+}
+
+fn not_permitted(error: &io::Error, step: doctor::NamespaceStep) -> anyhow::Error {
+    let message = doctor::explain_namespace_failure(error, step);
+    Failure { message, status: status::NOT_PERMITTED }.into()
+}

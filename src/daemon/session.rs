@@ -1,0 +1,125 @@
+//! One command's conversation with the daemon.
+
+use std::os::fd::AsFd;
+use std::rc::Rc;
+
+use anyhow::{Result, anyhow};
+
+use super::from_host;
+use super::space::Attached;
+use super::spaces::Spaces;
+use crate::channel::AsyncChannel;
+use crate::failure::{Failure, status, status_of};
+use crate::protocol::{Ask, Finished, Reply, Request, Run, Target, VERSION};
+
+/// Answers one command.
+pub(super) async fn converse(socket: tokio::net::UnixStream, spaces: Rc<Spaces>) {
+    let _busy = spaces.busy();
+    let mut channel = AsyncChannel::new(socket);
+    let outcome = match channel.receive::<Request>().await {
+        Ok(Some((request, _))) => answer(request, &mut channel, &spaces).await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = outcome {
+        let refused = Reply::Refused { message: format!("{error:#}"), status: status_of(&error) };
+        channel.send(&refused, &[]).await.ok();
+    }
+}
+
+async fn answer(request: Request, channel: &mut AsyncChannel, spaces: &Rc<Spaces>) -> Result<()> {
+    if request.version != VERSION {
+        let message = "the running daemon is of another version of wharf; \
+             when its programs have ended (or `wharf stop --all` of that version), this one works"
+            .into();
+        return Err(Failure { message, status: status::WHARF_FAILED }.into());
+    }
+    match request.ask {
+        Ask::Run(run) => enter(&run, channel, spaces).await,
+        Ask::Resume { space, run, from_host } => {
+            let space = spaces.find(&space).ok_or_else(|| nothing(&Target::Name(space)))?.attach();
+            let remarks = from_host::let_in(&space, &from_host).await;
+            stay(&space, &run, remarks, channel, spaces, Namespaces::Known).await
+        }
+        Ask::List { space } => {
+            let listed = match space {
+                Some(name) => vec![spaces.find(&name).ok_or_else(|| nothing(&Target::Name(name)))?],
+                None => spaces.all(),
+            };
+            let listeners = spaces.listeners(&listed)?;
+            Ok(channel.send(&Reply::Listeners(listeners), &[]).await?)
+        }
+        Ask::Stop(target) => {
+            let ended = stop(&target, spaces).await?;
+            Ok(channel.send(&Reply::Stopped(ended), &[]).await?)
+        }
+    }
+}
+
+fn nothing(target: &Target) -> anyhow::Error {
+    let message = match target {
+        Target::Name(name) => format!("no space called {name} runs; `wharf ls` lists those that do"),
+        Target::Directory(directory) => format!("no space runs for {}", directory.display()),
+        Target::All => "no space runs".into(),
+    };
+    Failure { message, status: status::NOTHING }.into()
+}
+
+async fn enter(run: &Run, channel: &mut AsyncChannel, spaces: &Rc<Spaces>) -> Result<()> {
+    super::names::serve(spaces).await;
+    let space = spaces.enter(run).await?;
+    let mut remarks = space.remarks.clone();
+    remarks.extend(spaces.front_remark());
+    remarks.extend(from_host::let_in(&space, &run.from_host).await);
+    let name = format!("{:016x}", fastrand::u64(..));
+    stay(&space, &name, remarks, channel, spaces, Namespaces::Wanted).await
+}
+
+/// Whether the command needs the space's namespaces.
+#[derive(Debug, PartialEq, Eq)]
+enum Namespaces {
+    Wanted,
+    Known,
+}
+
+/// Holds the space for a run until that ends; ends what is left of it if it was cut off.
+async fn stay(
+    space: &Attached,
+    run: &str,
+    remarks: Vec<String>,
+    channel: &mut AsyncChannel,
+    spaces: &Spaces,
+    wanted: Namespaces,
+) -> Result<()> {
+    let info = space.info(spaces.url(&space.entry.name));
+    let entered = Reply::Entered { space: info, run: run.to_owned(), remarks };
+    let descriptors = [space.namespaces.user.as_fd(), space.namespaces.network.as_fd()];
+    let descriptors = if wanted == Namespaces::Wanted { &descriptors[..] } else { &[] };
+    channel.send(&entered, descriptors).await?;
+    if !matches!(channel.receive().await, Ok(Some((Finished, _)))) {
+        tracing::info!("a run in {} was cut off; what is left of it is ended", space.entry.name);
+        space.end_run(run).await?;
+    }
+    Ok(())
+}
+
+/// Ends spaces and what runs in them; answers with their names.
+async fn stop(target: &Target, spaces: &Rc<Spaces>) -> Result<Vec<String>> {
+    let meant = spaces.meant(target).await;
+    if meant.is_empty() {
+        return Err(nothing(target));
+    }
+    let mut ending = tokio::task::JoinSet::new();
+    for space in meant {
+        let spaces = Rc::clone(spaces);
+        ending.spawn_local(async move {
+            let name = space.entry.name.clone();
+            space.end(|_| true).await.map_err(|error| anyhow!("{name}: {error}"))?;
+            spaces.gone(&space).await;
+            Ok(name)
+        });
+    }
+    let mut ended: Vec<_> = ending.join_all().await.into_iter().collect::<Result<_>>()?;
+    ended.sort();
+    Ok(ended)
+}

@@ -1,0 +1,248 @@
+//! A space that runs: its keeper, its relay, the runs in it, and its end.
+//!
+//! A space lives as long as a run is attached or a process is in it. Whether one is, is asked when the last run ends,
+//! and again when the processes that were then left (daemons, mostly) have ended: nothing polls.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::ops::Deref;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Result;
+use rustix::process::{Pid, Signal, pidfd_send_signal};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use super::keeper::{Handover, Keeper};
+use crate::list::{self, Member, NetNamespace};
+use crate::protocol::SpaceInfo;
+use crate::relay::{self, Relay};
+use crate::space::book::Entry;
+use crate::space::enter::Namespaces;
+use crate::space::keeper::Socket;
+
+/// How long a process has after SIGTERM, before SIGKILL.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A space.
+#[derive(Debug)]
+pub(super) struct Space {
+    pub(super) entry: Entry,
+    pub(super) namespaces: Namespaces,
+    pub(super) keeper: Keeper,
+    pub(super) remarks: Vec<String>,
+    /// The machine's ports that are let in.
+    pub(super) from_host: RefCell<HashSet<wharf_port::Port>>,
+    /// Cookies of wharf's own sockets inside, which no list shows.
+    hidden: RefCell<HashSet<u64>>,
+    /// Tasks that serve wharf's own sockets inside; they end with the space.
+    servants: RefCell<JoinSet<()>>,
+    diag: OwnedFd,
+    namespace: NetNamespace,
+    keeper_pid: Pid,
+    /// Its thread ends when this goes.
+    _relay: Relay,
+    runs: Cell<usize>,
+    changed: Notify,
+}
+
+/// A run's hold on its space.
+#[derive(Debug)]
+pub(super) struct Attached(Rc<Space>);
+
+impl Deref for Attached {
+    type Target = Rc<Space>;
+
+    fn deref(&self) -> &Rc<Space> {
+        &self.0
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.0.runs.set(self.0.runs.get() - 1);
+        self.0.changed.notify_one();
+    }
+}
+
+impl Space {
+    /// Carries on what a keeper handed over.
+    pub(super) fn carry(handover: Handover, routes: &relay::Routes, names: relay::Names) -> Result<Rc<Self>> {
+        let Handover { charter, pid, kind, remarks, namespaces, link, diag, keeper } = handover;
+        let relay = Relay::start(relay::Setting {
+            link,
+            kind,
+            number: charter.entry.number,
+            name: charter.entry.name.clone(),
+            mtu: charter.mtu,
+            routes: routes.clone(),
+            names,
+        })?;
+        Ok(Rc::new(Self {
+            namespace: NetNamespace::of(&namespaces.network)?,
+            entry: charter.entry,
+            namespaces,
+            keeper,
+            remarks,
+            from_host: RefCell::default(),
+            hidden: RefCell::default(),
+            servants: RefCell::default(),
+            diag,
+            keeper_pid: pid,
+            _relay: relay,
+            runs: Cell::new(0),
+            changed: Notify::new(),
+        }))
+    }
+
+    /// The space as its users see it.
+    pub(super) fn info(&self, url: Option<String>) -> SpaceInfo {
+        SpaceInfo {
+            name: self.entry.name.clone(),
+            directory: self.entry.directory.clone(),
+            ipv4: self.entry.number.ipv4(),
+            ipv6: self.entry.number.ipv6(),
+            url,
+        }
+    }
+
+    /// One more run is in it.
+    pub(super) fn attach(self: &Rc<Self>) -> Attached {
+        self.runs.set(self.runs.get() + 1);
+        Attached(Rc::clone(self))
+    }
+
+    /// Waits until no run is attached and no process but the keeper is inside.
+    pub(super) async fn deserted(&self) {
+        loop {
+            if self.runs.get() == 0 {
+                match self.inhabitants() {
+                    Ok(left) if left.is_empty() => return,
+                    Ok(left) => tokio::select! {
+                        () = all_end(&left) => {}
+                        () = self.changed.notified() => {}
+                    },
+                    Err(error) => {
+                        tracing::error!("cannot tell what runs in {}: {error}", self.entry.name);
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                }
+            } else {
+                self.changed.notified().await;
+            }
+        }
+    }
+
+    /// The processes inside, without the keeper.
+    fn inhabitants(&self) -> io::Result<Vec<Member>> {
+        let all = list::processes_in(self.namespace)?;
+        Ok(all.into_iter().filter(|member| member.pid != self.keeper_pid).collect())
+    }
+
+    /// Ends every process inside that is `meant`: asks, and after [`GRACE`] insists.
+    pub(super) async fn end(&self, meant: impl Fn(&Member) -> bool) -> io::Result<()> {
+        let meant = || -> io::Result<Vec<Member>> {
+            Ok(self.inhabitants()?.into_iter().filter(&meant).collect())
+        };
+        let asked = meant()?;
+        signal(&asked, Signal::TERM);
+        // A stopped process hears of it only when it goes on.
+        signal(&asked, Signal::CONT);
+        tokio::time::timeout(GRACE, all_end(&asked)).await.ok();
+        // Whatever was started meanwhile goes as well; what forks faster than this looks is given up.
+        for _ in 0..100 {
+            let left = meant()?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            signal(&left, Signal::KILL);
+            all_end(&left).await;
+        }
+        Err(io::Error::other("its processes multiply faster than they can be ended"))
+    }
+
+    /// Ends what a cut-off run left behind.
+    pub(super) async fn end_run(&self, run: &str) -> io::Result<()> {
+        let mark = format!("WHARF_RUN={run}");
+        self.end(|member| has_variable(member.pid, mark.as_bytes())).await
+    }
+
+    /// A socket inside that is wharf's own: lists don't show it.
+    pub(super) async fn own_socket(&self, kind: Socket) -> io::Result<OwnedFd> {
+        let socket = self.keeper.socket(kind).await?;
+        self.hidden.borrow_mut().insert(rustix::net::sockopt::socket_cookie(&socket)?);
+        Ok(socket)
+    }
+
+    /// Has `servant` run until the space ends.
+    pub(super) fn employ(&self, servant: impl Future<Output = ()> + 'static) {
+        self.servants.borrow_mut().spawn_local(servant);
+    }
+
+    /// Connects to a port inside as a program inside would: at 127.0.0.1, else at ::1, else at the space's address.
+    pub(super) async fn dial(&self, port: u16) -> io::Result<TcpStream> {
+        let number = self.entry.number;
+        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        let mut outcome = Err(io::ErrorKind::ConnectionRefused.into());
+        for address in loopback.into_iter().chain([number.ipv4().into(), number.ipv6().into()]) {
+            let kind = if address.is_ipv4() { Socket::Tcp4 } else { Socket::Tcp6 };
+            let socket = std::net::TcpStream::from(self.keeper.socket(kind).await?);
+            outcome = TcpSocket::from_std_stream(socket).connect((address, port).into()).await;
+            match &outcome {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                _ => break,
+            }
+        }
+        outcome
+    }
+
+    /// Cookies of wharf's own sockets inside.
+    pub(super) fn hidden(&self) -> HashSet<u64> {
+        self.hidden.borrow().clone()
+    }
+
+    /// The space, to be listed together with others.
+    pub(super) fn view<'a>(&'a self, hidden: &'a HashSet<u64>) -> list::View<'a> {
+        list::View {
+            space: Some(&self.entry.name),
+            diag: self.diag.as_fd(),
+            namespace: Some(self.namespace),
+            hidden,
+            first_seen: &|_| None,
+        }
+    }
+}
+
+fn signal(members: &[Member], signal: Signal) {
+    for member in members {
+        // It may have ended by itself.
+        pidfd_send_signal(&member.pidfd, signal).ok();
+    }
+}
+
+/// Waits until each of them has ended.
+async fn all_end(members: &[Member]) {
+    for member in members {
+        match AsyncFd::with_interest(member.pidfd.as_fd(), Interest::READABLE) {
+            Ok(pidfd) => drop(pidfd.readable().await),
+            Err(error) => {
+                tracing::error!("cannot watch process {:?}: {error}", member.pid);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+/// Whether a process was started with this `NAME=value` in its environment.
+fn has_variable(pid: Pid, variable: &[u8]) -> bool {
+    let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_pid()));
+    environment.is_ok_and(|all| all.split(|&byte| byte == 0).any(|one| one == variable))
+}

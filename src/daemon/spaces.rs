@@ -1,0 +1,180 @@
+//! All spaces that run, by name, and the book that they are entered in.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::sync::{Mutex, Notify};
+
+use super::keeper::{self, Handover};
+use super::space::{Attached, Space};
+use crate::channel::AsyncChannel;
+use crate::list::{self, Listener};
+use crate::paths;
+use crate::protocol::{Run, Target};
+use crate::relay::{Names, Routes};
+use crate::space::book::{Book, Entry};
+use crate::space::keeper::{Charter, socket_of};
+
+/// The spaces.
+#[derive(Debug)]
+pub(super) struct Spaces {
+    running: RefCell<BTreeMap<String, Rc<Space>>>,
+    /// Locked while a space is made, so that two commands don't make one twice.
+    book: Mutex<Book>,
+    routes: Routes,
+    pub(super) names: Names,
+    /// Where spaces are reached by name, as `:PORT`; none while that port is somebody else's.
+    pub(super) front: Cell<Option<u16>>,
+    commands: Cell<usize>,
+    changed: Notify,
+}
+
+/// A command is being served: the daemon stays.
+#[derive(Debug)]
+pub(super) struct Busy(Rc<Spaces>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.commands.set(self.0.commands.get() - 1);
+        self.0.changed.notify_waiters();
+    }
+}
+
+impl Spaces {
+    /// No space runs yet.
+    pub(super) fn new(names: Names) -> Result<Self> {
+        Ok(Self {
+            running: RefCell::default(),
+            book: Mutex::new(Book::open(paths::state()?.join("spaces.json"))?),
+            routes: Routes::default(),
+            names,
+            front: Cell::new(None),
+            commands: Cell::new(0),
+            changed: Notify::new(),
+        })
+    }
+
+    /// Marks that a command is being served.
+    pub(super) fn busy(self: &Rc<Self>) -> Busy {
+        self.commands.set(self.commands.get() + 1);
+        self.changed.notify_waiters();
+        Busy(Rc::clone(self))
+    }
+
+    /// Waits until nothing has run and nobody has asked for `time`.
+    pub(super) async fn idle_for(&self, time: Duration) {
+        loop {
+            let changed = self.changed.notified();
+            if self.commands.get() == 0 && self.running.borrow().is_empty() {
+                tokio::select! {
+                    () = tokio::time::sleep(time) => return,
+                    () = changed => {}
+                }
+            } else {
+                changed.await;
+            }
+        }
+    }
+
+    /// Takes up the spaces of a daemon that died: their keepers wait at their sockets.
+    pub(super) async fn adopt(self: &Rc<Self>) -> Result<()> {
+        for file in fs::read_dir(paths::keepers()?)? {
+            let path = file?.path();
+            match UnixStream::connect(&path) {
+                Ok(socket) => {
+                    socket.set_nonblocking(true)?;
+                    let channel = AsyncChannel::new(tokio::net::UnixStream::from_std(socket)?);
+                    match keeper::take_over(channel).await.and_then(|handover| self.carry(handover)) {
+                        Ok(space) => tracing::info!("{} goes on", space.entry.name),
+                        Err(error) => tracing::error!("{} is lost: {error:#}", path.display()),
+                    }
+                }
+                // A keeper that was killed left it.
+                Err(_) => fs::remove_file(&path)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Attaches a run to the space that it means, which is made if it doesn't run.
+    pub(super) async fn enter(self: &Rc<Self>, run: &Run) -> Result<Attached> {
+        let mut book = self.book.lock().await;
+        let entry = book.enter(&run.target, |name| self.running.borrow().contains_key(name))?;
+        if let Some(space) = self.find(&entry.name) {
+            return Ok(space.attach());
+        }
+        let socket = socket_of(&entry)?;
+        let charter = Charter { entry, device: run.device, mtu: run.mtu, socket };
+        let space = self.carry(keeper::start(charter).await?)?;
+        tracing::info!("{} stands at {}", space.entry.name, space.entry.number.ipv4());
+        Ok(space.attach())
+    }
+
+    fn carry(self: &Rc<Self>, handover: Handover) -> Result<Rc<Space>> {
+        let space = Space::carry(handover, &self.routes, self.names.clone())?;
+        self.running.borrow_mut().insert(space.entry.name.clone(), Rc::clone(&space));
+        let (spaces, watched) = (Rc::clone(self), Rc::clone(&space));
+        // Before this is first polled, a new space has its first run; an adopted one has its processes.
+        tokio::task::spawn_local(async move {
+            watched.deserted().await;
+            spaces.forget(&watched.entry);
+        });
+        Ok(space)
+    }
+
+    fn forget(&self, entry: &Entry) {
+        self.running.borrow_mut().remove(&entry.name);
+        tracing::info!("{} is deserted and ends", entry.name);
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until this space is no more.
+    pub(super) async fn gone(&self, space: &Rc<Space>) {
+        loop {
+            let changed = self.changed.notified();
+            if !self.find(&space.entry.name).is_some_and(|running| Rc::ptr_eq(&running, space)) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// The running space of that name.
+    pub(super) fn find(&self, name: &str) -> Option<Rc<Space>> {
+        self.running.borrow().get(name).cloned()
+    }
+
+    /// The running spaces that `target` means.
+    pub(super) async fn meant(&self, target: &Target) -> Vec<Rc<Space>> {
+        match target {
+            Target::All => self.all(),
+            Target::Name(name) => self.find(name).into_iter().collect(),
+            Target::Directory(_) => {
+                let name = self.book.lock().await.find(target).map(|entry| entry.name.clone());
+                name.and_then(|name| self.find(&name)).into_iter().collect()
+            }
+        }
+    }
+
+    /// All running spaces, by name.
+    pub(super) fn all(&self) -> Vec<Rc<Space>> {
+        self.running.borrow().values().cloned().collect()
+    }
+
+    /// Every listener of these spaces.
+    pub(super) fn listeners(&self, spaces: &[Rc<Space>]) -> Result<Vec<Listener>> {
+        let hidden: Vec<_> = spaces.iter().map(|space| space.hidden()).collect();
+        let views: Vec<_> = spaces.iter().zip(&hidden).map(|(space, hidden)| space.view(hidden)).collect();
+        list::listeners(&views).context("cannot list the sockets of the spaces")
+    }
+
+    /// Where the web servers of the space of that name are reached.
+    pub(super) fn url(&self, name: &str) -> Option<String> {
+        Some(format!("http://{name}.localhost:{}", self.front.get()?))
+    }
+}

@@ -1,0 +1,71 @@
+//! Where wharf keeps its files: sockets in the runtime directory, what must last in the state directory.
+//!
+//! Nothing outside these two is ever written. Both belong to one user and are closed to others.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+/// The directory of sockets and locks: `$XDG_RUNTIME_DIR/wharf`, `/run/user/UID/wharf`, or `/tmp/wharf-UID`.
+///
+/// A candidate that isn't ours (su keeps the former user's `XDG_RUNTIME_DIR`) is passed over.
+pub(crate) fn runtime() -> Result<PathBuf> {
+    let uid = rustix::process::getuid().as_raw();
+    let named = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let parents = named.into_iter().chain([PathBuf::from(format!("/run/user/{uid}"))]);
+    let ours = |path: &PathBuf| path.is_absolute() && fs::metadata(path).is_ok_and(|found| found.uid() == uid);
+    let directory = match parents.into_iter().find(ours) {
+        Some(parent) => parent.join("wharf"),
+        None => PathBuf::from(format!("/tmp/wharf-{uid}")),
+    };
+    private(&directory)?;
+    Ok(directory)
+}
+
+/// The directory of what must last: `$XDG_STATE_HOME/wharf`, else `~/.local/state/wharf`, else the runtime directory.
+pub(crate) fn state() -> Result<PathBuf> {
+    let named = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || env::home_dir().filter(|path| path.is_absolute()).map(|home| home.join(".local/state"));
+    if let Some(directory) = named.or_else(home).map(|parent| parent.join("wharf"))
+        && private(&directory).is_ok()
+    {
+        return Ok(directory);
+    }
+    runtime()
+}
+
+/// The daemon's socket.
+pub(crate) fn daemon_socket() -> Result<PathBuf> {
+    Ok(runtime()?.join("daemon"))
+}
+
+/// The directory of the keepers' sockets, one per space, where a new daemon finds them.
+pub(crate) fn keepers() -> Result<PathBuf> {
+    let directory = runtime()?.join("keepers");
+    private(&directory)?;
+    Ok(directory)
+}
+
+/// Makes `directory` with mode 0700, or makes sure that what is there is ours and closed to others.
+fn private(directory: &Path) -> Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    match builder.recursive(true).mode(0o700).create(directory) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error).with_context(|| format!("cannot make {}", directory.display())),
+    }
+    let found = fs::symlink_metadata(directory).with_context(|| format!("cannot read {}", directory.display()))?;
+    let uid = rustix::process::getuid().as_raw();
+    if !found.is_dir() || found.uid() != uid {
+        bail!("{} is not a directory of user {uid}; set XDG_RUNTIME_DIR to one that is", directory.display());
+    }
+    if found.mode() & 0o077 != 0 {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
+            .with_context(|| format!("cannot close {} to others", directory.display()))?;
+    }
+    Ok(())
+}

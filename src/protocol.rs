@@ -1,0 +1,116 @@
+//! What the commands and the daemon say to each other.
+//!
+//! A conversation opens with one [`Request`]. `Run` stays open for as long as the program runs, so that the daemon
+//! knows of its end however it comes; the others end with their [`Reply`].
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use wharf_port::Port;
+
+use crate::list::Listener;
+use crate::space::Device;
+
+/// Raised with every change that an older program would misread.
+pub(crate) const VERSION: u32 = 1;
+
+/// What a command asks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Request {
+    /// [`VERSION`] of the command.
+    pub(crate) version: u32,
+    /// What is asked.
+    pub(crate) ask: Ask,
+}
+
+/// The questions.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Ask {
+    /// Create or join a space; the reply carries its user and network namespaces.
+    Run(Run),
+    /// A running `wharf run` tells a new daemon that it is there.
+    Resume {
+        /// The space that it runs in.
+        space: String,
+        /// What [`Reply::Entered`] called it.
+        run: String,
+        /// The ports of the machine that it let in.
+        from_host: Vec<Port>,
+    },
+    /// Every listener of one space, or of all.
+    List {
+        /// Name of the space, or all.
+        space: Option<String>,
+    },
+    /// End a space and what runs in it.
+    Stop(Target),
+}
+
+/// Which space is meant.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Target {
+    /// The one of this name.
+    Name(String),
+    /// The one of this project (root directory of a worktree, or a plain directory).
+    Directory(PathBuf),
+    /// All of them.
+    All,
+}
+
+/// What `wharf run` asks for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Run {
+    /// Name or project; never [`Target::All`].
+    pub(crate) target: Target,
+    /// Ports of the machine to let in.
+    pub(crate) from_host: Vec<Port>,
+    /// The device, if the space is yet to be made.
+    pub(crate) device: Device,
+    /// The device's MTU in bytes, if the space is yet to be made.
+    pub(crate) mtu: u16,
+}
+
+/// What the daemon answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    /// To `Run` (with two descriptors: user namespace, network namespace) and `Resume` (without).
+    Entered {
+        /// The space.
+        space: SpaceInfo,
+        /// This run's name, in the program's environment as `WHARF_RUN`.
+        run: String,
+        /// What the user should know, a sentence each.
+        remarks: Vec<String>,
+    },
+    /// To `List`.
+    Listeners(Vec<Listener>),
+    /// To `Stop`: the names of the spaces that ended.
+    Stopped(Vec<String>),
+    /// It can't be done: the sentence for the user, and the command's exit status.
+    Refused {
+        /// What, why and what to do.
+        message: String,
+        /// The command's exit status.
+        status: u8,
+    },
+}
+
+/// What `wharf run` says when its program is done: without it, the run was cut off and its processes are ended.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Finished;
+
+/// A space, as its user sees it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SpaceInfo {
+    /// Its name, a DNS label.
+    pub(crate) name: String,
+    /// The project that it belongs to.
+    pub(crate) directory: Option<PathBuf>,
+    /// Its IPv4 address.
+    pub(crate) ipv4: Ipv4Addr,
+    /// Its IPv6 address.
+    pub(crate) ipv6: Ipv6Addr,
+    /// Where its web servers are reached by name, if that is on.
+    pub(crate) url: Option<String>,
+}

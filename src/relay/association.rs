@@ -1,0 +1,115 @@
+//! What UDP flows and pings have in common: a socket of the machine that is kept while it is used.
+//!
+//! Datagrams have no end, so an association ends when it was idle for [`IDLE`], or when it is the one longest unused
+//! and room is needed for another.
+
+use std::num::NonZeroUsize;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use lru::LruCache;
+use nix::sys::socket::{MsgFlags, SockaddrStorage, recvmsg};
+use slotmap::DefaultKey;
+use wharf_net::Instant;
+use wharf_port::Flow;
+
+use super::echo::{Ping, Sender};
+use super::engine::{Engine, Source};
+
+/// RFC 4787 §4.3 asks for two minutes at least.
+const IDLE: Duration = Duration::from_secs(120);
+/// Associations that one space may have.
+const KEPT: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
+/// Messages taken from one socket per turn.
+pub(super) const SHARE: usize = 64;
+
+/// A socket of the machine, and whom it serves.
+#[derive(Debug)]
+pub(super) struct Association {
+    pub(super) machine: OwnedFd,
+    pub(super) name: Name,
+}
+
+/// Whom an association serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Name {
+    Datagrams(Flow),
+    Pings(Ping, Sender),
+}
+
+/// All associations of a space, the longest unused first.
+#[derive(Debug)]
+pub(super) struct Associations {
+    used: LruCache<Name, (DefaultKey, Instant)>,
+    /// Where a message is received.
+    pub(super) scratch: Box<[u8]>,
+}
+
+impl Default for Associations {
+    fn default() -> Self {
+        Self { used: LruCache::new(KEPT), scratch: vec![0; 1 << 16].into() }
+    }
+}
+
+impl Associations {
+    /// When the longest unused one ends.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.used.peek_lru().map(|(_, (_, used))| *used + IDLE)
+    }
+
+    /// The association of that name, which is used now.
+    pub(super) fn touch(&mut self, name: &Name, now: Instant) -> Option<DefaultKey> {
+        let (key, used) = self.used.get_mut(name)?;
+        *used = now;
+        Some(*key)
+    }
+}
+
+impl Engine {
+    /// Keeps a new association; the longest unused makes room if need be.
+    pub(super) fn associate(&mut self, association: Association) -> rustix::io::Result<DefaultKey> {
+        let name = association.name;
+        let key = self.sources.insert(Source::Association(association));
+        if let Some(Source::Association(association)) = self.sources.get(key)
+            && let Err(error) = self.poll.watch(&association.machine, key)
+        {
+            self.sources.remove(key);
+            return Err(error);
+        }
+        if let Some((_, (evicted, _))) = self.associations.used.push(name, (key, self.now)) {
+            self.sources.remove(evicted);
+        }
+        Ok(key)
+    }
+
+    /// Ends those that were idle for too long.
+    pub(super) fn expire_associations(&mut self) {
+        while self.associations.deadline().is_some_and(|deadline| deadline <= self.now) {
+            if let Some((_, (key, _))) = self.associations.used.pop_lru() {
+                self.sources.remove(key);
+            }
+        }
+    }
+
+    /// Something came for an association, or an error about it.
+    pub(super) fn attend_association(&mut self, key: DefaultKey) {
+        let Some(Source::Association(association)) = self.sources.get(key) else { return };
+        let name = association.name;
+        self.associations.touch(&name, self.now);
+        match name {
+            Name::Datagrams(flow) => self.datagrams_in(key, flow),
+            Name::Pings(ping, sender) => self.echoes_in(key, ping, sender),
+        }
+    }
+
+    /// Takes the errors that ICMP brought off a socket's queue; what they said, a call on the socket has said already.
+    pub(super) fn clear_errors(&self, key: DefaultKey) {
+        let Some(Source::Association(association)) = self.sources.get(key) else { return };
+        let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+        for _ in 0..SHARE {
+            if recvmsg::<SockaddrStorage>(association.machine.as_raw_fd(), &mut [], None, flags).is_err() {
+                return;
+            }
+        }
+    }
+}

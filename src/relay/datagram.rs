@@ -1,0 +1,137 @@
+//! UDP: each flow of a program inside has a connected socket of the machine, so that errors find their way back.
+//!
+//! A train of datagrams (UDP segmentation offload) stays one, both ways.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use bytes::Bytes;
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg, setsockopt, sockopt};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
+use slotmap::DefaultKey;
+use wharf_port::Flow;
+
+use super::association::{Association, Name, SHARE};
+use super::engine::{Engine, Source};
+use super::names::Query;
+use super::outside;
+
+impl Engine {
+    /// A datagram, or a train of them, from a program inside.
+    pub(super) fn datagram_out(&mut self, flow: Flow, payload: Bytes, segment: Option<u16>) {
+        if self.names.serve(&flow) {
+            // The frame's memory is the link's; a query waits for its answer elsewhere.
+            let payload = Bytes::copy_from_slice(&payload);
+            return self.names.ask(Query::Datagram { flow, payload, back: self.back.clone() });
+        }
+        let name = Name::Datagrams(flow);
+        let known = self.associations.touch(&name, self.now);
+        let key = match known.map_or_else(|| self.open_flow(flow), Ok) {
+            Ok(key) => key,
+            Err(error) => return self.reject(flow, error),
+        };
+        let Some(Source::Association(association)) = self.sources.get(key) else { return };
+        let mut outcome = send(&association.machine, &payload, segment);
+        if let Err(error) = outcome
+            && outside::verdict(error).is_some()
+        {
+            // An earlier datagram's error; it is passed on, and this one gets its own chance.
+            self.reject(flow, error);
+            self.clear_errors(key);
+            let Some(Source::Association(association)) = self.sources.get(key) else { return };
+            outcome = send(&association.machine, &payload, segment);
+        }
+        if let Err(error) = outcome {
+            // No room, too long: lost, as on any network.
+            tracing::debug!("a datagram of {flow} is lost: {error}");
+        }
+    }
+
+    /// Tells the program inside what the network said, if it said something.
+    fn reject(&mut self, flow: Flow, error: Errno) {
+        if let Some(verdict) = outside::verdict(error) {
+            self.host.reject_datagram(self.now, flow, verdict);
+        }
+    }
+
+    fn open_flow(&mut self, flow: Flow) -> rustix::io::Result<DefaultKey> {
+        let targets = outside::targets(flow.local.address()).map_err(|_| Errno::NETUNREACH)?;
+        let machine = open(targets[0], flow.local.port().number())?;
+        self.associate(Association { machine, name: Name::Datagrams(flow) })
+    }
+
+    /// Datagrams from the machine's network for the program inside.
+    pub(super) fn datagrams_in(&mut self, key: DefaultKey, flow: Flow) {
+        for _ in 0..SHARE {
+            let Some(Source::Association(association)) = self.sources.get(key) else { return };
+            match receive(&association.machine, &mut self.associations.scratch) {
+                Ok((length, segment)) => {
+                    let payload = Bytes::copy_from_slice(&self.associations.scratch[..length]);
+                    // A full link loses it, as any network may.
+                    self.host.send_datagram(self.now, flow, payload, segment).ok();
+                }
+                Err(Errno::AGAIN) => return,
+                Err(error) => {
+                    self.reject(flow, error);
+                    self.clear_errors(key);
+                }
+            }
+        }
+        self.unfinished.push(key);
+    }
+}
+
+/// A socket for one flow to `target`.
+fn open(target: IpAddr, port: u16) -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let machine = socket_with(family, SocketType::DGRAM, flags, None)?;
+    hear_errors(&machine, target)?;
+    // Kernels without it deliver datagrams one by one.
+    setsockopt(&machine, sockopt::UdpGroSegment, &true).ok();
+    connect(&machine, &SocketAddr::new(target, port))?;
+    Ok(machine)
+}
+
+/// Has the socket report what ICMP says about its datagrams, host unreachable included.
+pub(super) fn hear_errors(machine: &OwnedFd, target: IpAddr) -> rustix::io::Result<()> {
+    match target {
+        IpAddr::V4(_) => setsockopt(machine, sockopt::Ipv4RecvErr, &true),
+        IpAddr::V6(_) => setsockopt(machine, sockopt::Ipv6RecvErr, &true),
+    }
+    .map_err(errno)
+}
+
+fn send(machine: &OwnedFd, payload: &[u8], segment: Option<u16>) -> rustix::io::Result<()> {
+    let train = segment.as_ref().map(ControlMessage::UdpGsoSegments);
+    sendmsg::<()>(
+        machine.as_raw_fd(),
+        &[IoSlice::new(payload)],
+        train.as_slice(),
+        MsgFlags::MSG_NOSIGNAL,
+        None,
+    )
+    .map(drop)
+    .map_err(errno)
+}
+
+/// The length of what was received and, if it is a train, the length of each of its datagrams.
+fn receive(machine: &OwnedFd, into: &mut [u8]) -> rustix::io::Result<(usize, Option<u16>)> {
+    let mut control = nix::cmsg_space!(i32);
+    let mut slices = [IoSliceMut::new(into)];
+    let received = recvmsg::<()>(machine.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::empty())
+        .map_err(errno)?;
+    let segment = received.cmsgs().into_iter().flatten().find_map(|message| match message {
+        ControlMessageOwned::UdpGroSegments(size) => u16::try_from(size).ok(),
+        _ => None,
+    });
+    let segment = segment.filter(|&size| usize::from(size) < received.bytes);
+    Ok((received.bytes, segment))
+}
+
+/// The same error in the other library's words.
+pub(super) fn errno(error: nix::errno::Errno) -> Errno {
+    Errno::from_raw_os_error(error as i32)
+}

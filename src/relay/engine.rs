@@ -1,0 +1,302 @@
+//! The relay's event loop.
+//!
+//! Each turn: take frames from the link, acknowledge them, move what they brought to the machine's sockets, move what
+//! those have to the host, send the host's frames. Frames are acknowledged before they are passed on, so that the
+//! program inside already sends more while the machine's socket takes what came (DATAPATH: 25 instead of 22 Gbit/s).
+
+use std::collections::HashMap;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time;
+
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+use slotmap::{DefaultKey, Key, KeyData, SlotMap};
+use smallvec::SmallVec;
+use wharf_link::{BATCH, Link, Slots};
+use wharf_net::{Capabilities, Cidr, Config, Event, Frame, Host, Instant, SocketId};
+
+use super::buffers::Buffers;
+use super::association::{Association, Associations};
+use super::names::Names;
+use super::routes::{Entered, Routes};
+use super::stream::Stream;
+use super::echo::Ping;
+use super::{Back, Command, Setting, attach};
+use crate::space::network::{GATEWAY_MAC, GATEWAY4, GATEWAY6};
+
+/// Events taken from the kernel per turn.
+const EVENTS: usize = 128;
+/// The link's and the wake-up's names among the events; connections have those of their slots.
+const LINK: u64 = u64::MAX;
+const WAKE: u64 = u64::MAX - 1;
+
+/// The relay.
+pub(super) struct Engine {
+    pub(super) now: Instant,
+    pub(super) host: Host,
+    pub(super) poll: Poll,
+    pub(super) buffers: Buffers,
+    pub(super) names: Names,
+    pub(super) back: Back,
+    pub(super) sources: SlotMap<DefaultKey, Source>,
+    pub(super) by_socket: HashMap<SocketId, DefaultKey>,
+    pub(super) associations: Associations,
+    /// Sources with more to do than one turn allows.
+    pub(super) unfinished: Vec<DefaultKey>,
+    name: String,
+    started: time::Instant,
+    link: Box<dyn Link>,
+    link_descriptor: OwnedFd,
+    slots: Slots,
+    /// A frame that the link had no room for; none other is made before it is gone.
+    stuck: Option<Frame>,
+    routes: Routes,
+    _entered: Entered,
+    commands: Receiver<Command>,
+}
+
+/// What a descriptor among the events is.
+pub(super) enum Source {
+    Stream(Stream),
+    Association(Association),
+}
+
+/// The descriptors that are watched.
+pub(super) struct Poll(OwnedFd);
+
+impl Poll {
+    /// Watches a socket of the machine for every change (edge-triggered: told once, so nothing is ever disarmed).
+    pub(super) fn watch(&self, socket: impl AsFd, key: DefaultKey) -> rustix::io::Result<()> {
+        use epoll::EventFlags as On;
+        let on = On::IN | On::OUT | On::RDHUP | On::ET;
+        epoll::add(&self.0, socket, epoll::EventData::new_u64(key.data().as_ffi()), on)
+    }
+
+    fn watch_input(&self, descriptor: BorrowedFd<'_>, name: u64) -> rustix::io::Result<()> {
+        epoll::add(&self.0, descriptor, epoll::EventData::new_u64(name), epoll::EventFlags::IN)
+    }
+
+    fn watch_room(&self, descriptor: BorrowedFd<'_>, wanted: bool) -> rustix::io::Result<()> {
+        use epoll::EventFlags as On;
+        let on = if wanted { On::IN | On::OUT } else { On::IN };
+        epoll::modify(&self.0, descriptor, epoll::EventData::new_u64(LINK), on)
+    }
+}
+
+impl Engine {
+    /// Makes everything ready; fails only for want of descriptors or memory.
+    pub(super) fn new(setting: Setting, commands: Receiver<Command>, back: Back) -> io::Result<Self> {
+        let Setting { link, kind, number, name, mtu, routes, names } = setting;
+        let link_descriptor = link.try_clone()?;
+        let others = attach(kind, link.try_clone()?, mtu)?;
+        let link = attach(kind, link, mtu)?;
+        let poll = Poll(epoll::create(epoll::CreateFlags::CLOEXEC)?);
+        poll.watch_input(link_descriptor.as_fd(), LINK)?;
+        poll.watch_input(back.wake.as_fd(), WAKE)?;
+        Ok(Self {
+            now: Instant::default(),
+            host: Host::new(config(&*link)?),
+            poll,
+            buffers: Buffers::default(),
+            names,
+            back,
+            sources: SlotMap::new(),
+            by_socket: HashMap::new(),
+            associations: Associations::default(),
+            unfinished: Vec::new(),
+            name,
+            started: time::Instant::now(),
+            link,
+            link_descriptor,
+            slots: Slots::default(),
+            stuck: None,
+            _entered: routes.enter([number.ipv4().into(), number.ipv6().into()], others),
+            routes,
+            commands,
+        })
+    }
+
+    /// Runs until the end is ordered or the link is gone.
+    pub(super) fn run(mut self) {
+        let mut events = Vec::with_capacity(EVENTS);
+        loop {
+            match self.turn(&mut events) {
+                Ok(Next::Turn) => {}
+                Ok(Next::End) => return,
+                Err(error) => {
+                    tracing::error!("{}: the relay ends: {error}", self.name);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn turn(&mut self, events: &mut Vec<epoll::Event>) -> io::Result<Next> {
+        self.wait(events)?;
+        self.read_clock();
+        let mut ready = SmallVec::<[(DefaultKey, epoll::EventFlags); EVENTS]>::new();
+        for event in events.drain(..) {
+            match event.data.u64() {
+                LINK => self.take_frames()?,
+                WAKE => {
+                    if self.obey() == Next::End {
+                        return Ok(Next::End);
+                    }
+                }
+                key => ready.push((KeyData::from_ffi(key).into(), event.flags)),
+            }
+        }
+        self.flush()?;
+        self.attend_host();
+        for (key, flags) in ready {
+            self.attend(key, flags);
+        }
+        for key in std::mem::take(&mut self.unfinished) {
+            self.attend(key, epoll::EventFlags::empty());
+        }
+        if self.host.deadline().is_some_and(|deadline| deadline <= self.now) {
+            self.host.expire(self.now);
+        }
+        self.expire_associations();
+        self.attend_host();
+        self.flush()?;
+        Ok(Next::Turn)
+    }
+
+    /// Waits for the next thing to do, whichever clock or descriptor brings it.
+    fn wait(&mut self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
+        self.read_clock();
+        let deadline = [self.host.deadline(), self.associations.deadline()].into_iter().flatten().min();
+        let timeout = if self.unfinished.is_empty() {
+            deadline.map(|deadline| deadline.saturating_duration_since(self.now))
+        } else {
+            Some(time::Duration::ZERO)
+        };
+        let timeout = timeout.map(|timeout| Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: 3600, tv_nsec: 0 }));
+        match epoll::wait(&self.poll.0, rustix::buffer::spare_capacity(events), timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn read_clock(&mut self) {
+        self.now = Instant::default() + self.started.elapsed();
+    }
+
+    /// Takes a batch of frames: for other spaces straight on, else to the host.
+    fn take_frames(&mut self) -> io::Result<()> {
+        for _ in 0..BATCH {
+            let bytes = match self.slots.receive(&mut *self.link) {
+                Ok(bytes) => bytes,
+                Err(error) if is_transient(&error) => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let Some(bytes) = self.routes.pass_on(bytes) else { continue };
+            // The host counts what it discards, and why.
+            if let Ok(frame) = Frame::from_link(bytes) {
+                self.host.receive(self.now, frame);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what the host has to send, as far as the link takes it.
+    fn flush(&mut self) -> io::Result<()> {
+        while let Some(frame) = self.stuck.take().or_else(|| self.host.transmit(self.now)) {
+            let mut parts = SmallVec::<[IoSlice<'_>; 8]>::new();
+            parts.push(IoSlice::new(frame.head()));
+            parts.extend(frame.body().iter().map(|slice| IoSlice::new(slice)));
+            match self.link.send(&parts) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stuck = Some(frame);
+                    return Ok(self.poll.watch_room(self.link_descriptor.as_fd(), true)?);
+                }
+                // Lost as on any network; whoever needs it sends it again.
+                Err(error) if is_transient(&error) || error.kind() == io::ErrorKind::InvalidInput => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers from the daemon, and its order to end.
+    fn obey(&mut self) -> Next {
+        // Level-triggered: read before the queue, so that nothing is missed.
+        rustix::io::read(&*self.back.wake, &mut [0; 8]).ok();
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Datagram(flow, payload)) => {
+                    self.host.send_datagram(self.now, flow, payload, None).ok();
+                }
+                Ok(Command::End) | Err(TryRecvError::Disconnected) => return Next::End,
+                Err(TryRecvError::Empty) => return Next::Turn,
+            }
+        }
+    }
+
+    fn attend_host(&mut self) {
+        while let Some(event) = self.host.event() {
+            match event {
+                Event::Knock { knock, flow } => self.knock(knock, flow),
+                Event::Ready { socket, ready } => self.stream_ready(socket, ready),
+                Event::Datagram { flow, payload, segment } => self.datagram_out(flow, &payload, segment),
+                Event::Echo { local, remote, ident, sequence, payload } => {
+                    self.echo_out(Ping { local, remote, ident }, sequence, &payload);
+                }
+                // The host has no sockets of its own here.
+                _ => {}
+            }
+        }
+    }
+
+    fn attend(&mut self, key: DefaultKey, flags: epoll::EventFlags) {
+        match self.sources.get(key) {
+            Some(Source::Stream(_)) => self.attend_stream(key, flags),
+            Some(Source::Association(_)) => self.attend_association(key),
+            // It ended earlier in this turn.
+            None => {}
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Turn,
+    End,
+}
+
+/// Whether the link is still good after this.
+fn is_transient(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::NetworkDown
+    )
+}
+
+/// The gateway of a space.
+fn config(link: &dyn Link) -> io::Result<Config> {
+    let mut seed = [0; 32];
+    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())?;
+    let mut config = Config::new(GATEWAY_MAC.into(), seed);
+    let takes = link.capabilities();
+    config.mtu = link.mtu();
+    config.capabilities = Capabilities {
+        checksum: takes.checksum,
+        tcp_segment: takes.tcp_segment,
+        udp_segment: takes.udp_segment,
+    };
+    config.addresses = vec![Cidr::host(GATEWAY4.into()), Cidr::host(GATEWAY6.into())];
+    config.accept_anything = true;
+    config.limit_icmp = false;
+    // The programs at both ends decide what waits for more; the relay never does.
+    config.tcp.nodelay = true;
+    // The window that keeps both sides busy and the bytes within the cache, and that the link can hold.
+    let window = (1 << 20).min(link.queue_bytes());
+    config.tcp.receive_initial = window;
+    config.tcp.receive_max = window;
+    config.tcp.send_initial = 1 << 20;
+    Ok(config)
+}

@@ -1,0 +1,127 @@
+//! The relay: carries one space's packets, on one thread, with nothing shared.
+//!
+//! # Theory of operation
+//!
+//! The space's device delivers frames to a [`wharf_net::Host`] that answers for every address behind it. Where a program
+//! inside wants to go, the relay goes first, with a socket of the machine, and only then does the host answer: what is
+//! refused or unreachable outside is so inside, at once. From then on bytes move between the two, payload straight from
+//! the frame to the machine's socket and back, and each side waits for the other (no queue grows beyond the window).
+//!
+//! - [`engine`]: the event loop;
+//! - [`stream`]: TCP connections; [`datagram`]: UDP flows; [`echo`]: pings;
+//! - [`outside`]: which address of the machine's network an address inside stands for;
+//! - [`routes`]: frames from space to space, which need no host;
+//! - [`names`]: queries for names, which the daemon answers.
+
+mod buffers;
+mod datagram;
+mod echo;
+mod engine;
+mod names;
+mod outside;
+mod routes;
+mod stream;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use rustix::event::{EventfdFlags, eventfd};
+use wharf_link::{Link, Packet, Tap};
+use wharf_port::Flow;
+
+pub(crate) use names::{Names, Query};
+pub(crate) use routes::Routes;
+
+use crate::space::book::Number;
+use crate::space::network::Kind;
+
+/// What a relay needs to know.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// The space's link, from the keeper.
+    pub(crate) link: OwnedFd,
+    /// What kind of link that is.
+    pub(crate) kind: Kind,
+    /// The space's number, which gives its addresses.
+    pub(crate) number: Number,
+    /// The space's name.
+    pub(crate) name: String,
+    /// The device's MTU in bytes.
+    pub(crate) mtu: u16,
+    /// Where the other spaces are.
+    pub(crate) routes: Routes,
+    /// Who answers queries for names.
+    pub(crate) names: Names,
+}
+
+/// A running relay; it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    back: Back,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The way back into a relay, for answers made elsewhere.
+#[derive(Debug, Clone)]
+pub(crate) struct Back {
+    commands: mpsc::SyncSender<Command>,
+    wake: Arc<OwnedFd>,
+}
+
+#[derive(Debug)]
+enum Command {
+    Datagram(Flow, Bytes),
+    End,
+}
+
+/// How many answers may wait for a relay; more are dropped, as datagrams are.
+const COMMANDS_MAX: usize = 1024;
+
+impl Relay {
+    /// Starts a relay.
+    pub(crate) fn start(setting: Setting) -> io::Result<Self> {
+        let (commands, received) = mpsc::sync_channel(COMMANDS_MAX);
+        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let back = Back { commands, wake };
+        let engine = engine::Engine::new(setting, received, back.clone())?;
+        let thread = std::thread::Builder::new().name("relay".into()).spawn(move || engine.run())?;
+        Ok(Self { back, thread: Some(thread) })
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // With a full queue the relay is awake, and there will be room.
+        self.back.commands.send(Command::End).ok();
+        self.back.wake();
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+impl Back {
+    /// Sends a datagram to the program at the flow's remote end, as if from its local end.
+    pub(crate) fn datagram(&self, flow: Flow, payload: Bytes) {
+        if self.commands.try_send(Command::Datagram(flow, payload)).is_ok() {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        // It fails only when the counter is full, and then the relay is being woken already.
+        rustix::io::write(&*self.wake, &1_u64.to_ne_bytes()).ok();
+    }
+}
+
+/// The link that `descriptor` is.
+fn attach(kind: Kind, descriptor: OwnedFd, mtu: u16) -> io::Result<Box<dyn Link>> {
+    Ok(match kind {
+        Kind::Tap => Box::new(Tap::from_fd(descriptor, mtu).map_err(io::Error::other)?),
+        Kind::Packet => Box::new(Packet::from_fd(descriptor, mtu).map_err(io::Error::other)?),
+    })
+}

@@ -1,0 +1,157 @@
+//! `wharf run`: starts a program in a space, stays as its parent, and ends as it ended.
+//!
+//! The program shares this process's group and terminal, so that job control works by itself: what the terminal sends
+//! reaches both, and only what another process sends to this one is passed on. When the daemon is gone, the next one is
+//! told of this run.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
+
+use crate::channel::Channel;
+use crate::client::Absence;
+use crate::failure::{Failure, status};
+use crate::protocol::{Ask, Finished, Reply, Run, SpaceInfo, Target};
+use crate::signals::{Caught, Signals};
+use crate::space::enter::{EnterError, Namespaces};
+use crate::{cli, client, space};
+
+/// Runs the program and answers with its exit status.
+pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
+    let asked = Ask::Run(Run {
+        target: target(typed.space)?,
+        from_host: typed.from_host.clone(),
+        device: typed.device,
+        mtu: typed.mtu,
+    });
+    let answer = client::ask(&asked, Absence::Start)?;
+    let Reply::Entered { space, run, remarks } = answer.reply else { bail!("the daemon answered something else") };
+    if !typed.quiet {
+        announce(&space, &remarks);
+    }
+    let signals = Signals::catch().context("cannot catch signals")?;
+    let program = start(&typed.command, answer.descriptors, &space, &run)?;
+    let resume = Ask::Resume { space: space.name, run, from_host: typed.from_host };
+    let mut session = Session { channel: Some(answer.channel), resume };
+    let ended = attend(program, signals, &mut session)?;
+    session.finish();
+    Ok(ExitCode::from(ended))
+}
+
+/// The space of that name, else the one of the project that holds the current directory.
+pub(crate) fn target(space: Option<String>) -> Result<Target> {
+    if let Some(name) = space {
+        return Ok(Target::Name(name));
+    }
+    let directory = std::env::current_dir().context("cannot tell the current directory; name a space with -s")?;
+    Ok(Target::Directory(space::project::root(&directory)))
+}
+
+fn announce(space: &SpaceInfo, remarks: &[String]) {
+    let url = space.url.as_ref().map_or_else(String::new, |url| format!(" · {url}"));
+    eprintln!("wharf: space {} · {}{url}", space.name, space.ipv4);
+    for remark in remarks {
+        eprintln!("wharf: {remark}");
+    }
+}
+
+fn start(words: &[OsString], descriptors: Vec<OwnedFd>, space: &SpaceInfo, run: &str) -> Result<Pid> {
+    let (name, arguments) = words.split_first().context("no program was named")?;
+    let [user, network] = <[OwnedFd; 2]>::try_from(descriptors)
+        .map_err(|_| anyhow::anyhow!("the daemon sent no namespaces"))?;
+    let mut command = Command::new(name);
+    command.args(arguments).env("WHARF_SPACE", &space.name).env("WHARF_RUN", run);
+    match (Namespaces { user, network }).spawn(command) {
+        Ok(child) => Ok(Pid::from_child(&child)),
+        Err(EnterError::Namespace(error)) if error.raw_os_error() == Some(libc::EPERM) => Err(Failure {
+            message: "this process is inside another space; start the program from outside of it, or without -s".into(),
+            status: status::NOT_PERMITTED,
+        }
+        .into()),
+        Err(EnterError::Exec(error)) => Err(Failure {
+            message: format!("cannot run {}: {error}", name.display()),
+            status: match error.kind() {
+                io::ErrorKind::NotFound => status::NOT_FOUND,
+                _ => status::CANNOT_RUN,
+            },
+        }
+        .into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The run as the daemon knows it.
+struct Session {
+    channel: Option<Channel>,
+    resume: Ask,
+}
+
+impl Session {
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.channel.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The daemon is gone: start the next one, which takes the space up again, and tell it of this run.
+    fn resume(&mut self) {
+        self.channel = None;
+        match client::ask(&self.resume, Absence::Start) {
+            Ok(answer) => self.channel = Some(answer.channel),
+            Err(error) => eprintln!("wharf: the daemon is gone: {error:#}; the program goes on without a network"),
+        }
+    }
+
+    fn finish(self) {
+        // If the daemon is gone at this moment, there is nobody to tell.
+        self.channel.map(|channel| channel.send(&Finished, &[]).ok());
+    }
+}
+
+/// Waits for the program's end; passes signals on and stops when it stops.
+fn attend(program: Pid, mut signals: Signals, session: &mut Session) -> Result<u8> {
+    loop {
+        for caught in signals.pending() {
+            pass_on(caught, program);
+        }
+        let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
+        // Any child: a daemon that this process once started may end, too.
+        while let Some((child, status)) = waitpid(None, options).context("cannot wait for the program")? {
+            if child != program {
+                continue;
+            }
+            if let Some(code) = end(status) {
+                return Ok(code);
+            }
+            // The program was stopped (Ctrl-Z): so is this, and the shell takes over. Both go on with SIGCONT.
+            kill_process(rustix::process::getpid(), Signal::STOP).context("cannot stop")?;
+        }
+        let mut watched = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+        watched.extend(session.descriptor().map(|daemon| PollFd::from_borrowed_fd(daemon, PollFlags::IN)));
+        match poll(&mut watched, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            polled => polled.context("cannot wait for signals")?,
+        };
+        // The daemon says nothing to a run: what can be read is its end.
+        if watched.get(1).is_some_and(|daemon| !daemon.revents().is_empty()) {
+            session.resume();
+        }
+    }
+}
+
+/// What the terminal sends reaches the program by itself, as a member of the same process group.
+fn pass_on(caught: Caught, program: Pid) {
+    if let Caught::FromProcess(signal) = caught {
+        // It may have ended by itself just now.
+        kill_process(program, signal).ok();
+    }
+}
+
+/// The exit status for the shell, unless the program was only stopped.
+fn end(status: WaitStatus) -> Option<u8> {
+    let code = status.exit_status().or_else(|| Some(128 + status.terminating_signal()?))?;
+    Some(u8::try_from(code).unwrap_or(u8::MAX))
+}

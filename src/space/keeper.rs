@@ -1,0 +1,254 @@
+//! The keeper: the small process inside a space that holds it open and makes sockets there on request.
+//!
+//! It is started by the daemon, makes the space (namespaces, device, addresses) and then serves one daemon at a time.
+//! If the daemon dies, it keeps everything (device, namespaces) for the next one, which finds it by its socket in the
+//! runtime directory; if none comes and nothing else runs in the space, it goes. It never looks at a packet.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags, set_capabilities};
+use serde::{Deserialize, Serialize};
+
+use super::book::Entry;
+use super::network::{self, Device, Kind};
+use crate::channel::Channel;
+use crate::{list, paths};
+
+/// How often a keeper without a daemon looks whether anything still runs in its space.
+const ORPHAN_LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// What a space is to be.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Charter {
+    /// Name, project, number.
+    pub(crate) entry: Entry,
+    /// Which device carries its frames.
+    pub(crate) device: Device,
+    /// The device's MTU in bytes.
+    pub(crate) mtu: u16,
+    /// Where the keeper is found by the next daemon.
+    pub(crate) socket: PathBuf,
+}
+
+/// What the daemon orders.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// Make this space. The first order of all.
+    Make(Charter),
+    /// The id maps are written; go on.
+    Mapped,
+    /// Make a socket inside.
+    Socket(Socket),
+    /// The space ends.
+    End,
+}
+
+/// A socket to be made inside.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Socket {
+    /// TCP over IPv4.
+    Tcp4,
+    /// TCP over IPv6.
+    Tcp6,
+    /// UDP over IPv4.
+    Udp4,
+    /// UDP over IPv6.
+    Udp6,
+}
+
+/// What the keeper reports.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Report {
+    /// It is in new namespaces and waits for its id maps.
+    Unshared,
+    /// The space stands. Descriptors: user namespace, network namespace, link, sock_diag socket.
+    Ready {
+        /// What was made.
+        charter: Charter,
+        /// The keeper itself.
+        pid: i32,
+        /// Which kind of link was had.
+        kind: Kind,
+        /// What could not be set, a sentence each.
+        remarks: Vec<String>,
+    },
+    /// The socket asked for, as the one descriptor.
+    Socket,
+    /// It can't be done.
+    Failed {
+        /// Where it failed.
+        step: Step,
+        /// What and why.
+        message: String,
+        /// The kernel's errno, if it was the kernel.
+        errno: Option<i32>,
+    },
+}
+
+/// Where making a space failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Step {
+    /// unshare(2).
+    Unshare,
+    /// The network inside.
+    Network,
+    /// Making a socket.
+    Socket,
+}
+
+/// A space from inside: everything that a daemon needs to carry it on.
+struct Inside {
+    charter: Charter,
+    user: OwnedFd,
+    network: OwnedFd,
+    made: network::SetUp,
+    diag: OwnedFd,
+}
+
+/// The life of a keeper; `daemon` is the socket to the daemon that started it.
+pub(crate) fn keep(daemon: UnixStream) -> Result<()> {
+    let mut daemon = Channel::new(daemon);
+    let Some((Order::Make(charter), _)) = daemon.receive()? else { return Ok(()) };
+    if let Err(error) = rustix::thread::unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNET) {
+        return fail(&daemon, Step::Unshare, &error.into());
+    }
+    daemon.send(&Report::Unshared, &[])?;
+    let Some((Order::Mapped, _)) = daemon.receive()? else { return Ok(()) };
+    let inside = match Inside::make(charter) {
+        Ok(inside) => inside,
+        Err(error) => return fail(&daemon, Step::Network, &error),
+    };
+    let socket = inside.charter.socket.clone();
+    let successors = listen(&socket)?;
+    inside.report(&daemon)?;
+    let served = inside.serve(daemon, &successors);
+    // Whoever comes next must not find the socket of one who is gone.
+    fs::remove_file(&socket).ok();
+    served
+}
+
+fn fail(daemon: &Channel, step: Step, error: &anyhow::Error) -> Result<()> {
+    let errno = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error());
+    Ok(daemon.send(&Report::Failed { step, message: format!("{error:#}"), errno }, &[])?)
+}
+
+fn listen(path: &PathBuf) -> Result<UnixListener> {
+    fs::remove_file(path).ok();
+    UnixListener::bind(path).with_context(|| format!("cannot listen at {}", path.display()))
+}
+
+impl Inside {
+    fn make(charter: Charter) -> Result<Self> {
+        let made = network::set_up(&network::Plan::new(&charter))?;
+        let diag = list::diag::open()?;
+        let user = fs::File::open("/proc/self/ns/user")?.into();
+        let network = fs::File::open("/proc/self/ns/net")?.into();
+        // From here on it makes plain sockets, for which it needs no right at all.
+        let none = CapabilitySet::empty();
+        set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+        Ok(Self { charter, user, network, made, diag })
+    }
+
+    fn report(&self, daemon: &Channel) -> io::Result<()> {
+        let ready = Report::Ready {
+            charter: self.charter.clone(),
+            pid: rustix::process::getpid().as_raw_pid(),
+            kind: self.made.kind,
+            remarks: self.made.remarks.clone(),
+        };
+        let descriptors = [&self.user, &self.network, &self.made.link, &self.diag].map(AsFd::as_fd);
+        daemon.send(&ready, &descriptors)
+    }
+
+    /// Serves one daemon after the other, until one says `End` or nobody needs the space any more.
+    fn serve(&self, first: Channel, successors: &UnixListener) -> Result<()> {
+        let mut daemon = Some(first);
+        loop {
+            match wait(daemon.as_ref().map(AsFd::as_fd), successors.as_fd())? {
+                Woken::ByDaemon => match daemon.as_mut().map(|daemon| self.obey(daemon)) {
+                    Some(Ok(Next::Stay)) => {}
+                    Some(Ok(Next::End)) => return Ok(()),
+                    Some(Ok(Next::Orphaned) | Err(_)) | None => daemon = None,
+                },
+                Woken::BySuccessor => {
+                    let successor = Channel::new(successors.accept()?.0);
+                    daemon = self.report(&successor).is_ok().then_some(successor);
+                }
+                Woken::ByTime => {
+                    let namespace = list::NetNamespace::of(&self.network)?;
+                    let own = rustix::process::getpid();
+                    if list::processes_in(namespace)?.iter().all(|process| process.pid == own) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn obey(&self, daemon: &mut Channel) -> Result<Next> {
+        match daemon.receive()? {
+            None => Ok(Next::Orphaned),
+            Some((Order::End, _)) => Ok(Next::End),
+            Some((Order::Socket(kind), _)) => {
+                match kind.make() {
+                    Ok(socket) => daemon.send(&Report::Socket, &[socket.as_fd()])?,
+                    Err(error) => fail(daemon, Step::Socket, &error.into())?,
+                }
+                Ok(Next::Stay)
+            }
+            Some((Order::Make(_) | Order::Mapped, _)) => Ok(Next::Stay),
+        }
+    }
+}
+
+impl Socket {
+    fn make(self) -> io::Result<OwnedFd> {
+        let (family, kind) = match self {
+            Self::Tcp4 => (AddressFamily::INET, SocketType::STREAM),
+            Self::Tcp6 => (AddressFamily::INET6, SocketType::STREAM),
+            Self::Udp4 => (AddressFamily::INET, SocketType::DGRAM),
+            Self::Udp6 => (AddressFamily::INET6, SocketType::DGRAM),
+        };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        Ok(rustix::net::socket_with(family, kind, flags, None)?)
+    }
+}
+
+enum Next {
+    Stay,
+    Orphaned,
+    End,
+}
+
+enum Woken {
+    ByDaemon,
+    BySuccessor,
+    ByTime,
+}
+
+fn wait(daemon: Option<BorrowedFd<'_>>, successors: BorrowedFd<'_>) -> Result<Woken> {
+    let timeout = daemon.is_none().then_some(&ORPHAN_LOOK);
+    let mut watched = vec![PollFd::from_borrowed_fd(successors, PollFlags::IN)];
+    watched.extend(daemon.map(|daemon| PollFd::from_borrowed_fd(daemon, PollFlags::IN)));
+    loop {
+        match poll(&mut watched, timeout) {
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(0) => return Ok(Woken::ByTime),
+            Ok(_) if !watched[0].revents().is_empty() => return Ok(Woken::BySuccessor),
+            Ok(_) => return Ok(Woken::ByDaemon),
+        }
+    }
+}
+
+/// Where the keeper of the space is found.
+pub(crate) fn socket_of(entry: &Entry) -> Result<PathBuf> {
+    Ok(paths::keepers()?.join(&entry.name))
+}

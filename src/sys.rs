@@ -1,0 +1,30 @@
+//! The only unsafe code of the program: what runs between fork(2) and exec(2), and reading into memory that nothing
+//! has written yet.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use bytes::{BufMut, BytesMut};
+use rustix::net::{RecvFlags, recv};
+
+/// Has `step` run in the child of `command`, after fork(2) and before exec(2).
+///
+/// `step` must be a plain sequence of system calls: no allocation, no lock, no panic. The callers' steps are, and the
+/// commands that start programs this way have a single thread, so that even a violation could not deadlock.
+pub(crate) fn before_exec(command: &mut Command, step: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
+    // SAFETY: per the contract above `step` is async-signal-safe, which is what pre_exec asks.
+    unsafe { command.pre_exec(step) };
+}
+
+/// Appends to `buffer`, within its capacity, at most `limit` bytes from `socket`; 0 is the end of the stream.
+pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut BytesMut, limit: usize) -> rustix::io::Result<usize> {
+    let room = buffer.spare_capacity_mut();
+    let limit = limit.min(room.len());
+    let ((read, _), _) = recv(socket, &mut room[..limit], RecvFlags::empty())?;
+    let length = read.len();
+    // SAFETY: the kernel has written the first `length` bytes of the spare capacity, which is at least that long.
+    unsafe { buffer.advance_mut(length) };
+    Ok(length)
+}
