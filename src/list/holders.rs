@@ -197,3 +197,198 @@ fn inode(target: &[u8], prefix: &[u8]) -> Option<u64> {
 fn number(name: &CStr) -> Option<i32> {
     name.to_str().ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{BufRead as _, BufReader};
+    use std::net::TcpListener;
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    /// A child that ends with the test.
+    struct Sleeper(Child);
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            self.0.kill().unwrap();
+            self.0.wait().unwrap();
+        }
+    }
+
+    impl Sleeper {
+        fn pid(&self) -> i32 {
+            i32::try_from(self.0.id()).unwrap()
+        }
+    }
+
+    /// A child that holds `fd` as its standard input, and nothing else.
+    fn sleeper_with(fd: OwnedFd) -> Sleeper {
+        Sleeper(Command::new("sleep").arg("1000").stdin(fd).spawn().unwrap())
+    }
+
+    fn inode_of(fd: impl AsFd) -> u64 {
+        rustix::fs::fstat(fd).unwrap().st_ino
+    }
+
+    /// By process, what it holds of these inodes.
+    fn found(inodes: &[u64], scope: Scope<'_>) -> Vec<(i32, Vec<u64>)> {
+        let inodes = inodes.iter().copied().collect();
+        let holders = holders(&inodes, scope).unwrap();
+        holders
+            .into_iter()
+            .map(|holder| (holder.process.pid, holder.inodes))
+            .collect()
+    }
+
+    fn own_namespace() -> NetNamespace {
+        NetNamespace::of(File::open("/proc/self/ns/net").unwrap()).unwrap()
+    }
+
+    fn own_pid() -> i32 {
+        rustix::process::getpid().as_raw_nonzero().get()
+    }
+
+    #[test]
+    fn a_socket_is_held_by_its_opener_and_by_a_child_that_inherited_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let inode = inode_of(&listener);
+        let child = sleeper_with(listener.try_clone().unwrap().into());
+        let own = own_namespace();
+        for scope in [Scope::Everywhere, Scope::In(&[own])] {
+            let found = found(&[inode], scope);
+            assert!(found.contains(&(own_pid(), vec![inode])), "{found:?}");
+            assert!(found.contains(&(child.pid(), vec![inode])), "{found:?}");
+        }
+        drop(listener);
+        let found = found(&[inode], Scope::Everywhere);
+        assert_eq!(found, [(child.pid(), vec![inode])]);
+    }
+
+    #[test]
+    fn a_socket_held_twice_by_one_process_is_named_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let again = listener.try_clone().unwrap();
+        let inode = inode_of(&again);
+        assert_eq!(
+            found(&[inode], Scope::Everywhere),
+            [(own_pid(), vec![inode])]
+        );
+    }
+
+    #[test]
+    fn nobody_outside_the_scope_is_named() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let inode = inode_of(&listener);
+        assert_eq!(found(&[inode], Scope::In(&[NetNamespace(1)])), []);
+        assert_eq!(found(&[inode], Scope::In(&[])), []);
+    }
+
+    #[test]
+    fn a_process_that_holds_none_of_the_sockets_is_not_named() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let bystander = Sleeper(
+            Command::new("sleep")
+                .arg("1000")
+                .stdin(Stdio::null())
+                .spawn()
+                .unwrap(),
+        );
+        let found = found(&[inode_of(&listener)], Scope::Everywhere);
+        assert!(
+            found.iter().all(|(pid, _)| *pid != bystander.pid()),
+            "{found:?}"
+        );
+        assert_eq!(
+            holders(&HashSet::new(), Scope::Everywhere).unwrap().len(),
+            0
+        );
+    }
+
+    #[test]
+    fn a_pidfd_is_readable_once_its_process_has_ended() {
+        let Some((mut child, namespace)) = sleeper_in_namespace() else {
+            return;
+        };
+        let members = processes_in(namespace).unwrap();
+        let pids: Vec<_> = members
+            .iter()
+            .map(|member| member.pid.as_raw_nonzero().get())
+            .collect();
+        assert_eq!(pids, [child.pid()]);
+        assert!(!pids.contains(&own_pid()));
+        let kill = rustix::process::Signal::KILL;
+        rustix::process::pidfd_send_signal(&members[0].pidfd, kill).unwrap();
+        child.0.wait().unwrap();
+        assert_eq!(processes_in(namespace).unwrap().len(), 0);
+        let pidfd = &members[0].pidfd;
+        let ended = rustix::process::pidfd_send_signal(pidfd, kill);
+        assert_eq!(ended, Err(Errno::SRCH));
+    }
+
+    #[test]
+    fn a_zombie_does_not_live_in_its_namespace() {
+        let Some((mut child, namespace)) = sleeper_in_namespace() else {
+            return;
+        };
+        child.0.kill().unwrap();
+        // Waits for the end, and leaves the zombie.
+        let ended = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+        let child_id = rustix::process::WaitId::Pid(Pid::from_raw(child.pid()).unwrap());
+        rustix::process::waitid(child_id, ended).unwrap();
+        assert_eq!(processes_in(namespace).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn the_own_namespace_holds_the_own_process() {
+        let members = processes_in(own_namespace()).unwrap();
+        assert!(
+            members
+                .iter()
+                .any(|member| member.pid.as_raw_nonzero().get() == own_pid())
+        );
+    }
+
+    /// A process in a network namespace of its own; `None`, said aloud, where there can't be one.
+    fn sleeper_in_namespace() -> Option<(Sleeper, NetNamespace)> {
+        let spawned = Command::new("unshare")
+            .args([
+                "--map-root-user",
+                "--net",
+                "sh",
+                "-c",
+                "echo ready; exec sleep 1000",
+            ])
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut child = Sleeper(spawned.unwrap());
+        let mut line = String::new();
+        BufReader::new(child.0.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        if line != "ready\n" {
+            eprintln!("skipped: this machine grants no user namespace");
+            return None;
+        }
+        let path = format!("/proc/{}/ns/net", child.pid());
+        let namespace = NetNamespace::of(File::open(path).unwrap()).unwrap();
+        Some((child, namespace))
+    }
+
+    #[test]
+    fn only_a_whole_socket_link_has_an_inode() {
+        let cases: [(&[u8], Option<u64>); 7] = [
+            (b"socket:[42]", Some(42)),
+            (b"socket:[18446744073709551615]", Some(u64::MAX)),
+            (b"socket:[18446744073709551616]", None),
+            (b"socket:[42", None),
+            (b"socket:[]", None),
+            (b"/tmp/socket:[42]", None),
+            (b"pipe:[42]", None),
+        ];
+        for (target, expected) in cases {
+            assert_eq!(inode(target, b"socket:["), expected, "{target:?}");
+        }
+    }
+}

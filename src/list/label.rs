@@ -133,3 +133,47 @@ fn shortened(label: String) -> String {
         .chain(['…'])
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::process::sample;
+    use super::*;
+
+    #[test]
+    fn an_interpreter_is_named_with_what_it_runs() {
+        let cases = [
+            (
+                "python3.11 -m http.server 8000",
+                "python3.11 -m http.server",
+            ),
+            ("python3 -u -X dev /srv/app.py --port 80", "python3 app.py"),
+            ("python3 -c import(x)", "python3"),
+            ("python3", "python3"),
+            ("node --inspect ./node_modules/.bin/vite dev", "node vite"),
+            ("node -r ts-node/register server.ts", "node server.ts"),
+            ("node -e setInterval", "node"),
+            (
+                "java -cp a.jar:b.jar com.example.Main",
+                "java com.example.Main",
+            ),
+            ("java -Xmx1g -jar /opt/x/app.jar", "java -jar app.jar"),
+            ("ruby3.1 bin/rails server", "ruby3.1 rails"),
+            ("deno run -A main.ts", "deno main.ts"),
+            ("php -d x=1 -S 127.0.0.1:80", "php -S 127.0.0.1:80"),
+            ("nginx -c /etc/nginx.conf", "nginx"),
+            ("pythonista -m x", "pythonista"),
+            ("python3 -m", "python3"),
+        ];
+        for (command, expected) in cases {
+            assert_eq!(label(&sample(command)), expected, "{command}");
+        }
+    }
+
+    #[test]
+    fn a_long_label_is_cut_at_a_character() {
+        let process = sample("python3 éééééééééééééééééééééééééééééééééééééééééé.py");
+        let label = label(&process);
+        assert_eq!(label.chars().count(), LABEL_CHARACTERS);
+        assert!(label.ends_with("é…"), "{label}");
+    }
+}

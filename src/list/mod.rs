@@ -212,3 +212,169 @@ fn sort(listeners: &mut [Listener]) {
         a.space.cmp(&b.space).then_with(|| key(a).cmp(&key(b)))
     });
 }
+
+/// A listener for tests, held by one program.
+#[cfg(test)]
+fn sample(space: Option<&str>, protocol: Protocol, address: &str, port: u16) -> Listener {
+    let process = process::sample("/usr/bin/python3 -m http.server");
+    Listener {
+        space: space.map(str::to_owned),
+        protocol,
+        address: address.parse().unwrap(),
+        port: NonZeroU16::new(port).unwrap(),
+        ipv6_only: None,
+        uid: process.uid,
+        since: Some(process.started),
+        since_from: SinceFrom::Program,
+        programs: vec![process],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::net::{TcpListener, UdpSocket};
+    use std::process::{Child, Command};
+
+    use rustix::net::sockopt;
+
+    use super::*;
+
+    /// The row of the listener at this port of TCP.
+    fn at(listeners: &[Listener], port: u16) -> Option<&Listener> {
+        let is_it = |listener: &&Listener| {
+            listener.port.get() == port && listener.protocol == Protocol::Tcp
+        };
+        listeners.iter().find(is_it)
+    }
+
+    fn view<'a>(
+        diag: BorrowedFd<'a>,
+        hidden: &'a HashSet<u64>,
+        first_seen: &'a dyn Fn(u64) -> Option<Timestamp>,
+    ) -> View<'a> {
+        View {
+            space: Some("shop"),
+            diag,
+            namespace: None,
+            hidden,
+            first_seen,
+        }
+    }
+
+    #[test]
+    fn the_machines_list_names_this_process_as_holder() {
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let udp = UdpSocket::bind("[::1]:0").unwrap();
+        let listeners = machine_listeners().unwrap();
+        for (protocol, address) in [
+            (Protocol::Tcp, tcp.local_addr().unwrap()),
+            (Protocol::Udp, udp.local_addr().unwrap()),
+        ] {
+            let found: Vec<_> = listeners
+                .iter()
+                .filter(|it| (it.protocol, it.port.get()) == (protocol, address.port()))
+                .filter(|it| it.address == address.ip())
+                .collect();
+            assert_eq!(found.len(), 1, "{found:?}");
+            let pids: Vec<_> = found[0]
+                .programs
+                .iter()
+                .map(|process| process.pid)
+                .collect();
+            assert_eq!(pids, [i32::try_from(std::process::id()).unwrap()]);
+            assert_eq!(found[0].space, None);
+            assert_eq!(found[0].since_from, SinceFrom::Program);
+            assert_eq!(found[0].since, Some(found[0].programs[0].started));
+            let directory = std::env::current_dir().unwrap();
+            assert_eq!(
+                found[0].programs[0].directory.as_deref(),
+                directory.to_str()
+            );
+        }
+    }
+
+    #[test]
+    fn holders_are_named_oldest_first_and_a_closed_listener_goes() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let stdin = listener.try_clone().unwrap();
+        let mut child: Child = Command::new("sleep")
+            .arg("1000")
+            .stdin(std::os::fd::OwnedFd::from(stdin))
+            .spawn()
+            .unwrap();
+        let pids = |listeners: &[Listener]| -> Vec<u32> {
+            let programs = at(listeners, port).map(|it| it.programs.as_slice());
+            programs
+                .unwrap_or_default()
+                .iter()
+                .map(|it| it.pid.cast_unsigned())
+                .collect()
+        };
+        assert_eq!(
+            pids(&machine_listeners().unwrap()),
+            [std::process::id(), child.id()]
+        );
+        drop(listener);
+        assert_eq!(pids(&machine_listeners().unwrap()), [child.id()]);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(at(&machine_listeners().unwrap(), port), None);
+    }
+
+    #[test]
+    fn a_hidden_socket_is_left_out_and_a_seen_one_dated() {
+        let shown = TcpListener::bind("127.0.0.1:0").unwrap();
+        let hidden = TcpListener::bind("127.0.0.1:0").unwrap();
+        let cookie = sockopt::socket_cookie(&shown).unwrap();
+        let seen: Timestamp = "2026-03-01T12:34:56Z".parse().unwrap();
+        let first_seen = |asked: u64| (asked == cookie).then_some(seen);
+        let hide = HashSet::from([sockopt::socket_cookie(&hidden).unwrap()]);
+        let diag = diag::open().unwrap();
+        let listeners = listeners(&[view(diag.as_fd(), &hide, &first_seen)]).unwrap();
+        let found = at(&listeners, shown.local_addr().unwrap().port()).unwrap();
+        assert_eq!(found.space.as_deref(), Some("shop"));
+        assert_eq!(
+            (found.since, found.since_from),
+            (Some(seen), SinceFrom::Socket)
+        );
+        assert_eq!(at(&listeners, hidden.local_addr().unwrap().port()), None);
+    }
+
+    #[test]
+    fn a_listener_whose_holder_can_t_be_seen_is_listed_all_the_same() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let diag = diag::open().unwrap();
+        let none = HashSet::new();
+        let elsewhere = File::open("/proc/self/ns/user").unwrap();
+        let elsewhere = NetNamespace::of(elsewhere).unwrap();
+        let view = View {
+            namespace: Some(elsewhere),
+            ..view(diag.as_fd(), &none, &|_| None)
+        };
+        let listeners = listeners(&[view]).unwrap();
+        let found = at(&listeners, listener.local_addr().unwrap().port()).unwrap();
+        assert_eq!(found.programs, []);
+        assert_eq!((found.since, found.since_from), (None, SinceFrom::Unknown));
+        assert_eq!(found.uid, rustix::process::geteuid().as_raw());
+    }
+
+    #[test]
+    fn rows_are_in_the_order_of_space_port_protocol_address() {
+        let ordered = [
+            sample(None, Protocol::Tcp, "0.0.0.0", 9000),
+            sample(Some("a"), Protocol::Tcp, "::", 80),
+            sample(Some("a"), Protocol::Tcp, "127.0.0.1", 443),
+            sample(Some("a"), Protocol::Tcp, "::1", 443),
+            sample(Some("a"), Protocol::Udp, "127.0.0.1", 443),
+            sample(Some("a"), Protocol::Tcp, "127.0.0.1", 3000),
+            sample(Some("b"), Protocol::Tcp, "127.0.0.1", 80),
+        ];
+        let mut shuffled = ordered.clone();
+        shuffled.reverse();
+        shuffled.swap(1, 4);
+        sort(&mut shuffled);
+        assert_eq!(shuffled, ordered);
+    }
+}

@@ -182,3 +182,195 @@ fn file(process: BorrowedFd<'_>, name: &CStr, limit: usize) -> Option<Vec<u8>> {
     bytes.truncate(limit);
     Some(bytes)
 }
+
+/// A process for tests, as if started by this command line, split at its blanks.
+#[cfg(test)]
+pub(super) fn sample(command: &str) -> Process {
+    let command: Vec<String> = command.split(' ').map(str::to_owned).collect();
+    Process {
+        pid: 4242,
+        program: file_name(&command[0]).to_owned(),
+        command,
+        directory: Some("/home/ada/shop".to_owned()),
+        started: "2026-03-01T10:00:00Z".parse().unwrap(),
+        uid: 1001,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::fs::File;
+    use std::io::{Read as _, Write as _};
+    use std::os::fd::AsFd;
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::path::Path;
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    /// What is known about a child, before and after `change`; then ends it.
+    fn look(mut child: Child, change: impl FnOnce()) -> (Process, Process, Option<Process>) {
+        let pid = Pid::from_child(&child);
+        let directory = File::open(format!("/proc/{}", child.id())).unwrap();
+        let moment = Moment::now();
+        let read = || Process::read(pid, directory.as_fd(), &moment);
+        let before = read().unwrap();
+        change();
+        let after = read().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        (before, after, read())
+    }
+
+    /// A copy of `cat` at this path. Another process writes it, so that no child of a test
+    /// running beside this one can hold it open for writing (`ETXTBSY`).
+    fn copy_of_cat(path: &Path) {
+        let copied = Command::new("sh")
+            .args([
+                OsStr::new("-c"),
+                OsStr::new("cp \"$(command -v cat)\" \"$0\""),
+            ])
+            .arg(path)
+            .status();
+        assert!(copied.unwrap().success());
+    }
+
+    /// A running child: `spawn` returns a little before the command line can be read, so the
+    /// child has to show that it lives.
+    fn running_cat(mut command: Command) -> Child {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.as_mut().unwrap().write_all(b"!").unwrap();
+        let mut echoed = [0];
+        child
+            .stdout
+            .as_mut()
+            .unwrap()
+            .read_exact(&mut echoed)
+            .unwrap();
+        child
+    }
+
+    #[test]
+    fn a_strangely_named_program_in_a_strange_directory_is_read_and_outlives_its_file() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path().join(OsStr::from_bytes(b"a\xff b\nc"));
+        std::fs::create_dir(&directory).unwrap();
+        let executable = directory.join("x) (y\nz");
+        copy_of_cat(&executable);
+        let mut command = Command::new(&executable);
+        command.args(["-", "-u"]).current_dir(&directory);
+        let child = running_cat(command);
+        let pid = i32::try_from(child.id()).unwrap();
+        let (before, after, ended) = look(child, || std::fs::remove_dir_all(&directory).unwrap());
+
+        let shown = directory.to_string_lossy().into_owned();
+        assert_eq!(before.pid, pid);
+        assert_eq!(before.program, "x) (y\nz");
+        let called = executable.to_string_lossy().into_owned();
+        assert_eq!(before.command, [called, "-".to_owned(), "-u".to_owned()]);
+        assert_eq!(before.directory.as_deref(), Some(shown.as_str()));
+        assert_eq!(before.uid, rustix::process::getuid().as_raw());
+        assert_eq!(after.program, "x) (y\nz");
+        assert_eq!(after.directory, Some(format!("{shown} (deleted)")));
+        assert_eq!(after.started, before.started);
+        assert_eq!(ended, None);
+    }
+
+    #[test]
+    fn the_start_is_told_in_the_time_of_day() {
+        let before = Timestamp::now();
+        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let after = Timestamp::now();
+        let (process, ..) = look(child, || ());
+        // The kernel counts whole ticks, 10 ms each, and cuts off the rest.
+        let tick = SignedDuration::from_millis(20);
+        assert!(process.started >= before.checked_sub(tick).unwrap());
+        assert!(process.started <= after.checked_add(tick).unwrap());
+    }
+
+    #[test]
+    fn two_readings_of_the_clocks_agree_about_a_start() {
+        let times: Vec<_> = (0..2).map(|_| Moment::now().started(123_456)).collect();
+        assert!(times[0].duration_until(times[1]).abs() <= SignedDuration::from_millis(10));
+        assert_eq!(times[0].as_millisecond() % 10, 0);
+    }
+
+    #[test]
+    fn ticks_beyond_all_time_don_t_overflow() {
+        let moment = Moment::now();
+        assert_eq!(moment.started(u64::MAX), hundredth(moment.boot));
+    }
+
+    #[test]
+    fn a_name_may_hold_parentheses_spaces_and_newlines() {
+        let fields = "S 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987 11 12";
+        for name in ["sleep", "a b", ") (", ") S 1 (x", "\n)", "", "\u{1f6a2}"] {
+            let line = format!("42 ({name}) {fields}\n");
+            let stat = Stat::parse(line.as_bytes()).unwrap();
+            assert_eq!(
+                stat,
+                Stat {
+                    name: name.as_bytes(),
+                    start_ticks: 987
+                }
+            );
+        }
+        let mut not_utf8 = b"42 (\xff\xfe) ".to_vec();
+        not_utf8.extend(fields.as_bytes());
+        assert_eq!(Stat::parse(&not_utf8).unwrap().name, b"\xff\xfe");
+    }
+
+    #[test]
+    fn a_cut_off_stat_line_is_no_stat() {
+        for line in [
+            "",
+            "42",
+            "42 (",
+            "42 (a",
+            "42 )a(",
+            "42 (a) S 1 1",
+            "42 (a) S 1 1 1 0 x",
+        ] {
+            assert_eq!(Stat::parse(line.as_bytes()), None, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_program_is_named_by_what_is_known() {
+        let command = ["/usr/bin/python3".to_owned()];
+        assert_eq!(
+            program(Some("/usr/bin/python3.11"), &command, b"comm"),
+            "python3.11"
+        );
+        assert_eq!(program(Some("/opt/x (deleted)"), &command, b"comm"), "x");
+        assert_eq!(program(None, &command, b"comm"), "python3");
+        assert_eq!(program(None, &[], b"comm"), "comm");
+        assert_eq!(program(None, &[String::new()], b"comm"), "comm");
+    }
+
+    #[test]
+    fn arguments_may_be_empty_or_not_utf8() {
+        assert_eq!(arguments(b""), Vec::<String>::new());
+        assert_eq!(arguments(b"a\0"), ["a"]);
+        assert_eq!(arguments(b"a\0\0b c\0"), ["a", "", "b c"]);
+        assert_eq!(
+            arguments(b"nginx: master process"),
+            ["nginx: master process"]
+        );
+        assert_eq!(arguments(b"\xff\0"), ["\u{fffd}"]);
+    }
+
+    #[test]
+    fn the_real_user_is_the_first_of_four() {
+        assert_eq!(
+            real_uid(b"Name:\tx\nUid:\t1001\t0\t0\t0\nGid:\t5\t5\t5\t5\n"),
+            Some(1001)
+        );
+        assert_eq!(real_uid(b"Name:\tUid: 5\n"), None);
+    }
+}

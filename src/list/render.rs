@@ -276,7 +276,7 @@ fn tail(path: &str, room: usize) -> String {
     let end = beginning.find(|end| end.width() < room).unwrap_or_default();
     // A cut between two names reads better, unless it would lose more than a name.
     let end = match end.find('/') {
-        Some(slash) if end[slash..].width() >= room / 2 => &end[slash..],
+        Some(slash) if end[slash..].width() >= room * 2 / 3 => &end[slash..],
         _ => end,
     };
     format!("…{end}")
@@ -317,5 +317,163 @@ fn write_row(
             Side::Right => write!(text, "{blanks}{styled}{gap}"),
         };
         written.expect("writing to a string can't fail");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Protocol, SinceFrom, sample};
+    use super::*;
+
+    /// A pipe's look, on the day of the samples.
+    fn plain() -> Look {
+        let now: Timestamp = "2026-03-01T18:00:00Z".parse().unwrap();
+        Look {
+            width: None,
+            colour: Colour::Plain,
+            home: None,
+            now: now.to_zoned(TimeZone::UTC),
+        }
+    }
+
+    /// Three listeners: an ordinary one, one with three holders, one that nobody seems to hold.
+    fn three() -> Vec<Listener> {
+        let mut many = sample(Some("shop-b"), Protocol::Tcp, "::", 80);
+        many.programs = (0..3).map(|_| many.programs[0].clone()).collect();
+        many.programs[0].program = "nginx".to_owned();
+        many.since = Some("2026-02-27T09:05:00Z".parse().unwrap());
+        let mut unseen = sample(None, Protocol::Udp, "10.77.0.1", 53);
+        unseen.programs.clear();
+        unseen.since = None;
+        unseen.since_from = SinceFrom::Unknown;
+        vec![
+            sample(Some("shop"), Protocol::Tcp, "127.0.0.1", 8000),
+            many,
+            unseen,
+        ]
+    }
+
+    #[test]
+    fn the_table_is_aligned_and_whole() {
+        let expected = "\
+SPACE   PROTO  ADDRESS    PORT  PROGRAM                     PID  DIRECTORY       SINCE
+shop    tcp    127.0.0.1  8000  python3 -m http.server     4242  /home/ada/shop  10:00:00
+shop-b  tcp    ::           80  nginx                   4242 +2  /home/ada/shop  2026-02-27 09:05
+-       udp    10.77.0.1    53  -                             -  -               -
+";
+        assert_eq!(table(&three(), &plain()), expected);
+    }
+
+    #[test]
+    fn no_listeners_make_no_table() {
+        assert_eq!(table(&[], &plain()), "");
+    }
+
+    #[test]
+    fn a_narrow_terminal_cuts_the_directory_and_nothing_else() {
+        let mut listeners = three();
+        let directory = "/home/ada/src/customers/acme/web/packages/frontend";
+        listeners[0].programs[0].directory = Some(directory.to_owned());
+        let look = Look {
+            width: Some(100),
+            home: Some("/home/ada".to_owned()),
+            ..plain()
+        };
+        let text = table(&listeners, &look);
+        let widest = text.lines().map(|line| line.width()).max();
+        assert!(widest <= Some(106), "{widest:?}\n{text}");
+        assert!(text.contains("  …/packages/frontend  "), "{text}");
+        assert!(text.contains("python3 -m http.server"), "{text}");
+        let very_narrow = table(
+            &listeners,
+            &Look {
+                width: Some(10),
+                ..look
+            },
+        );
+        assert!(very_narrow.contains("…ckages/frontend"), "{very_narrow}");
+    }
+
+    #[test]
+    fn home_is_a_tilde_only_where_it_is_a_directory_above() {
+        let look = Look {
+            home: Some("/home/ada/".to_owned()),
+            ..plain()
+        };
+        let cases = [
+            ("/home/ada", "~"),
+            ("/home/ada/x", "~/x"),
+            ("/home/adam", "/home/adam"),
+            ("/srv/home/ada", "/srv/home/ada"),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(with_tilde(path, &look), expected);
+        }
+        assert_eq!(with_tilde("/home/ada/x", &plain()), "/home/ada/x");
+    }
+
+    #[test]
+    fn the_tail_of_a_path_fits_and_prefers_whole_names() {
+        assert_eq!(tail("/a/b", 4), "/a/b");
+        assert_eq!(tail("/home/ada/shop/web", 10), "…/shop/web");
+        assert_eq!(tail("/home/ada/shop/web", 12), "…/shop/web");
+        assert_eq!(tail("/home/averyveryverylongname", 10), "…ylongname");
+        // Each of these characters takes two columns.
+        assert_eq!(tail("/home/港港港港", 6), "…港港");
+    }
+
+    #[test]
+    fn times_are_local_and_dated_unless_today() {
+        let now = plain().now;
+        let zone = TimeZone::fixed(jiff::tz::offset(9));
+        let time: Timestamp = "2026-03-01T16:30:00Z".parse().unwrap();
+        assert_eq!(moment(time, &now), "16:30:00");
+        assert_eq!(moment(time, &now.with_time_zone(zone)), "01:30:00");
+        let yesterday: Timestamp = "2026-02-28T16:30:00Z".parse().unwrap();
+        assert_eq!(moment(yesterday, &now), "2026-02-28 16:30");
+    }
+
+    #[test]
+    fn a_program_s_name_can_t_drive_the_terminal() {
+        let mut listener = sample(Some("shop"), Protocol::Tcp, "127.0.0.1", 1);
+        listener.programs[0].program = "a\u{1b}[2J\nb".to_owned();
+        listener.programs[0].directory = Some("/x\ty\u{9b}".to_owned());
+        let text = table(&[listener], &plain());
+        assert!(text.contains(r"a\u{1b}[2J\nb"), "{text}");
+        assert!(text.contains(r"/x\ty\u{9b}"), "{text}");
+        assert_eq!(text.lines().count(), 2);
+    }
+
+    #[test]
+    fn colours_change_no_text() {
+        let coloured = table(
+            &three(),
+            &Look {
+                colour: Colour::Ansi,
+                ..plain()
+            },
+        );
+        assert!(coloured.contains("\u{1b}[36mshop\u{1b}[0m"), "{coloured}");
+        let stripped = anstream::adapter::strip_str(&coloured).to_string();
+        assert_eq!(stripped, table(&three(), &plain()));
+    }
+
+    #[test]
+    fn the_json_form_is_the_documented_one_and_is_read_back() {
+        let listener = sample(Some("shop"), Protocol::Tcp, "127.0.0.1", 8000);
+        let text = json(std::slice::from_ref(&listener));
+        let documented = include_str!("../../docs/json.md");
+        let example = documented
+            .split("```json\n")
+            .nth(1)
+            .unwrap()
+            .split("```")
+            .next()
+            .unwrap();
+        let example: serde_json::Value = serde_json::from_str(example).unwrap();
+        let mut written: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(written, example);
+        let read: Vec<Listener> = serde_json::from_value(written["listeners"].take()).unwrap();
+        assert_eq!(read, [listener]);
     }
 }
