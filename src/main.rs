@@ -1,39 +1,37 @@
 //! The program `wharf`: every program gets its own ports.
 #![allow(dead_code, unused_imports)]
 
+mod doctor;
 mod list;
 
 fn main() {
-    if std::env::args().any(|argument| argument == "--bench") {
-        use std::os::fd::AsFd;
-        for _ in 0..5 {
-            let t = std::time::Instant::now();
-            let d = list::diag::open().unwrap();
-            let s = list::diag::dump(d.as_fd()).unwrap();
-            let a = t.elapsed();
-            let t = std::time::Instant::now();
-            let inodes = s.iter().map(|s| s.inode).collect();
-            let h = list::holders::holders(&inodes, list::holders::Scope::Everywhere).unwrap();
-            let b = t.elapsed();
-            let t = std::time::Instant::now();
-            let l = list::machine_listeners().unwrap();
-            println!(
-                "{} sockets {a:?}, {} holders {b:?}, {} listeners {:?}",
-                s.len(),
-                h.len(),
-                l.len(),
-                t.elapsed()
+    let json = std::env::args().any(|argument| argument == "--json");
+    let look = list::render::Look::of_stdout();
+    if std::env::args().nth(1).as_deref() == Some("doctor") {
+        let settings = doctor::Settings {
+            names_port: 7070,
+            runtime_directory: "/tmp/wharf-x".into(),
+            daemon: None,
+        };
+        if std::env::args().any(|argument| argument == "--apparmor") {
+            print!(
+                "{}",
+                doctor::apparmor_profile(&std::env::current_exe().expect("exe"))
             );
+            return;
         }
-        return;
+        let checks = doctor::examine(&settings);
+        if json {
+            println!("{}", doctor::json(&checks));
+        } else {
+            print!("{}", doctor::text(&checks, look.colour));
+        }
+        std::process::exit(i32::from(!doctor::all_well(&checks)));
     }
     let listeners = list::machine_listeners().expect("the machine lists its sockets");
-    if std::env::args().any(|argument| argument == "--json") {
+    if json {
         println!("{}", list::render::json(&listeners));
     } else {
-        print!(
-            "{}",
-            list::render::table(&listeners, &list::render::Look::of_stdout())
-        );
+        print!("{}", list::render::table(&listeners, &look));
     }
 }

@@ -375,13 +375,13 @@ shop-b  tcp    ::           80  nginx                   4242 +2  /home/ada/shop 
         let directory = "/home/ada/src/customers/acme/web/packages/frontend";
         listeners[0].programs[0].directory = Some(directory.to_owned());
         let look = Look {
-            width: Some(100),
+            width: Some(104),
             home: Some("/home/ada".to_owned()),
             ..plain()
         };
         let text = table(&listeners, &look);
         let widest = text.lines().map(|line| line.width()).max();
-        assert!(widest <= Some(106), "{widest:?}\n{text}");
+        assert!(widest <= Some(104), "{widest:?}\n{text}");
         assert!(text.contains("  …/packages/frontend  "), "{text}");
         assert!(text.contains("python3 -m http.server"), "{text}");
         let very_narrow = table(
