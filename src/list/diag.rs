@@ -1,0 +1,584 @@
+//! What the kernel says is bound: dumps of one network namespace's sockets.
+//!
+//! A `NETLINK_SOCK_DIAG` socket answers for the namespace that it was made in,
+//! whoever holds it, and needs no capability. Four dumps (TCP and UDP, IPv4
+//! and IPv6) name every TCP listener and every UDP socket that takes datagrams
+//! from anybody. The kernel's own answer is the truth that everything else in
+//! the list is held against.
+//!
+//! It doesn't say which process holds a socket: [`super::holders`] does. And it
+//! doesn't follow events: give it a socket that has joined no multicast group,
+//! because it throws away whatever it hasn't asked for.
+//!
+//! To have read: `sock_diag(7)`, `netlink(7)`.
+
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use netlink_packet_core::{
+    NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_sock_diag::SockDiagMessage;
+use netlink_packet_sock_diag::inet::{
+    ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas::Nla,
+};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto};
+
+use super::Protocol;
+
+/// One socket that takes connections (TCP) or datagrams from anybody (UDP).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Socket {
+    /// TCP or UDP.
+    pub(crate) protocol: Protocol,
+    /// The address it is bound to; a wildcard is `0.0.0.0` or `::`.
+    pub(crate) address: IpAddr,
+    /// The port it is bound to.
+    pub(crate) port: NonZeroU16,
+    /// Whether an IPv6 socket leaves IPv4 to others (`IPV6_V6ONLY`); `None` for IPv4 sockets.
+    pub(crate) ipv6_only: Option<bool>,
+    /// The inode that `/proc/PID/fd` shows as `socket:[N]`; 0 when no process holds it any more.
+    pub(crate) inode: u64,
+    /// The user who made it, as seen from the user namespace of the diag socket.
+    pub(crate) uid: u32,
+    /// `SO_COOKIE`: never used twice as long as the machine runs.
+    pub(crate) cookie: u64,
+}
+
+/// Why a dump failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DumpError {
+    /// The diag socket could not be opened, or not be written or read.
+    #[error("the kernel's list of sockets can't be read: {0}")]
+    Socket(#[from] Errno),
+    /// The kernel has no such list (its `tcp_diag` or `udp_diag` module is missing).
+    #[error("the kernel refuses to list {protocol} sockets: {errno}")]
+    Refused {
+        /// What was asked for.
+        protocol: Protocol,
+        /// The kernel's answer.
+        errno: Errno,
+    },
+    /// Every attempt was interrupted by changes or lost an answer.
+    #[error("the kernel's list of sockets changed faster than it could be read")]
+    Restless,
+    /// An answer that `sock_diag(7)` doesn't allow.
+    #[error("the kernel's list of sockets is malformed: {0}")]
+    Malformed(String),
+}
+
+/// The longest answer the kernel puts together is 32 KiB; one that doesn't fit here was cut off.
+const ANSWER_BYTES: usize = 64 * 1024;
+
+/// The kernel's error numbers are below this.
+const MAX_ERRNO: i32 = 4095;
+
+/// How often an interrupted dump is begun anew.
+const ATTEMPTS: usize = 8;
+
+/// Tells one dump's answers from what an earlier, given-up dump left behind.
+static SEQUENCE: AtomicU32 = AtomicU32::new(1);
+
+/// Opens a diag socket of the network namespace that the calling thread is in.
+pub(crate) fn open() -> Result<OwnedFd, DumpError> {
+    Ok(rustix::net::socket_with(
+        AddressFamily::NETLINK,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        Some(rustix::net::netlink::SOCK_DIAG),
+    )?)
+}
+
+/// All TCP listeners and unconnected UDP sockets of the diag socket's namespace, in no order.
+///
+/// `diag` may be blocking or not. It must not be read by anybody else meanwhile.
+pub(crate) fn dump(diag: BorrowedFd<'_>) -> Result<Vec<Socket>, DumpError> {
+    let mut sockets = Vec::new();
+    let mut buffer = vec![0; ANSWER_BYTES];
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        for family in [AddressFamily::INET, AddressFamily::INET6] {
+            dump_one(diag, protocol, family, &mut buffer, &mut sockets)?;
+        }
+    }
+    // A socket that changes its place in the kernel's table during the dump may be met twice.
+    sockets.sort_unstable_by_key(|socket| socket.cookie);
+    sockets.dedup_by_key(|socket| socket.cookie);
+    Ok(sockets)
+}
+
+/// One of the four dumps, begun anew until it was consistent.
+fn dump_one(
+    diag: BorrowedFd<'_>,
+    protocol: Protocol,
+    family: AddressFamily,
+    buffer: &mut [u8],
+    sockets: &mut Vec<Socket>,
+) -> Result<(), DumpError> {
+    let before = sockets.len();
+    for _ in 0..ATTEMPTS {
+        let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+        let request = request(protocol, family, sequence);
+        rustix::net::send(diag, &request, SendFlags::empty())?;
+        match collect(diag, protocol, sequence, buffer, sockets)? {
+            Outcome::Complete => return Ok(()),
+            Outcome::Interrupted => {
+                sockets.truncate(before);
+                drain(diag, buffer)?;
+            }
+        }
+    }
+    Err(DumpError::Restless)
+}
+
+/// How a dump ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// It is whole.
+    Complete,
+    /// Something changed or got lost on the way: ask again.
+    Interrupted,
+}
+
+/// Reads answers up to the end of the dump.
+fn collect(
+    diag: BorrowedFd<'_>,
+    protocol: Protocol,
+    sequence: u32,
+    buffer: &mut [u8],
+    sockets: &mut Vec<Socket>,
+) -> Result<Outcome, DumpError> {
+    let mut reading = Reading {
+        protocol,
+        sequence,
+        consistency: Outcome::Complete,
+    };
+    loop {
+        // The kernel has the next answer ready before it returns the one before it, so not to
+        // wait loses nothing, and a lost answer can't hang the caller.
+        let flags = RecvFlags::TRUNC | RecvFlags::DONTWAIT;
+        let length = match rustix::net::recv(diag, &mut *buffer, flags) {
+            Ok((_, length)) => length,
+            Err(Errno::INTR) => continue,
+            Err(Errno::NOBUFS | Errno::AGAIN) => return Ok(Outcome::Interrupted),
+            Err(errno) => return Err(errno.into()),
+        };
+        let Some(answer) = buffer.get(..length) else {
+            return Ok(Outcome::Interrupted);
+        };
+        if let Some(outcome) = reading.answer(answer, sockets)? {
+            return Ok(outcome);
+        }
+    }
+}
+
+/// Throws away what a given-up dump has left, so that the next one isn't refused as a second.
+fn drain(diag: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(), DumpError> {
+    loop {
+        match rustix::net::recv(diag, &mut *buffer, RecvFlags::DONTWAIT) {
+            Ok(_) | Err(Errno::INTR | Errno::NOBUFS) => {}
+            Err(Errno::AGAIN) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// The bytes that ask for one dump.
+fn request(protocol: Protocol, family: AddressFamily, sequence: u32) -> Vec<u8> {
+    let (number, states) = match protocol {
+        Protocol::Tcp => (ipproto::TCP, StateFlags::LISTEN),
+        // UDP knows two of TCP's states: CLOSE is an unconnected socket.
+        Protocol::Udp => (ipproto::UDP, StateFlags::CLOSE),
+    };
+    let socket_id = if family == AddressFamily::INET {
+        SocketId::new_v4()
+    } else {
+        SocketId::new_v6()
+    };
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    header.sequence_number = sequence;
+    let message = SockDiagMessage::InetRequest(InetRequest {
+        family: u8::try_from(family.as_raw()).expect("AF_INET and AF_INET6 are below 256"),
+        protocol: u8::try_from(number.as_raw().get()).expect("TCP and UDP are below 256"),
+        extensions: ExtensionFlags::empty(),
+        states,
+        socket_id,
+    });
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    bytes
+}
+
+/// The state of one dump while its answers come in.
+#[derive(Debug)]
+struct Reading {
+    protocol: Protocol,
+    sequence: u32,
+    consistency: Outcome,
+}
+
+impl Reading {
+    /// Takes one answer, which holds several messages; `Some` when it was the last.
+    fn answer(
+        &mut self,
+        mut bytes: &[u8],
+        sockets: &mut Vec<Socket>,
+    ) -> Result<Option<Outcome>, DumpError> {
+        while !bytes.is_empty() {
+            let message = NetlinkMessage::<SockDiagMessage>::deserialize(bytes)
+                .map_err(|error| DumpError::Malformed(error.to_string()))?;
+            let length = usize::try_from(message.header.length)
+                .map_err(|_| DumpError::Malformed("an endless message".to_owned()))?;
+            // netlink(7): messages are aligned to four bytes.
+            bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+            if message.header.sequence_number != self.sequence {
+                continue;
+            }
+            if message.header.flags & NLM_F_DUMP_INTR != 0 {
+                self.consistency = Outcome::Interrupted;
+            }
+            if let Some(outcome) = self.message(message.payload, sockets)? {
+                return Ok(Some(outcome));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes one message; `Some` when it ends the dump.
+    fn message(
+        &self,
+        payload: NetlinkPayload<SockDiagMessage>,
+        sockets: &mut Vec<Socket>,
+    ) -> Result<Option<Outcome>, DumpError> {
+        match payload {
+            NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
+                sockets.extend(socket(self.protocol, &response));
+                Ok(None)
+            }
+            NetlinkPayload::Done(done) => match done.code {
+                0.. => Ok(Some(self.consistency)),
+                code => self.refused(code),
+            },
+            NetlinkPayload::Error(error) => {
+                error.code.map_or(Ok(None), |code| self.refused(code.get()))
+            }
+            NetlinkPayload::Overrun(_) => Ok(Some(Outcome::Interrupted)),
+            _ => Ok(None),
+        }
+    }
+
+    /// What a negative error number of the kernel means for the dump.
+    fn refused(&self, code: i32) -> Result<Option<Outcome>, DumpError> {
+        if !(-MAX_ERRNO..0).contains(&code) {
+            return Err(DumpError::Malformed(format!("error number {code}")));
+        }
+        match Errno::from_raw_os_error(-code) {
+            // An earlier dump on this socket was never read to its end.
+            Errno::BUSY => Ok(Some(Outcome::Interrupted)),
+            errno => Err(DumpError::Refused {
+                protocol: self.protocol,
+                errno,
+            }),
+        }
+    }
+}
+
+/// What one answer says; `None` for a socket that is bound to no port.
+fn socket(protocol: Protocol, response: &InetResponse) -> Option<Socket> {
+    let header = &response.header;
+    let port = NonZeroU16::new(header.socket_id.source_port)?;
+    let ipv6_only = response.nlas.iter().find_map(|attribute| match attribute {
+        Nla::SkV6Only(only) => Some(*only),
+        _ => None,
+    });
+    Some(Socket {
+        protocol,
+        address: header.socket_id.source_address,
+        port,
+        ipv6_only,
+        inode: u64::from(header.inode),
+        uid: header.uid,
+        cookie: cookie(header.socket_id.cookie),
+    })
+}
+
+/// Joins a cookie's two halves: the lower one comes first, each in the machine's byte order.
+fn cookie(bytes: [u8; 8]) -> u64 {
+    let [a, b, c, d, e, f, g, h] = bytes;
+    let low = u32::from_ne_bytes([a, b, c, d]);
+    let high = u32::from_ne_bytes([e, f, g, h]);
+    u64::from(high) << 32 | u64::from(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
+    use std::os::fd::AsFd;
+
+    use proptest::prelude::*;
+    use rustix::net::{SocketAddrV6, sockopt};
+
+    use super::*;
+
+    /// The dumped row of the socket behind `fd`.
+    fn find(sockets: &[Socket], fd: impl AsFd) -> Option<Socket> {
+        let cookie = sockopt::socket_cookie(fd).unwrap();
+        sockets
+            .iter()
+            .find(|socket| socket.cookie == cookie)
+            .copied()
+    }
+
+    fn dump_machine() -> Vec<Socket> {
+        dump(open().unwrap().as_fd()).unwrap()
+    }
+
+    /// A TCP listener at a port of `::`, with `IPV6_V6ONLY` on or off.
+    fn listener_v6(only: bool) -> OwnedFd {
+        let socket = rustix::net::socket(AddressFamily::INET6, SocketType::STREAM, None).unwrap();
+        sockopt::set_ipv6_v6only(&socket, only).unwrap();
+        let any = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 0, 0, 0);
+        rustix::net::bind(&socket, &any).unwrap();
+        rustix::net::listen(&socket, 1).unwrap();
+        socket
+    }
+
+    #[test]
+    fn tcp_listeners_are_found_with_address_port_inode_and_owner() {
+        let any = TcpListener::bind("0.0.0.0:0").unwrap();
+        let one = TcpListener::bind("127.77.1.2:0").unwrap();
+        let sockets = dump_machine();
+        for listener in [&any, &one] {
+            let address = listener.local_addr().unwrap();
+            let found = find(&sockets, listener).unwrap();
+            assert_eq!(found.protocol, Protocol::Tcp);
+            assert_eq!(found.address, address.ip());
+            assert_eq!(found.port.get(), address.port());
+            assert_eq!(found.ipv6_only, None);
+            assert_eq!(found.inode, rustix::fs::fstat(listener).unwrap().st_ino);
+            assert_eq!(found.uid, rustix::process::geteuid().as_raw());
+        }
+    }
+
+    #[test]
+    fn an_ipv6_wildcard_tells_whether_it_takes_ipv4_too() {
+        let (dual, only) = (listener_v6(false), listener_v6(true));
+        let sockets = dump_machine();
+        let (dual, only) = (
+            find(&sockets, &dual).unwrap(),
+            find(&sockets, &only).unwrap(),
+        );
+        assert_eq!(dual.address, Ipv6Addr::UNSPECIFIED);
+        assert_eq!(dual.ipv6_only, Some(false));
+        assert_eq!(only.address, Ipv6Addr::UNSPECIFIED);
+        assert_eq!(only.ipv6_only, Some(true));
+    }
+
+    #[test]
+    fn udp_counts_unless_it_is_connected() {
+        let open_to_all = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let six = UdpSocket::bind("[::1]:0").unwrap();
+        let connected = UdpSocket::bind("127.0.0.1:0").unwrap();
+        connected
+            .connect(open_to_all.local_addr().unwrap())
+            .unwrap();
+        let sockets = dump_machine();
+        let found = find(&sockets, &open_to_all).unwrap();
+        assert_eq!(found.protocol, Protocol::Udp);
+        assert_eq!(found.address, Ipv4Addr::LOCALHOST);
+        assert_eq!(found.port.get(), open_to_all.local_addr().unwrap().port());
+        assert_eq!(find(&sockets, &six).unwrap().address, Ipv6Addr::LOCALHOST);
+        assert_eq!(find(&sockets, &connected), None);
+    }
+
+    #[test]
+    fn what_is_bound_or_connected_only_is_no_listener() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let bound = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        let address = std::net::SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+        rustix::net::bind(&bound, &address).unwrap();
+        let sockets = dump_machine();
+        assert!(find(&sockets, &listener).is_some());
+        assert_eq!(find(&sockets, &client), None);
+        assert_eq!(find(&sockets, &bound), None);
+    }
+
+    #[test]
+    fn more_listeners_than_one_answer_holds_are_all_found_once() {
+        let listeners: Vec<_> = (0..400)
+            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        let sockets = dump_machine();
+        for listener in &listeners {
+            assert!(find(&sockets, listener).is_some());
+        }
+        let cookies: std::collections::HashSet<_> =
+            sockets.iter().map(|socket| socket.cookie).collect();
+        assert_eq!(cookies.len(), sockets.len());
+    }
+
+    #[test]
+    fn answers_to_a_dump_that_nobody_read_do_no_harm() {
+        let listeners: Vec<_> = (0..400)
+            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        let diag = open().unwrap();
+        // Unread and longer than one answer, so the kernel refuses a second dump meanwhile.
+        let stale = request(Protocol::Tcp, AddressFamily::INET, 0xdead_beef);
+        rustix::net::send(&diag, &stale, SendFlags::empty()).unwrap();
+        let sockets = dump(diag.as_fd()).unwrap();
+        for listener in &listeners {
+            assert!(find(&sockets, listener).is_some());
+        }
+    }
+
+    /// One netlink message of `kind` with these flags and this content.
+    fn message(kind: u16, flags: u16, sequence: u32, content: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(16 + content.len()).unwrap();
+        let mut bytes = length.to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(flags.to_ne_bytes());
+        bytes.extend(sequence.to_ne_bytes());
+        bytes.extend(0_u32.to_ne_bytes());
+        bytes.extend(content);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    /// The content of an answer about an IPv4 socket bound to this port.
+    fn row(port: u16) -> Vec<u8> {
+        let mut row = vec![2, 10, 0, 0];
+        row.extend(port.to_be_bytes());
+        row.extend([0; 2]);
+        row.extend([127, 0, 0, 1]);
+        row.extend([0; 12 + 16 + 4]);
+        row.extend(7_u32.to_ne_bytes());
+        row.extend(1_u32.to_ne_bytes());
+        row.extend([0; 12]);
+        row.extend(1001_u32.to_ne_bytes());
+        row.extend(4242_u32.to_ne_bytes());
+        row
+    }
+
+    const ROW: u16 = 20;
+    const DONE: u16 = 3;
+    const ERROR: u16 = 2;
+    const OVERRUN: u16 = 4;
+
+    /// Feeds one answer to a reading of sequence 5.
+    fn read(bytes: &[u8]) -> (Result<Option<Outcome>, DumpError>, Vec<Socket>) {
+        let mut reading = Reading {
+            protocol: Protocol::Tcp,
+            sequence: 5,
+            consistency: Outcome::Complete,
+        };
+        let mut sockets = Vec::new();
+        (reading.answer(bytes, &mut sockets), sockets)
+    }
+
+    #[test]
+    fn a_row_is_read_field_by_field() {
+        let bytes = [message(ROW, 2, 5, &row(3000)), message(DONE, 2, 5, &[0; 4])].concat();
+        let (outcome, sockets) = read(&bytes);
+        assert_eq!(outcome.unwrap(), Some(Outcome::Complete));
+        let expected = Socket {
+            protocol: Protocol::Tcp,
+            address: Ipv4Addr::LOCALHOST.into(),
+            port: NonZeroU16::new(3000).unwrap(),
+            ipv6_only: None,
+            inode: 4242,
+            uid: 1001,
+            cookie: 0x1_0000_0007,
+        };
+        assert_eq!(sockets, [expected]);
+    }
+
+    #[test]
+    fn an_unbound_socket_and_another_dumps_answer_are_passed_over() {
+        let bytes = [
+            message(ROW, 2, 5, &row(0)),
+            message(ROW, 2, 4, &row(3000)),
+            message(DONE, 2, 4, &[0; 4]),
+        ];
+        let (outcome, sockets) = read(&bytes.concat());
+        assert_eq!(outcome.unwrap(), None);
+        assert_eq!(sockets, []);
+    }
+
+    #[test]
+    fn an_interrupted_or_overrun_dump_is_not_complete() {
+        let interrupted = [
+            message(ROW, 2 | 16, 5, &row(3000)),
+            message(DONE, 2, 5, &[0; 4]),
+        ]
+        .concat();
+        assert_eq!(read(&interrupted).0.unwrap(), Some(Outcome::Interrupted));
+        let at_the_end = message(DONE, 2 | 16, 5, &[0; 4]);
+        assert_eq!(read(&at_the_end).0.unwrap(), Some(Outcome::Interrupted));
+        let overrun = message(OVERRUN, 2, 5, &[0; 4]);
+        assert_eq!(read(&overrun).0.unwrap(), Some(Outcome::Interrupted));
+    }
+
+    #[test]
+    fn the_kernels_refusal_is_an_error_unless_it_is_busy() {
+        let refusal = |errno: Errno| {
+            let code = (-errno.raw_os_error()).to_ne_bytes();
+            message(ERROR, 0, 5, &[&code[..], &[0; 16]].concat())
+        };
+        assert_eq!(
+            read(&refusal(Errno::BUSY)).0.unwrap(),
+            Some(Outcome::Interrupted)
+        );
+        let Err(DumpError::Refused { protocol, errno }) = read(&refusal(Errno::NOENT)).0 else {
+            panic!("an error of the kernel is an error");
+        };
+        assert_eq!((protocol, errno), (Protocol::Tcp, Errno::NOENT));
+        for code in [i32::MIN, -4096, 1, i32::MAX] {
+            let strange = message(ERROR, 0, 5, &[&code.to_ne_bytes()[..], &[0; 16]].concat());
+            assert!(
+                matches!(read(&strange).0, Err(DumpError::Malformed(_))),
+                "{code}"
+            );
+        }
+        let failed = message(DONE, 2, 5, &(-Errno::NOMEM.raw_os_error()).to_ne_bytes());
+        assert!(matches!(
+            read(&failed).0,
+            Err(DumpError::Refused {
+                errno: Errno::NOMEM,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn a_message_that_lies_about_its_length_is_malformed() {
+        for length in [0_u32, 15, 1000, u32::MAX] {
+            let mut bytes = message(ROW, 2, 5, &row(3000));
+            bytes[..4].copy_from_slice(&length.to_ne_bytes());
+            assert!(
+                matches!(read(&bytes).0, Err(DumpError::Malformed(_))),
+                "{length}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_can_hurt(
+            kind in 0_u16..22,
+            content in proptest::collection::vec(any::<u8>(), 0..200),
+            length in 0_u32..240,
+        ) {
+            let mut bytes = message(kind, 2, 5, &content);
+            bytes[..4].copy_from_slice(&length.to_ne_bytes());
+            let (_, sockets) = read(&bytes);
+            prop_assert!(sockets.len() <= 3);
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! Who holds a socket, and who lives in a network namespace: a walk over `/proc`.
+//!
+//! The kernel keeps no way back from a socket to its processes, so the file
+//! descriptors of every process in question are read. The walk allocates
+//! nothing per descriptor; a process is looked at closely only when it holds
+//! one of the sockets asked for.
+//!
+//! Processes come and go meanwhile, and some refuse to be looked at
+//! (`PR_SET_DUMPABLE`, another user's). Both are normal: they are left out.
+//!
+//! To have read: `proc_pid_fd(5)`, `namespaces(7)`, `pidfd_open(2)`.
+
+use std::collections::HashSet;
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, RawDir};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags};
+
+use super::process::{Moment, Process};
+
+/// A network namespace, by the inode of its file in `/proc/PID/ns/net`.
+///
+/// All namespaces of a machine lie in one file system (`nsfs`), so the inode tells them apart;
+/// it may be given again after a namespace's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct NetNamespace(u64);
+
+impl NetNamespace {
+    /// The namespace that `namespace`, an open `/proc/PID/ns/net`, stands for.
+    ///
+    /// # Errors
+    /// Those of `fstat(2)`.
+    pub(crate) fn of(namespace: impl AsFd) -> Result<Self, Errno> {
+        Ok(Self(rustix::fs::fstat(namespace)?.st_ino))
+    }
+
+    /// The namespace that a process, given by its open `/proc/PID`, is in.
+    fn of_process(process: BorrowedFd<'_>) -> Option<Self> {
+        let mut target = [MaybeUninit::uninit(); LINK_BYTES];
+        let (target, _) = rustix::fs::readlinkat_raw(process, c"ns/net", &mut target).ok()?;
+        inode(target, b"net:[").map(Self)
+    }
+}
+
+/// Which processes a walk looks at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Scope<'a> {
+    /// All that may be looked at.
+    Everywhere,
+    /// Those in these network namespaces.
+    In(&'a [NetNamespace]),
+}
+
+impl Scope<'_> {
+    fn includes(self, process: BorrowedFd<'_>) -> bool {
+        match self {
+            Self::Everywhere => true,
+            Self::In(namespaces) => NetNamespace::of_process(process)
+                .is_some_and(|namespace| namespaces.contains(&namespace)),
+        }
+    }
+}
+
+/// A process and those of the sockets asked for that it holds.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    /// Who it is.
+    pub(crate) process: Process,
+    /// Inodes of the sockets, each once.
+    pub(crate) inodes: Vec<u64>,
+}
+
+/// A process in a namespace, with a handle that no later process can inherit.
+#[derive(Debug)]
+pub(crate) struct Member {
+    /// Its number, as seen from here.
+    pub(crate) pid: Pid,
+    /// Readable once the process has ended; for `pidfd_send_signal(2)`.
+    pub(crate) pidfd: OwnedFd,
+}
+
+/// `socket:[18446744073709551615]` has 29 bytes. Longer targets are no sockets.
+const LINK_BYTES: usize = 32;
+
+/// Room for the entries of a directory in `/proc`, about 300 descriptors at a time.
+const DIRECTORY_BYTES: usize = 8 * 1024;
+
+/// The processes in `scope` that hold sockets with these inodes.
+///
+/// # Errors
+/// Only those of opening and reading `/proc` itself.
+pub(crate) fn holders(inodes: &HashSet<u64>, scope: Scope<'_>) -> Result<Vec<Holder>, Errno> {
+    let mut holders = Vec::new();
+    if inodes.is_empty() {
+        return Ok(holders);
+    }
+    let moment = Moment::now();
+    walk(|pid, process| {
+        if !scope.includes(process) {
+            return;
+        }
+        // A process that refuses to show its descriptors may hold what it likes: unknown.
+        let held = held(process, inodes).unwrap_or_default();
+        if held.is_empty() {
+            return;
+        }
+        // One that has ended since holds nothing any more.
+        if let Some(process) = Process::read(pid, process, &moment) {
+            holders.push(Holder {
+                process,
+                inodes: held,
+            });
+        }
+    })?;
+    Ok(holders)
+}
+
+/// The processes that live in a network namespace. Zombies don't live.
+///
+/// # Errors
+/// Those of opening and reading `/proc`, and of `pidfd_open(2)` when this process has no
+/// descriptor left: an incomplete list would make an inhabited namespace look empty.
+pub(crate) fn processes_in(namespace: NetNamespace) -> Result<Vec<Member>, Errno> {
+    let mut members = Vec::new();
+    let mut failure = None;
+    walk(|pid, process| {
+        if NetNamespace::of_process(process) != Some(namespace) {
+            return;
+        }
+        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            // `process` can't be read any more once it has ended, so if it still can, the pidfd
+            // is its own and not that of a successor with the same number.
+            Ok(pidfd) if NetNamespace::of_process(process) == Some(namespace) => {
+                members.push(Member { pid, pidfd });
+            }
+            Ok(_) | Err(Errno::SRCH) => {}
+            Err(errno) => failure = Some(errno),
+        }
+    })?;
+    failure.map_or(Ok(members), Err)
+}
+
+/// Calls `visit` with the number and the open `/proc/PID` of every process.
+fn walk(mut visit: impl FnMut(Pid, BorrowedFd<'_>)) -> Result<(), Errno> {
+    let proc = rustix::fs::open(c"/proc", DIRECTORY, Mode::empty())?;
+    let mut space = [MaybeUninit::uninit(); DIRECTORY_BYTES];
+    let mut entries = RawDir::new(&proc, &mut space);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let Some(pid) = number(entry.file_name()).and_then(Pid::from_raw) else {
+            continue;
+        };
+        if let Ok(process) = rustix::fs::openat(&proc, entry.file_name(), DIRECTORY, Mode::empty())
+        {
+            visit(pid, process.as_fd());
+        }
+    }
+    Ok(())
+}
+
+/// The flags that every directory is opened with.
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC);
+
+/// Those of `inodes` that the process holds as sockets.
+fn held(process: BorrowedFd<'_>, inodes: &HashSet<u64>) -> Result<Vec<u64>, Errno> {
+    let descriptors = rustix::fs::openat(process, c"fd", DIRECTORY, Mode::empty())?;
+    let mut held = Vec::new();
+    let mut space = [MaybeUninit::uninit(); DIRECTORY_BYTES];
+    let mut entries = RawDir::new(&descriptors, &mut space);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let mut target = [MaybeUninit::uninit(); LINK_BYTES];
+        let Ok((target, _)) =
+            rustix::fs::readlinkat_raw(&descriptors, entry.file_name(), &mut target)
+        else {
+            continue;
+        };
+        held.extend(inode(target, b"socket:[").filter(|inode| inodes.contains(inode)));
+    }
+    held.sort_unstable();
+    held.dedup();
+    Ok(held)
+}
+
+/// The number in a link's target such as `socket:[42]`.
+fn inode(target: &[u8], prefix: &[u8]) -> Option<u64> {
+    let digits = target.strip_prefix(prefix)?.strip_suffix(b"]")?;
+    str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// The number that a directory entry is named by.
+fn number(name: &CStr) -> Option<i32> {
+    name.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{BufRead as _, BufReader};
+    use std::net::TcpListener;
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    /// A child that ends with the test.
+    struct Sleeper(Child);
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            self.0.kill().unwrap();
+            self.0.wait().unwrap();
+        }
+    }
+
+    impl Sleeper {
+        fn pid(&self) -> i32 {
+            i32::try_from(self.0.id()).unwrap()
+        }
+    }
+
+    /// A child that holds `fd` as its standard input, and nothing else.
+    fn sleeper_with(fd: OwnedFd) -> Sleeper {
+        Sleeper(Command::new("sleep").arg("1000").stdin(fd).spawn().unwrap())
+    }
+
+    fn inode_of(fd: impl AsFd) -> u64 {
+        rustix::fs::fstat(fd).unwrap().st_ino
+    }
+
+    /// By process, what it holds of these inodes.
+    fn found(inodes: &[u64], scope: Scope<'_>) -> Vec<(i32, Vec<u64>)> {
+        let inodes = inodes.iter().copied().collect();
+        let holders = holders(&inodes, scope).unwrap();
+        holders
+            .into_iter()
+            .map(|holder| (holder.process.pid, holder.inodes))
+            .collect()
+    }
+
+    fn own_namespace() -> NetNamespace {
+        NetNamespace::of(File::open("/proc/self/ns/net").unwrap()).unwrap()
+    }
+
+    fn own_pid() -> i32 {
+        rustix::process::getpid().as_raw_nonzero().get()
+    }
+
+    #[test]
+    fn a_socket_is_held_by_its_opener_and_by_a_child_that_inherited_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let inode = inode_of(&listener);
+        let child = sleeper_with(listener.try_clone().unwrap().into());
+        let own = own_namespace();
+        for scope in [Scope::Everywhere, Scope::In(&[own])] {
+            let found = found(&[inode], scope);
+            assert!(found.contains(&(own_pid(), vec![inode])), "{found:?}");
+            assert!(found.contains(&(child.pid(), vec![inode])), "{found:?}");
+        }
+        drop(listener);
+        let found = found(&[inode], Scope::Everywhere);
+        assert_eq!(found, [(child.pid(), vec![inode])]);
+    }
+
+    #[test]
+    fn a_socket_held_twice_by_one_process_is_named_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let again = listener.try_clone().unwrap();
+        let inode = inode_of(&again);
+        assert_eq!(
+            found(&[inode], Scope::Everywhere),
+            [(own_pid(), vec![inode])]
+        );
+    }
+
+    #[test]
+    fn nobody_outside_the_scope_is_named() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let inode = inode_of(&listener);
+        assert_eq!(found(&[inode], Scope::In(&[NetNamespace(1)])), []);
+        assert_eq!(found(&[inode], Scope::In(&[])), []);
+    }
+
+    #[test]
+    fn a_process_that_holds_none_of_the_sockets_is_not_named() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let bystander = Sleeper(
+            Command::new("sleep")
+                .arg("1000")
+                .stdin(Stdio::null())
+                .spawn()
+                .unwrap(),
+        );
+        let found = found(&[inode_of(&listener)], Scope::Everywhere);
+        assert!(
+            found.iter().all(|(pid, _)| *pid != bystander.pid()),
+            "{found:?}"
+        );
+        assert_eq!(
+            holders(&HashSet::new(), Scope::Everywhere).unwrap().len(),
+            0
+        );
+    }
+
+    #[test]
+    fn a_pidfd_is_readable_once_its_process_has_ended() {
+        let Some((mut child, namespace)) = sleeper_in_namespace() else {
+            return;
+        };
+        let members = processes_in(namespace).unwrap();
+        let pids: Vec<_> = members
+            .iter()
+            .map(|member| member.pid.as_raw_nonzero().get())
+            .collect();
+        assert_eq!(pids, [child.pid()]);
+        assert!(!pids.contains(&own_pid()));
+        let kill = rustix::process::Signal::KILL;
+        rustix::process::pidfd_send_signal(&members[0].pidfd, kill).unwrap();
+        child.0.wait().unwrap();
+        assert_eq!(processes_in(namespace).unwrap().len(), 0);
+        let pidfd = &members[0].pidfd;
+        let ended = rustix::process::pidfd_send_signal(pidfd, kill);
+        assert_eq!(ended, Err(Errno::SRCH));
+    }
+
+    #[test]
+    fn a_zombie_does_not_live_in_its_namespace() {
+        let Some((mut child, namespace)) = sleeper_in_namespace() else {
+            return;
+        };
+        child.0.kill().unwrap();
+        // Waits for the end, and leaves the zombie.
+        let ended = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+        let child_id = rustix::process::WaitId::Pid(Pid::from_raw(child.pid()).unwrap());
+        rustix::process::waitid(child_id, ended).unwrap();
+        assert_eq!(processes_in(namespace).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn the_own_namespace_holds_the_own_process() {
+        let members = processes_in(own_namespace()).unwrap();
+        assert!(
+            members
+                .iter()
+                .any(|member| member.pid.as_raw_nonzero().get() == own_pid())
+        );
+    }
+
+    /// A process in a network namespace of its own; `None`, said aloud, where there can't be one.
+    fn sleeper_in_namespace() -> Option<(Sleeper, NetNamespace)> {
+        let spawned = Command::new("unshare")
+            .args([
+                "--map-root-user",
+                "--net",
+                "sh",
+                "-c",
+                "echo ready; exec sleep 1000",
+            ])
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut child = Sleeper(spawned.unwrap());
+        let mut line = String::new();
+        BufReader::new(child.0.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        if line != "ready\n" {
+            eprintln!("skipped: this machine grants no user namespace");
+            return None;
+        }
+        let path = format!("/proc/{}/ns/net", child.pid());
+        let namespace = NetNamespace::of(File::open(path).unwrap()).unwrap();
+        Some((child, namespace))
+    }
+
+    #[test]
+    fn only_a_whole_socket_link_has_an_inode() {
+        let cases: [(&[u8], Option<u64>); 7] = [
+            (b"socket:[42]", Some(42)),
+            (b"socket:[18446744073709551615]", Some(u64::MAX)),
+            (b"socket:[18446744073709551616]", None),
+            (b"socket:[42", None),
+            (b"socket:[]", None),
+            (b"/tmp/socket:[42]", None),
+            (b"pipe:[42]", None),
+        ];
+        for (target, expected) in cases {
+            assert_eq!(inode(target, b"socket:["), expected, "{target:?}");
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! One process as a person knows it: program, command, directory, since when.
+//!
+//! Everything is read through one open `/proc/PID`, so that the answers are
+//! all about the same process even when its number is given to another one.
+//!
+//! To have read: `proc_pid_stat(5)`, `proc_pid_exe(5)`, `proc_pid_cmdline(5)`.
+
+use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
+
+use jiff::{SignedDuration, Timestamp};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::Pid;
+use rustix::time::ClockId;
+use serde::{Deserialize, Serialize};
+
+/// A process that holds a socket.
+///
+/// Names that aren't UTF-8 are shown with U+FFFD in the place of what isn't.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Process {
+    /// Its number, as seen from the machine.
+    pub(crate) pid: i32,
+    /// The name of the executable's file, such as `python3.11`.
+    pub(crate) program: String,
+    /// The command line, one string per argument; empty when the process has wiped it.
+    pub(crate) command: Vec<String>,
+    /// The current directory; `None` when it may not be seen.
+    pub(crate) directory: Option<String>,
+    /// When it started, exact to 10 ms.
+    pub(crate) started: Timestamp,
+    /// The real user id, as seen from the machine.
+    pub(crate) uid: u32,
+}
+
+/// A command line longer than this is cut off.
+const COMMAND_BYTES: usize = 64 * 1024;
+
+/// `/proc/PID/stat` and `status` are far shorter.
+const RECORD_BYTES: usize = 16 * 1024;
+
+impl Process {
+    /// Reads the process whose open `/proc/PID` this is; `None` when it has ended.
+    pub(crate) fn read(pid: Pid, process: BorrowedFd<'_>, moment: &Moment) -> Option<Self> {
+        let stat = file(process, c"stat", RECORD_BYTES)?;
+        let stat = Stat::parse(&stat)?;
+        let status = file(process, c"status", RECORD_BYTES)?;
+        let command = arguments(&file(process, c"cmdline", COMMAND_BYTES)?);
+        let executable = link(process, c"exe");
+        Some(Self {
+            pid: pid.as_raw_nonzero().get(),
+            program: program(executable.as_deref(), &command, stat.name),
+            command,
+            directory: link(process, c"cwd"),
+            started: moment.started(stat.start_ticks),
+            uid: real_uid(&status)?,
+        })
+    }
+}
+
+/// The reading of two clocks at once, which turns "ticks since boot" into a time of day.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// The time of day when the machine started, had its clock been right all the time.
+    boot: Timestamp,
+    ticks_per_second: u64,
+}
+
+impl Moment {
+    /// Reads the clocks.
+    pub(crate) fn now() -> Self {
+        let since_boot = rustix::time::clock_gettime(ClockId::Boottime);
+        let nanoseconds = i32::try_from(since_boot.tv_nsec).expect("tv_nsec is below 10^9");
+        let since_boot = SignedDuration::new(since_boot.tv_sec, nanoseconds);
+        let boot = Timestamp::now()
+            .checked_sub(since_boot)
+            .unwrap_or(Timestamp::UNIX_EPOCH);
+        Self {
+            boot,
+            ticks_per_second: rustix::param::clock_ticks_per_second(),
+        }
+    }
+
+    /// The time of day of a moment counted in clock ticks since boot.
+    fn started(&self, ticks: u64) -> Timestamp {
+        let hundredths = u128::from(ticks) * 100 / u128::from(self.ticks_per_second.max(1));
+        let since_boot = i64::try_from(hundredths * 10).unwrap_or(i64::MAX);
+        let started = self
+            .boot
+            .checked_add(SignedDuration::from_millis(since_boot));
+        hundredth(started.unwrap_or(self.boot))
+    }
+}
+
+/// Rounds to 10 ms: the clocks are read one after the other, and two lists should agree.
+fn hundredth(time: Timestamp) -> Timestamp {
+    let milliseconds = (time.as_millisecond() + 5).div_euclid(10) * 10;
+    Timestamp::from_millisecond(milliseconds).unwrap_or(time)
+}
+
+/// What is needed of `/proc/PID/stat`.
+#[derive(Debug, PartialEq, Eq)]
+struct Stat<'a> {
+    /// The name that the process gave itself, at most 15 bytes, any of them.
+    name: &'a [u8],
+    /// Field 22: clock ticks between boot and start.
+    start_ticks: u64,
+}
+
+impl<'a> Stat<'a> {
+    /// The name stands in parentheses and may hold parentheses, spaces and newlines, so the last
+    /// closing one ends it.
+    fn parse(line: &'a [u8]) -> Option<Self> {
+        let opening = line.iter().position(|&byte| byte == b'(')?;
+        let closing = line.iter().rposition(|&byte| byte == b')')?;
+        let name = line.get(opening + 1..closing)?;
+        let rest = str::from_utf8(line.get(closing + 1..)?).ok()?;
+        // Field 3 is the first one after the name.
+        let start_ticks = rest.split_ascii_whitespace().nth(22 - 3)?.parse().ok()?;
+        Some(Self { name, start_ticks })
+    }
+}
+
+/// The real user id in `/proc/PID/status`: `Uid:`, then real, effective, saved, file system.
+fn real_uid(status: &[u8]) -> Option<u32> {
+    let line = status
+        .split(|&byte| byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"Uid:"))?;
+    str::from_utf8(line)
+        .ok()?
+        .split_ascii_whitespace()
+        .next()?
+        .parse()
+        .ok()
+}
+
+/// The program's name: its executable's file, else what it was called as, else what it calls itself.
+fn program(executable: Option<&str>, command: &[String], name: &[u8]) -> String {
+    let executable = executable.map(|path| path.strip_suffix(" (deleted)").unwrap_or(path));
+    let path = executable.or_else(|| command.first().map(String::as_str));
+    match path.map(file_name) {
+        Some(file) if !file.is_empty() => file.to_owned(),
+        _ => String::from_utf8_lossy(name).into_owned(),
+    }
+}
+
+/// What follows the last slash.
+pub(super) fn file_name(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, file)| file)
+}
+
+/// Splits a command line at its NUL bytes. The last argument ends with one.
+fn arguments(bytes: &[u8]) -> Vec<String> {
+    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+    if bytes.is_empty() {
+        return Vec::new();
+    }
+    bytes
+        .split(|&byte| byte == 0)
+        .map(|argument| String::from_utf8_lossy(argument).into_owned())
+        .collect()
+}
+
+/// A link's target; `None` when it may not be read.
+fn link(process: BorrowedFd<'_>, name: &CStr) -> Option<String> {
+    let target = rustix::fs::readlinkat(process, name, Vec::new()).ok()?;
+    Some(target.to_string_lossy().into_owned())
+}
+
+/// A file's first `limit` bytes; `None` when it can't be read.
+fn file(process: BorrowedFd<'_>, name: &CStr, limit: usize) -> Option<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(process, name, flags, Mode::empty()).ok()?;
+    let mut bytes = Vec::with_capacity(1024);
+    while bytes.len() < limit {
+        bytes.reserve(1024);
+        let spare = rustix::buffer::spare_capacity(&mut bytes);
+        if rustix::io::read(&file, spare).ok()? == 0 {
+            break;
+        }
+    }
+    bytes.truncate(limit);
+    Some(bytes)
+}
+
+/// A process for tests, as if started by this command line, split at its blanks.
+#[cfg(test)]
+pub(super) fn sample(command: &str) -> Process {
+    let command: Vec<String> = command.split(' ').map(str::to_owned).collect();
+    Process {
+        pid: 4242,
+        program: file_name(&command[0]).to_owned(),
+        command,
+        directory: Some("/home/ada/shop".to_owned()),
+        started: "2026-03-01T10:00:00Z".parse().unwrap(),
+        uid: 1001,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::fs::File;
+    use std::io::{Read as _, Write as _};
+    use std::os::fd::AsFd;
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::path::Path;
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    /// What is known about a child, before and after `change`; then ends it.
+    fn look(mut child: Child, change: impl FnOnce()) -> (Process, Process, Option<Process>) {
+        let pid = Pid::from_child(&child);
+        let directory = File::open(format!("/proc/{}", child.id())).unwrap();
+        let moment = Moment::now();
+        let read = || Process::read(pid, directory.as_fd(), &moment);
+        let before = read().unwrap();
+        change();
+        let after = read().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        (before, after, read())
+    }
+
+    /// A copy of `cat` at this path. Another process writes it, so that no child of a test
+    /// running beside this one can hold it open for writing (`ETXTBSY`).
+    fn copy_of_cat(path: &Path) {
+        let copied = Command::new("sh")
+            .args([
+                OsStr::new("-c"),
+                OsStr::new("cp \"$(command -v cat)\" \"$0\""),
+            ])
+            .arg(path)
+            .status();
+        assert!(copied.unwrap().success());
+    }
+
+    /// A running child: `spawn` returns a little before the command line can be read, so the
+    /// child has to show that it lives.
+    fn running_cat(mut command: Command) -> Child {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.as_mut().unwrap().write_all(b"!").unwrap();
+        let mut echoed = [0];
+        child
+            .stdout
+            .as_mut()
+            .unwrap()
+            .read_exact(&mut echoed)
+            .unwrap();
+        child
+    }
+
+    #[test]
+    fn a_strangely_named_program_in_a_strange_directory_is_read_and_outlives_its_file() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path().join(OsStr::from_bytes(b"a\xff b\nc"));
+        std::fs::create_dir(&directory).unwrap();
+        let executable = directory.join("x) (y\nz");
+        copy_of_cat(&executable);
+        let mut command = Command::new(&executable);
+        command.args(["-", "-u"]).current_dir(&directory);
+        let child = running_cat(command);
+        let pid = i32::try_from(child.id()).unwrap();
+        let (before, after, ended) = look(child, || std::fs::remove_dir_all(&directory).unwrap());
+
+        let shown = directory.to_string_lossy().into_owned();
+        assert_eq!(before.pid, pid);
+        assert_eq!(before.program, "x) (y\nz");
+        let called = executable.to_string_lossy().into_owned();
+        assert_eq!(before.command, [called, "-".to_owned(), "-u".to_owned()]);
+        assert_eq!(before.directory.as_deref(), Some(shown.as_str()));
+        assert_eq!(before.uid, rustix::process::getuid().as_raw());
+        assert_eq!(after.program, "x) (y\nz");
+        assert_eq!(after.directory, Some(format!("{shown} (deleted)")));
+        assert_eq!(after.started, before.started);
+        assert_eq!(ended, None);
+    }
+
+    #[test]
+    fn the_start_is_told_in_the_time_of_day() {
+        let before = Timestamp::now();
+        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let after = Timestamp::now();
+        let (process, ..) = look(child, || ());
+        // The kernel counts whole ticks, 10 ms each, and cuts off the rest.
+        let tick = SignedDuration::from_millis(20);
+        assert!(process.started >= before.checked_sub(tick).unwrap());
+        assert!(process.started <= after.checked_add(tick).unwrap());
+    }
+
+    #[test]
+    fn two_readings_of_the_clocks_agree_about_a_start() {
+        let times: Vec<_> = (0..2).map(|_| Moment::now().started(123_456)).collect();
+        assert!(times[0].duration_until(times[1]).abs() <= SignedDuration::from_millis(10));
+        assert_eq!(times[0].as_millisecond() % 10, 0);
+    }
+
+    #[test]
+    fn ticks_beyond_all_time_don_t_overflow() {
+        let moment = Moment::now();
+        assert_eq!(moment.started(u64::MAX), hundredth(moment.boot));
+    }
+
+    #[test]
+    fn a_name_may_hold_parentheses_spaces_and_newlines() {
+        let fields = "S 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987 11 12";
+        for name in ["sleep", "a b", ") (", ") S 1 (x", "\n)", "", "\u{1f6a2}"] {
+            let line = format!("42 ({name}) {fields}\n");
+            let stat = Stat::parse(line.as_bytes()).unwrap();
+            assert_eq!(
+                stat,
+                Stat {
+                    name: name.as_bytes(),
+                    start_ticks: 987
+                }
+            );
+        }
+        let mut not_utf8 = b"42 (\xff\xfe) ".to_vec();
+        not_utf8.extend(fields.as_bytes());
+        assert_eq!(Stat::parse(&not_utf8).unwrap().name, b"\xff\xfe");
+    }
+
+    #[test]
+    fn a_cut_off_stat_line_is_no_stat() {
+        for line in [
+            "",
+            "42",
+            "42 (",
+            "42 (a",
+            "42 )a(",
+            "42 (a) S 1 1",
+            "42 (a) S 1 1 1 0 x",
+        ] {
+            assert_eq!(Stat::parse(line.as_bytes()), None, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_program_is_named_by_what_is_known() {
+        let command = ["/usr/bin/python3".to_owned()];
+        assert_eq!(
+            program(Some("/usr/bin/python3.11"), &command, b"comm"),
+            "python3.11"
+        );
+        assert_eq!(program(Some("/opt/x (deleted)"), &command, b"comm"), "x");
+        assert_eq!(program(None, &command, b"comm"), "python3");
+        assert_eq!(program(None, &[], b"comm"), "comm");
+        assert_eq!(program(None, &[String::new()], b"comm"), "comm");
+    }
+
+    #[test]
+    fn arguments_may_be_empty_or_not_utf8() {
+        assert_eq!(arguments(b""), Vec::<String>::new());
+        assert_eq!(arguments(b"a\0"), ["a"]);
+        assert_eq!(arguments(b"a\0\0b c\0"), ["a", "", "b c"]);
+        assert_eq!(
+            arguments(b"nginx: master process"),
+            ["nginx: master process"]
+        );
+        assert_eq!(arguments(b"\xff\0"), ["\u{fffd}"]);
+    }
+
+    #[test]
+    fn the_real_user_is_the_first_of_four() {
+        assert_eq!(
+            real_uid(b"Name:\tx\nUid:\t1001\t0\t0\t0\nGid:\t5\t5\t5\t5\n"),
+            Some(1001)
+        );
+        assert_eq!(real_uid(b"Name:\tUid: 5\n"), None);
+    }
+}
