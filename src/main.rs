@@ -1,3 +1,3 @@
-//! The program `wharf`: every program gets its own ports.
-
+//! Tries the name front and the name service by hand.
+mod name;
 fn main() {}
