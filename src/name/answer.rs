@@ -1,0 +1,307 @@
+//! From a request to the listener that it is for, or to the page that says why there is none.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper::header::HOST;
+use hyper::http::uri::Authority;
+use hyper::{Method, Request, Response, StatusCode, Version};
+use tokio::time::Instant;
+
+use super::host::{self, Place};
+use super::listen::Seat;
+use super::page::{Form, Link, Page};
+use super::proxy::Passage;
+use super::route::{self, ASK_AGAIN, Choice, Kind};
+use super::upstream::{self, Key, Upstream};
+use super::{Front, PortInfo, SpaceRef, Spaces, headers, probe};
+
+/// What a client gets: a program's own answer, or a page of ours.
+pub(super) type Body = Either<Incoming, Full<Bytes>>;
+
+impl<S: Spaces> Front<S> {
+    /// Answers one request, always.
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: SocketAddr,
+        seat: Seat,
+    ) -> Response<Body> {
+        let form = Form::of(request.headers());
+        match self.find(request, client, seat).await {
+            Ok(response) => response,
+            Err(page) => page.respond(form).map(Either::Right),
+        }
+    }
+
+    async fn find(
+        &self,
+        request: Request<Incoming>,
+        client: SocketAddr,
+        seat: Seat,
+    ) -> Result<Response<Body>, Page> {
+        let authority = authority(&request)?;
+        let place =
+            host::place(authority.as_str()).ok_or_else(|| bad("the host name is malformed"))?;
+        let (name, port) = match place {
+            Place::Space { name, port } => (name, port),
+            Place::Wharf => return Err(self.everything(StatusCode::OK, &authority).await),
+            Place::NoSuchPort { number } => return Err(no_such_port(&number)),
+            Place::Foreign => return Err(foreign(&authority)),
+        };
+        sound(&request)?;
+        let Some(space) = self.spaces.find(&name) else {
+            let page = self.everything(StatusCode::NOT_FOUND, &authority).await;
+            return Err(unknown(page, &name));
+        };
+        let listeners = self.spaces.listeners(&space).await;
+        let listener = match port {
+            Some(port) => listeners.iter().find(|listener| listener.port == port),
+            None => self.web_server(&space, &listeners, &authority).await?,
+        };
+        let listener = listener
+            .ok_or_else(|| nobody(&space, port).link(links(&space, &listeners, &authority)))?;
+        let upstream = self.upstream(&space, listener, &listeners);
+        let passage = Passage {
+            authority: &authority,
+            space: &space,
+            listener,
+            upstream,
+        };
+        self.pass(request, passage, client, seat).await
+    }
+
+    /// The listener that answers to the bare name, by the rule of [`route`]; `None` if there are no listeners.
+    async fn web_server<'a>(
+        &self,
+        space: &SpaceRef,
+        listeners: &'a [PortInfo],
+        authority: &Authority,
+    ) -> Result<Option<&'a PortInfo>, Page> {
+        if let [] | [_] = listeners {
+            return Ok(listeners.first());
+        }
+        let mut found = self.kinds(space, listeners, Ask::Once).await;
+        if !found.iter().any(|(_, kind)| *kind == Kind::Page) {
+            found = self.kinds(space, listeners, Ask::Again).await;
+        }
+        match route::choose(&found) {
+            Choice::One(listener) => Ok(Some(listener)),
+            Choice::Several(several) => Err(which(space).link(links(space, several, authority))),
+            Choice::Nobody => Err(no_web_server(space).link(links(space, listeners, authority))),
+        }
+    }
+
+    /// What those listeners are that could be web servers. All are asked at the same time.
+    async fn kinds<'a>(
+        &self,
+        space: &SpaceRef,
+        listeners: &'a [PortInfo],
+        ask: Ask,
+    ) -> Vec<(&'a PortInfo, Kind)> {
+        let candidates = listeners.iter().filter(|l| route::worth_asking(l));
+        let kinds = candidates.map(async |listener| {
+            let upstream = self.upstream(space, listener, listeners);
+            (listener, self.kind(space, listener, &upstream, ask).await)
+        });
+        join_all(kinds).await
+    }
+
+    /// What a listener is: what is remembered, or what it says now.
+    async fn kind(
+        &self,
+        space: &SpaceRef,
+        listener: &PortInfo,
+        upstream: &Upstream,
+        ask: Ask,
+    ) -> Kind {
+        let mut remembered = upstream.kind.lock().await;
+        if let Some((kind, asked)) = *remembered {
+            let settled = matches!(kind, Kind::Page | Kind::Other);
+            if settled || ask == Ask::Once || asked.elapsed() < ASK_AGAIN {
+                return kind;
+            }
+        }
+        let kind = match upstream::dial(&*self.spaces, space, listener).await {
+            Ok(stream) => probe::kind(stream, &format!("{}.localhost", space.name)).await,
+            Err(_) => Kind::Silent,
+        };
+        *remembered = Some((kind, Instant::now()));
+        kind
+    }
+
+    /// The way to a listener. What is kept for listeners that the space no longer has goes.
+    fn upstream(
+        &self,
+        space: &SpaceRef,
+        listener: &PortInfo,
+        listeners: &[PortInfo],
+    ) -> Rc<Upstream> {
+        let mut upstreams = self.upstreams.borrow_mut();
+        let key = Key::new(space, listener);
+        if let Some(upstream) = upstreams.get(&key) {
+            return Rc::clone(upstream);
+        }
+        let current: Vec<Key> = listeners.iter().map(|l| Key::new(space, l)).collect();
+        upstreams.retain(|key, _| key.space != space.id || current.contains(key));
+        let upstream = Upstream::new(self.dials.clone(), space.clone(), listener.clone());
+        let upstream = Rc::new(upstream);
+        upstreams.insert(key, Rc::clone(&upstream));
+        upstream
+    }
+
+    /// The page of all spaces and their ports.
+    async fn everything(&self, status: StatusCode, authority: &Authority) -> Page {
+        let mut all = Vec::new();
+        for space in self.spaces.all() {
+            let listeners = self.spaces.listeners(&space).await;
+            match &listeners[..] {
+                [] => all.push(Link {
+                    url: url(&space, None, authority),
+                    note: format!("nothing listens · {}", space.directory.display()),
+                }),
+                listeners => all.extend(links(&space, listeners, authority)),
+            }
+        }
+        let page = Page::new(status, "wharf: spaces on this machine");
+        if all.is_empty() {
+            return page.say("No space runs now. Start a program in one: wharf run -- COMMAND");
+        }
+        page.link(all)
+    }
+}
+
+/// Whether a listener that is no page yet may be asked once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    Once,
+    Again,
+}
+
+/// Whom a request names. An authority in the target overrides `Host` (RFC 9112 §3.2.2), but in HTTP/2 they may not
+/// differ (RFC 9113 §8.3.1).
+fn authority(request: &Request<Incoming>) -> Result<Authority, Page> {
+    if request.method() == Method::CONNECT {
+        return Err(
+            Page::new(StatusCode::NOT_IMPLEMENTED, "This is not a proxy")
+                .say("wharf serves spaces by name and takes no CONNECT."),
+        );
+    }
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(bad("it has more than one Host"));
+    }
+    if let Some(authority) = request.uri().authority() {
+        let same = |host: &str| host.eq_ignore_ascii_case(authority.as_str());
+        let agrees = host.is_none_or(|host| host.to_str().is_ok_and(same));
+        if request.version() == Version::HTTP_2 && !agrees {
+            return Err(bad("Host and :authority differ"));
+        }
+        return Ok(authority.clone());
+    }
+    match host {
+        Some(host) => {
+            Authority::try_from(host.as_bytes()).map_err(|_| bad("its Host is malformed"))
+        }
+        None if request.version() == Version::HTTP_10 => Ok(Authority::from_static("localhost")),
+        None => Err(bad("it has no Host")),
+    }
+}
+
+/// Refuses requests that two servers could read in two ways, and those that go round in a circle.
+fn sound(request: &Request<Incoming>) -> Result<(), Page> {
+    if !headers::plain_coding(request.headers()) {
+        return Err(
+            Page::new(StatusCode::NOT_IMPLEMENTED, "Unknown transfer coding")
+                .say("The request's Transfer-Encoding is something else than chunked."),
+        );
+    }
+    if headers::loops(request.headers()) {
+        return Err(Page::new(StatusCode::LOOP_DETECTED, "This request goes round in a circle")
+            .say("It has passed wharf many times already: a server in a space passes it on to its own name."));
+    }
+    Ok(())
+}
+
+/// The address of a space, or of one of its ports, at the same port of the machine that the client used.
+fn url(space: &SpaceRef, port: Option<u16>, authority: &Authority) -> String {
+    let own = port.map(|port| format!("{port}.")).unwrap_or_default();
+    let machine = authority.port_u16().map(|port| format!(":{port}"));
+    let machine = machine.unwrap_or_default();
+    format!("http://{own}{}.localhost{machine}/", space.name)
+}
+
+fn links<'a>(
+    space: &SpaceRef,
+    listeners: impl IntoIterator<Item = &'a PortInfo>,
+    authority: &Authority,
+) -> Vec<Link> {
+    let directory = space.directory.display();
+    let link = |listener: &PortInfo| Link {
+        url: url(space, Some(listener.port), authority),
+        note: match &listener.program[..] {
+            "" => directory.to_string(),
+            program => format!("{program} · {directory}"),
+        },
+    };
+    listeners.into_iter().map(link).collect()
+}
+
+fn bad(what: &str) -> Page {
+    Page::new(StatusCode::BAD_REQUEST, "This request can't be answered")
+        .say(format!("It isn't clear whom it is for: {what}."))
+}
+
+fn no_such_port(number: &str) -> Page {
+    Page::new(StatusCode::NOT_FOUND, format!("There is no port {number}"))
+        .say("Ports are numbers from 1 to 65535.")
+}
+
+fn foreign(authority: &Authority) -> Page {
+    let title = format!("{} is not served here", authority.host());
+    Page::new(StatusCode::MISDIRECTED_REQUEST, title)
+        .say("wharf answers to names such as NAME.localhost and PORT.NAME.localhost.")
+}
+
+fn unknown(page: Page, name: &str) -> Page {
+    let title = format!("There is no space called {name}");
+    let page = Page { title, ..page };
+    match page.links[..] {
+        [] => page,
+        _ => page.say("These are what there is:"),
+    }
+}
+
+fn nobody(space: &SpaceRef, port: Option<u16>) -> Page {
+    let name = &space.name;
+    let title = match port {
+        Some(port) => format!("Nothing listens on port {port} of the space {name}"),
+        None => format!("Nothing listens in the space {name}"),
+    };
+    let directory = space.directory.display();
+    Page::new(StatusCode::SERVICE_UNAVAILABLE, title)
+        .say("The program may still be starting; load this page again in a moment.")
+        .say(format!(
+            "To start one, in {directory}: wharf run -- COMMAND"
+        ))
+}
+
+fn which(space: &SpaceRef) -> Page {
+    let title = format!("The space {} has several web servers", space.name);
+    Page::new(StatusCode::MULTIPLE_CHOICES, title)
+        .say("Which of them do you want? The port in front of the name says it.")
+}
+
+fn no_web_server(space: &SpaceRef) -> Page {
+    let title = format!(
+        "Nothing in the space {} looks like a web server",
+        space.name
+    );
+    Page::new(StatusCode::BAD_GATEWAY, title)
+        .say("The port in front of the name reaches a listener whatever it is:")
+}
