@@ -4,6 +4,7 @@
 //! run on a thread of their own ([`crate::relay`]). It holds no right that its user does not have.
 
 mod from_host;
+mod front;
 mod keeper;
 mod names;
 mod session;
@@ -24,6 +25,7 @@ use tokio::net::UnixListener;
 use tokio::task::LocalSet;
 
 use crate::paths;
+pub(crate) use front::port as names_port;
 use spaces::Spaces;
 
 /// What the daemon says on standard output when it can be asked.
@@ -112,9 +114,10 @@ fn run(listener: std::os::unix::net::UnixListener) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let listener = UnixListener::from_std(listener)?;
-        let spaces = Rc::new(Spaces::open().await?);
-        spaces.adopt().await;
-        names::serve(&spaces).await;
+        let spaces = names::serve(Spaces::new)?;
+        spaces.adopt().await?;
+        // Whoever comes first is told what stands in the way.
+        drop(spaces.open_doors().await);
         say(SERVING)?;
         tracing::info!("serving");
         while let Some(socket) = next_command(&listener, &spaces).await? {

@@ -66,12 +66,10 @@ fn nothing(target: &Target) -> anyhow::Error {
 }
 
 async fn enter(run: &Run, channel: &mut AsyncChannel, spaces: &Rc<Spaces>) -> Result<()> {
-    super::names::serve(spaces).await;
     let space = spaces.enter(run).await?;
     let mut remarks = space.remarks.clone();
-    remarks.extend(spaces.front_remark());
     remarks.extend(from_host::let_in(&space, &run.from_host).await);
-    let name = format!("{:016x}", fastrand::u64(..));
+    let name = format!("{:016x}", rand::random::<u64>());
     stay(&space, &name, remarks, channel, spaces, Namespaces::Wanted).await
 }
 
@@ -86,12 +84,13 @@ enum Namespaces {
 async fn stay(
     space: &Attached,
     run: &str,
-    remarks: Vec<String>,
+    mut remarks: Vec<String>,
     channel: &mut AsyncChannel,
-    spaces: &Spaces,
+    spaces: &Rc<Spaces>,
     wanted: Namespaces,
 ) -> Result<()> {
-    let info = space.info(spaces.url(&space.entry.name));
+    remarks.extend(spaces.open_doors().await);
+    let info = space.info(spaces.url(space));
     let entered = Reply::Entered { space: info, run: run.to_owned(), remarks };
     let descriptors = [space.namespaces.user.as_fd(), space.namespaces.network.as_fd()];
     let descriptors = if wanted == Namespaces::Wanted { &descriptors[..] } else { &[] };

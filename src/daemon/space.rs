@@ -4,7 +4,7 @@
 //! and again when the processes that were then left (daemons, mostly) have ended: nothing polls.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::ops::Deref;
@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::keeper::{Handover, Keeper};
-use crate::list::{self, Member, NetNamespace};
+use crate::list::{self, Member, NetNamespace, diag, holders};
 use crate::protocol::SpaceInfo;
 use crate::relay::{self, Relay};
 use crate::space::book::Entry;
@@ -35,6 +35,8 @@ const GRACE: Duration = Duration::from_secs(5);
 /// A space.
 #[derive(Debug)]
 pub(super) struct Space {
+    /// Never given again while the daemon lives.
+    pub(super) id: u64,
     pub(super) entry: Entry,
     pub(super) namespaces: Namespaces,
     pub(super) keeper: Keeper,
@@ -50,6 +52,8 @@ pub(super) struct Space {
     keeper_pid: Pid,
     /// Its thread ends when this goes.
     _relay: Relay,
+    /// The programs behind listeners, by the cookie of these: looked up once for each.
+    programs: RefCell<HashMap<u64, String>>,
     runs: Cell<usize>,
     changed: Notify,
 }
@@ -75,7 +79,7 @@ impl Drop for Attached {
 
 impl Space {
     /// Carries on what a keeper handed over.
-    pub(super) fn carry(handover: Handover, routes: &relay::Routes, names: relay::Names) -> Result<Rc<Self>> {
+    pub(super) fn carry(id: u64, handover: Handover, routes: &relay::Routes, names: relay::Names) -> Result<Rc<Self>> {
         let Handover { charter, pid, kind, remarks, namespaces, link, diag, keeper } = handover;
         let relay = Relay::start(relay::Setting {
             link,
@@ -87,6 +91,7 @@ impl Space {
             names,
         })?;
         Ok(Rc::new(Self {
+            id,
             namespace: NetNamespace::of(&namespaces.network)?,
             entry: charter.entry,
             namespaces,
@@ -98,6 +103,7 @@ impl Space {
             diag,
             keeper_pid: pid,
             _relay: relay,
+            programs: RefCell::default(),
             runs: Cell::new(0),
             changed: Notify::new(),
         }))
@@ -202,6 +208,32 @@ impl Space {
             }
         }
         outcome
+    }
+
+    /// What listens inside, and the name of the program that does. Cheap enough to be asked for each request.
+    pub(super) fn listening(&self) -> Result<Vec<(diag::Socket, String)>> {
+        let hidden = self.hidden.borrow();
+        let mut sockets = diag::dump(self.diag.as_fd())?;
+        sockets.retain(|socket| !hidden.contains(&socket.cookie));
+        let mut known = self.programs.borrow_mut();
+        if sockets.iter().any(|socket| !known.contains_key(&socket.cookie)) {
+            let inodes = sockets.iter().map(|socket| (socket.inode, socket.cookie)).collect();
+            *known = self.programs_behind(&inodes)?;
+        }
+        let name = |socket: &diag::Socket| known.get(&socket.cookie).cloned().unwrap_or_default();
+        Ok(sockets.into_iter().map(|socket| (socket, name(&socket))).collect())
+    }
+
+    /// Names of programs by cookie, for these sockets (cookie by inode). A socket whose program can't be seen has an
+    /// empty one.
+    fn programs_behind(&self, cookies: &HashMap<u64, u64>) -> Result<HashMap<u64, String>> {
+        let mut programs: HashMap<_, _> = cookies.values().map(|&cookie| (cookie, String::new())).collect();
+        let inodes = cookies.keys().copied().collect();
+        for holder in holders::holders(&inodes, holders::Scope::In(&[self.namespace]))? {
+            let cookies = holder.inodes.iter().filter_map(|inode| cookies.get(inode));
+            programs.extend(cookies.map(|&cookie| (cookie, holder.process.program.clone())));
+        }
+        Ok(programs)
     }
 
     /// Cookies of wharf's own sockets inside.

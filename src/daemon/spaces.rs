@@ -1,7 +1,8 @@
 //! All spaces that run, by name, and the book that they are entered in.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::sync::{Mutex, Notify};
 
+use super::front::Doors;
 use super::keeper::{self, Handover};
 use super::space::{Attached, Space};
 use crate::channel::AsyncChannel;
@@ -17,25 +19,30 @@ use crate::list::{self, Listener};
 use crate::paths;
 use crate::protocol::{Run, Target};
 use crate::relay::{Names, Routes};
-use crate::space::book::{Book, Entry};
+use crate::space::book::Book;
 use crate::space::keeper::{Charter, socket_of};
 
 /// The spaces.
-#[derive(Debug)]
 pub(super) struct Spaces {
     running: RefCell<BTreeMap<String, Rc<Space>>>,
     /// Locked while a space is made, so that two commands don't make one twice.
     book: Mutex<Book>,
     routes: Routes,
     pub(super) names: Names,
-    /// Where spaces are reached by name, as `:PORT`; none while that port is somebody else's.
-    pub(super) front: Cell<Option<u16>>,
+    /// The by-name front, once it is made.
+    doors: OnceCell<Doors>,
+    ids: Cell<u64>,
     commands: Cell<usize>,
     changed: Notify,
 }
 
+impl fmt::Debug for Spaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spaces").field("running", &self.running).finish_non_exhaustive()
+    }
+}
+
 /// A command is being served: the daemon stays.
-#[derive(Debug)]
 pub(super) struct Busy(Rc<Spaces>);
 
 impl Drop for Busy {
@@ -53,7 +60,8 @@ impl Spaces {
             book: Mutex::new(Book::open(paths::state()?.join("spaces.json"))?),
             routes: Routes::default(),
             names,
-            front: Cell::new(None),
+            doors: OnceCell::new(),
+            ids: Cell::new(0),
             commands: Cell::new(0),
             changed: Notify::new(),
         })
@@ -116,20 +124,24 @@ impl Spaces {
     }
 
     fn carry(self: &Rc<Self>, handover: Handover) -> Result<Rc<Space>> {
-        let space = Space::carry(handover, &self.routes, self.names.clone())?;
+        self.ids.set(self.ids.get() + 1);
+        let space = Space::carry(self.ids.get(), handover, &self.routes, self.names.clone())?;
         self.running.borrow_mut().insert(space.entry.name.clone(), Rc::clone(&space));
         let (spaces, watched) = (Rc::clone(self), Rc::clone(&space));
         // Before this is first polled, a new space has its first run; an adopted one has its processes.
         tokio::task::spawn_local(async move {
             watched.deserted().await;
-            spaces.forget(&watched.entry);
+            spaces.forget(&watched);
         });
         Ok(space)
     }
 
-    fn forget(&self, entry: &Entry) {
-        self.running.borrow_mut().remove(&entry.name);
-        tracing::info!("{} is deserted and ends", entry.name);
+    fn forget(&self, space: &Space) {
+        self.running.borrow_mut().remove(&space.entry.name);
+        if let Some(doors) = self.doors.get() {
+            doors.forget(space.id);
+        }
+        tracing::info!("{} is deserted and ends", space.entry.name);
         self.changed.notify_waiters();
     }
 
@@ -173,8 +185,13 @@ impl Spaces {
         list::listeners(&views).context("cannot list the sockets of the spaces")
     }
 
-    /// Where the web servers of the space of that name are reached.
-    pub(super) fn url(&self, name: &str) -> Option<String> {
-        Some(format!("http://{name}.localhost:{}", self.front.get()?))
+    /// Serves spaces by name, if that is not being done; answers with what stands in the way.
+    pub(super) async fn open_doors(self: &Rc<Self>) -> Option<String> {
+        self.doors.get_or_init(|| Doors::new(Rc::clone(self))).open().await
+    }
+
+    /// Where the web servers of a space are reached.
+    pub(super) fn url(&self, space: &Space) -> Option<String> {
+        self.doors.get()?.url(&space.entry.name)
     }
 }

@@ -1,0 +1,137 @@
+//! What the by-name front wants to know of spaces, and the two sockets that it serves.
+
+use std::cell::RefCell;
+use std::fmt::Write;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use tokio::net::{TcpListener, TcpStream};
+
+use super::space::Space;
+use super::spaces::Spaces;
+use crate::list::{self, Protocol};
+use crate::name::{self, Front, PortInfo, SpaceRef};
+
+/// Where the front is unless `WHARF_NAMES_PORT` says otherwise.
+const PORT: u16 = 7070;
+const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+/// The port of the by-name front, unless none is wanted (`WHARF_NAMES_PORT=0`).
+pub(crate) fn port() -> Option<u16> {
+    let wanted = std::env::var("WHARF_NAMES_PORT").ok().and_then(|port| port.parse().ok());
+    Some(wanted.unwrap_or(PORT)).filter(|&port| port != 0)
+}
+
+/// The front, and at which of the two addresses it serves.
+pub(super) struct Doors {
+    front: Rc<Front<Directory>>,
+    open: RefCell<Vec<IpAddr>>,
+}
+
+impl Doors {
+    /// No door is open yet. To be called inside a `LocalSet`.
+    pub(super) fn new(spaces: Rc<Spaces>) -> Self {
+        Self { front: Front::new(Directory(spaces)), open: RefCell::default() }
+    }
+
+    /// Opens the doors that are not open, as far as nobody else stands there; answers with what keeps one shut, in a
+    /// sentence for the user. Machines without IPv6 do without its door.
+    pub(super) async fn open(&self) -> Option<String> {
+        let port = port()?;
+        let mut remark = None;
+        for address in LOOPBACK {
+            if self.open.borrow().contains(&address) {
+                continue;
+            }
+            match TcpListener::bind((address, port)).await {
+                Ok(listener) => {
+                    tokio::task::spawn_local(Rc::clone(&self.front).serve(listener));
+                    self.open.borrow_mut().push(address);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse || address.is_ipv4() => {
+                    remark = Some(explain(address, port, &error));
+                }
+                Err(_) => {}
+            }
+        }
+        remark
+    }
+
+    /// Where the space of that name is reached.
+    pub(super) fn url(&self, name: &str) -> Option<String> {
+        let port = port().filter(|_| !self.open.borrow().is_empty())?;
+        Some(format!("http://{name}.localhost:{port}"))
+    }
+
+    /// Drops what is kept for a space that has ended.
+    pub(super) fn forget(&self, space: u64) {
+        self.front.forget(space);
+    }
+}
+
+/// Who is in the way, and what to do.
+fn explain(address: IpAddr, port: u16, error: &io::Error) -> String {
+    let mut sentence = format!("names are not served at {address}:{port}: {error}");
+    let covers = |listener: &&list::Listener| {
+        listener.protocol == Protocol::Tcp
+            && listener.port.get() == port
+            && (listener.address == address || listener.address.is_unspecified())
+    };
+    let listeners = list::machine_listeners().unwrap_or_default();
+    if let Some(program) = listeners.iter().find(covers).and_then(|listener| listener.programs.first()) {
+        let _ = write!(sentence, ", held by {} (pid {})", program.program, program.pid);
+    }
+    sentence += "; end that or choose another port with WHARF_NAMES_PORT";
+    sentence
+}
+
+/// The spaces, as the front sees them.
+#[derive(Debug)]
+struct Directory(Rc<Spaces>);
+
+impl name::Spaces for Directory {
+    fn find(&self, name: &str) -> Option<SpaceRef> {
+        self.0.find(name).map(|space| reference(&space))
+    }
+
+    fn all(&self) -> Vec<SpaceRef> {
+        self.0.all().iter().map(|space| reference(space)).collect()
+    }
+
+    async fn listeners(&self, space: &SpaceRef) -> Vec<PortInfo> {
+        let Some(space) = self.0.find(&space.name) else { return Vec::new() };
+        let sockets = space.listening().unwrap_or_else(|error| {
+            tracing::error!("cannot list {}: {error}", space.entry.name);
+            Vec::new()
+        });
+        let mut ports: Vec<PortInfo> = Vec::new();
+        for (socket, program) in sockets.into_iter().filter(|(socket, _)| socket.protocol == Protocol::Tcp) {
+            match ports.iter_mut().find(|known| known.port == socket.port.get()) {
+                Some(known) => known.addresses.push(socket.address),
+                None => ports.push(PortInfo {
+                    port: socket.port.get(),
+                    addresses: vec![socket.address],
+                    program,
+                    listener: socket.cookie,
+                }),
+            }
+        }
+        ports.sort_by_key(|known| known.port);
+        ports
+    }
+
+    async fn dial(&self, space: &SpaceRef, port: &PortInfo) -> io::Result<TcpStream> {
+        let space = self.0.find(&space.name).ok_or(io::ErrorKind::NotConnected)?;
+        space.dial(port.port).await
+    }
+}
+
+fn reference(space: &Space) -> SpaceRef {
+    SpaceRef {
+        id: space.id,
+        name: space.entry.name.clone(),
+        directory: space.entry.directory.clone().unwrap_or_else(PathBuf::new),
+    }
+}
