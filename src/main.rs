@@ -1,3 +1,5 @@
 //! The program `wharf`: every program gets its own ports.
 
+mod space;
+
 fn main() {}

@@ -1,0 +1,3 @@
+//! A space.
+#[allow(dead_code)]
+pub(crate) mod network;
