@@ -24,7 +24,7 @@ use super::routes::{Entered, Routes};
 use super::stream::Stream;
 use super::echo::Ping;
 use super::{Back, Command, Setting, attach};
-use crate::space::network::{GATEWAY_MAC, GATEWAY4, GATEWAY6};
+use crate::space::network::{GATEWAY_MAC, GATEWAY_IPV4, GATEWAY_IPV6};
 
 /// Events taken from the kernel per turn.
 const EVENTS: usize = 128;
@@ -288,7 +288,7 @@ fn config(link: &dyn Link) -> io::Result<Config> {
         tcp_segment: takes.tcp_segment,
         udp_segment: takes.udp_segment,
     };
-    config.addresses = vec![Cidr::host(GATEWAY4.into()), Cidr::host(GATEWAY6.into())];
+    config.addresses = vec![Cidr::host(GATEWAY_IPV4.into()), Cidr::host(GATEWAY_IPV6.into())];
     config.accept_anything = true;
     config.limit_icmp = false;
     // The programs at both ends decide what waits for more; the relay never does.

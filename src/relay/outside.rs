@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use wharf_net::Unreachable;
 
-use crate::space::network::{GATEWAY4, GATEWAY6};
+use crate::space::network::{GATEWAY_IPV4, GATEWAY_IPV6};
 
 /// The addresses to try, in this order.
 pub(super) type Targets = smallvec::SmallVec<[IpAddr; 2]>;
@@ -21,10 +21,10 @@ const LOOPBACK6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 /// # Errors
 /// What to answer instead.
 pub(super) fn targets(address: IpAddr) -> Result<Targets, Unreachable> {
-    if address == IpAddr::V4(GATEWAY4) {
+    if address == IpAddr::V4(GATEWAY_IPV4) {
         return Ok([LOOPBACK4, LOOPBACK6].into());
     }
-    if address == IpAddr::V6(GATEWAY6) {
+    if address == IpAddr::V6(GATEWAY_IPV6) {
         return Ok([LOOPBACK6, LOOPBACK4].into());
     }
     let plain = address.to_canonical();
@@ -56,8 +56,8 @@ mod tests {
 
     #[test]
     fn the_gateway_is_the_machines_loopback() {
-        assert_eq!(targets(GATEWAY4.into()).unwrap()[..], [LOOPBACK4, LOOPBACK6]);
-        assert_eq!(targets(GATEWAY6.into()).unwrap()[..], [LOOPBACK6, LOOPBACK4]);
+        assert_eq!(targets(GATEWAY_IPV4.into()).unwrap()[..], [LOOPBACK4, LOOPBACK6]);
+        assert_eq!(targets(GATEWAY_IPV6.into()).unwrap()[..], [LOOPBACK6, LOOPBACK4]);
     }
 
     #[test]

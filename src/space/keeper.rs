@@ -146,7 +146,9 @@ fn listen(path: &PathBuf) -> Result<UnixListener> {
 
 impl Inside {
     fn make(charter: Charter) -> Result<Self> {
-        let made = network::set_up(&network::Plan::new(&charter))?;
+        let number = charter.entry.number;
+        let plan = network::Plan::new(number.ipv4(), number.ipv6(), charter.mtu, charter.device);
+        let made = network::set_up(&plan)?;
         let diag = list::diag::open()?;
         let user = fs::File::open("/proc/self/ns/user")?.into();
         let network = fs::File::open("/proc/self/ns/net")?.into();

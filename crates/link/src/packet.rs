@@ -39,13 +39,13 @@ enum Header {
 #[derive(Debug, Error)]
 pub enum PacketError {
     /// The kernel refuses packet sockets: no `CAP_NET_RAW` in this network namespace, or built without them.
-    #[error("a packet socket can't be made: {0}")]
+    #[error("a packet socket can't be made")]
     Socket(#[source] io::Error),
     /// There is no interface of this name.
-    #[error("the interface can't be found: {0}")]
+    #[error("the interface can't be found")]
     Interface(#[source] io::Error),
     /// The kernel refuses virtio headers, or to bind.
-    #[error("the packet socket can't be configured: {0}")]
+    #[error("the packet socket can't be configured")]
     Configure(#[source] io::Error),
     /// The descriptor isn't a packet socket with virtio headers.
     #[error("the descriptor isn't a packet socket with virtio headers")]

@@ -27,16 +27,16 @@ pub struct Tap {
 #[derive(Debug, Error)]
 pub enum TapError {
     /// The device file is missing, or closed to this user.
-    #[error("{DEVICE} can't be opened: {0}")]
+    #[error("{DEVICE} can't be opened")]
     Device(#[source] io::Error),
     /// The kernel refuses the interface: no `CAP_NET_ADMIN` in this network namespace, a name that is taken, …
-    #[error("the TAP interface can't be made: {0}")]
+    #[error("the TAP interface can't be made")]
     Attach(#[source] io::Error),
     /// The descriptor is not attached to a TAP interface with `IFF_VNET_HDR`.
     #[error("the descriptor isn't a TAP interface with virtio headers")]
     NotTap,
     /// The kernel refuses the header's size or byte order, or to set the descriptor nonblocking.
-    #[error("the TAP interface can't be configured: {0}")]
+    #[error("the TAP interface can't be configured")]
     Configure(#[source] io::Error),
 }
 
