@@ -88,3 +88,10 @@ fn start() -> Result<()> {
         why => bail!("the daemon did not start: {why}"),
     }
 }
+
+/// The daemon's process id, if a daemon runs.
+pub(crate) fn daemon_pid() -> Result<Option<i32>> {
+    let Some(channel) = connect()? else { return Ok(None) };
+    let peer = rustix::net::sockopt::socket_peercred(channel).context("cannot tell the daemon's pid")?;
+    Ok(Some(peer.pid.as_raw_pid()))
+}

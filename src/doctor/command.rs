@@ -1,0 +1,29 @@
+//! The command `wharf doctor`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use super::{Settings, all_well, apparmor_profile, examine, json, text};
+use crate::failure::status;
+use crate::list::render::Look;
+use crate::{cli, client, daemon, paths};
+
+/// Prints what was found; exit status 0 only if all is well.
+pub(crate) fn doctor(typed: &cli::Doctor) -> Result<ExitCode> {
+    if typed.apparmor {
+        print!("{}", apparmor_profile(&std::env::current_exe()?));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let checks = examine(&Settings {
+        names_port: daemon::names_port(),
+        runtime_directory: paths::runtime()?,
+        daemon: client::daemon_pid()?,
+    });
+    if typed.json {
+        println!("{}", json(&checks));
+    } else {
+        print!("{}", text(&checks, Look::of_stdout().colour));
+    }
+    Ok(if all_well(&checks) { ExitCode::SUCCESS } else { ExitCode::from(status::NOTHING) })
+}
