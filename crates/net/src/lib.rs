@@ -3,3 +3,7 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+
+pub mod tcp;
+pub mod time;
+pub mod wire;
