@@ -3,3 +3,15 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+
+mod cidr;
+mod frame;
+mod host;
+pub mod tcp;
+pub mod time;
+pub mod wire;
+
+pub use cidr::{Cidr, NotCidr};
+pub use frame::{Capabilities, Checksum, Frame, Offload, Segmentation};
+pub use host::{Config, Event, KnockId, Ready, Refusal, Route, SocketId, Unreachable};
+pub use time::Instant;
