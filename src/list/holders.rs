@@ -174,6 +174,10 @@ fn held(process: BorrowedFd<'_>, inodes: &HashSet<u64>) -> Result<Vec<u64>, Errn
     let mut entries = RawDir::new(&descriptors, &mut space);
     while let Some(entry) = entries.next() {
         let entry = entry?;
+        // The directory's own two entries are no links.
+        if entry.file_name().to_bytes().starts_with(b".") {
+            continue;
+        }
         let mut target = [MaybeUninit::uninit(); LINK_BYTES];
         let Ok((target, _)) =
             rustix::fs::readlinkat_raw(&descriptors, entry.file_name(), &mut target)
