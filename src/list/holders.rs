@@ -179,10 +179,13 @@ fn held(process: BorrowedFd<'_>, inodes: &HashSet<u64>) -> Result<Vec<u64>, Errn
             continue;
         }
         let mut target = [MaybeUninit::uninit(); LINK_BYTES];
-        let Ok((target, _)) =
-            rustix::fs::readlinkat_raw(&descriptors, entry.file_name(), &mut target)
-        else {
-            continue;
+        let target = match rustix::fs::readlinkat_raw(&descriptors, entry.file_name(), &mut target)
+        {
+            Ok((target, _)) => target,
+            // Refused once is refused for all.
+            Err(Errno::ACCESS) => return Err(Errno::ACCESS),
+            // Closed meanwhile.
+            Err(_) => continue,
         };
         held.extend(inode(target, b"socket:[").filter(|inode| inodes.contains(inode)));
     }
