@@ -15,7 +15,9 @@ use crate::list::{self, Listener, Protocol};
 /// Whether spaces can be served by name: the port is free at both loopback addresses, or ours.
 pub(super) fn names_port(settings: &Settings) -> Check {
     const NAME: &str = "port of the names";
-    let port = settings.names_port;
+    let Some(port) = settings.names_port else {
+        return Check::ok(NAME, "none is wanted");
+    };
     let mut remarks = Vec::new();
     for address in [
         IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -232,10 +234,16 @@ mod tests {
 
     fn settings(names_port: u16, daemon: Option<i32>) -> Settings {
         Settings {
-            names_port,
+            names_port: Some(names_port),
             runtime_directory: PathBuf::from("/nonexistent"),
             daemon,
         }
+    }
+
+    /// The name of this test program's file.
+    fn own_name() -> String {
+        let path = std::env::current_exe().unwrap();
+        path.file_name().unwrap().to_string_lossy().into_owned()
     }
 
     #[test]
@@ -245,16 +253,8 @@ mod tests {
         let own = i32::try_from(std::process::id()).unwrap();
         let check = names_port(&settings(endpoint.port(), None));
         assert_eq!(check.state, State::Fail);
-        assert!(
-            check
-                .finding
-                .starts_with(&format!("{endpoint} is taken by wharf")),
-            "{check:?}"
-        );
-        assert!(
-            check.finding.contains(&format!("(pid {own}) in /")),
-            "{check:?}"
-        );
+        let expected = format!("{endpoint} is taken by {} (pid {own}) in /", own_name());
+        assert!(check.finding.starts_with(&expected), "{check:?}");
         assert_eq!(check.remedy, Some(format!("End it:\nkill {own}")));
         let check = names_port(&settings(endpoint.port(), Some(own)));
         assert_eq!((check.state, check.remedy), (State::Ok, None));
@@ -272,7 +272,12 @@ mod tests {
             let port = holder.local_addr().unwrap().port();
             let check = names_port(&settings(port, None));
             assert_eq!(check.state, State::Fail, "{any}");
-            assert!(check.finding.contains("is taken by wharf"), "{check:?}");
+            assert!(
+                check
+                    .finding
+                    .contains(&format!("is taken by {}", own_name())),
+                "{check:?}"
+            );
         }
     }
 
