@@ -353,6 +353,21 @@ fn read_only_settings_are_remarks() {
 }
 
 #[test]
+fn a_kernel_without_ipv6_leaves_ipv4() {
+    let script = "echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6; exec \"$0\" \"$@\"";
+    if !inside(&[MOUNTS, &[script]], "a_kernel_without_ipv6_leaves_ipv4") {
+        return;
+    }
+    let made = set_up_in_time(Device::Packet);
+    assert!(
+        made.remarks.iter().any(|remark| remark.contains("no IPv6")),
+        "{:?}",
+        made.remarks
+    );
+    assert_trains_leave(&mut Gateway::new(made));
+}
+
+#[test]
 fn settings_are_those_of_a_space() {
     if !inside(&[KEEPER], "settings_are_those_of_a_space") {
         return;
