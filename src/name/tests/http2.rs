@@ -1,11 +1,7 @@
 //! HTTP/2 with prior knowledge, to servers that speak it and to those that don't.
 
 use super::*;
-use http_body_util::StreamBody;
-use hyper::body::Frame;
 use hyper::{HeaderMap, StatusCode, Version};
-use hyper_util::rt::TokioExecutor;
-use tokio::sync::mpsc;
 
 fn request(path: &str, body: AnyBody) -> Request<AnyBody> {
     let uri = format!("http://shop.localhost:7070{path}");
@@ -13,13 +9,6 @@ fn request(path: &str, body: AnyBody) -> Request<AnyBody> {
         .version(Version::HTTP_2)
         .body(body)
         .unwrap()
-}
-
-/// A body that is sent piece by piece, as in `bodies`, whose errors may cross threads.
-fn fed() -> (mpsc::Sender<Frame<Bytes>>, AnyBody) {
-    let (feed, mut pieces) = mpsc::channel::<Frame<Bytes>>(1);
-    let stream = futures_util::stream::poll_fn(move |cx| pieces.poll_recv(cx).map(|p| p.map(Ok)));
-    (feed, BodyExt::boxed(StreamBody::new(stream)))
 }
 
 /// A program that speaks HTTP/2 only, as gRPC servers do: it sends back what it gets, with a trailer.
@@ -33,7 +22,7 @@ async fn grpc(town: &Town, connections: Rc<Cell<usize>>) -> SpaceRef {
             assert_eq!(request.headers()["via"], "2 wharf");
             assert!(!request.headers().contains_key("host"));
             let (feed, body) = fed();
-            spawn_local(async move {
+            tokio::spawn(async move {
                 let mut asked = request.into_body();
                 while let Some(frame) = asked.frame().await {
                     let Ok(data) = frame.unwrap().into_data() else {
