@@ -37,13 +37,12 @@ pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
     if !typed.quiet {
         announce(&space, &remarks);
     }
-    let signals = Signals::catch().context("cannot catch signals")?;
-    let program = start(&typed.command, answer.descriptors, &space, &run)?;
+    let program = start(&typed.command, answer.descriptors, &space, &run);
     let resume = Ask::Resume { space: space.name, run, from_host };
     let mut session = Session { channel: Some(answer.channel), resume };
-    let ended = attend(program, signals, &mut session)?;
+    let ended = program.and_then(|(program, signals)| attend(program, signals, &mut session));
     session.finish();
-    Ok(ExitCode::from(ended))
+    Ok(ExitCode::from(ended?))
 }
 
 /// The space of that name, else the one of the project that holds the current directory.
@@ -63,14 +62,16 @@ fn announce(space: &SpaceInfo, remarks: &[String]) {
     }
 }
 
-fn start(words: &[OsString], descriptors: Vec<OwnedFd>, space: &SpaceInfo, run: &str) -> Result<Pid> {
+/// The program, and the signals that come for it.
+fn start(words: &[OsString], descriptors: Vec<OwnedFd>, space: &SpaceInfo, run: &str) -> Result<(Pid, Signals)> {
+    let signals = Signals::catch().context("cannot catch signals")?;
     let (name, arguments) = words.split_first().context("no program was named")?;
     let [user, network] = <[OwnedFd; 2]>::try_from(descriptors)
         .map_err(|_| anyhow::anyhow!("the daemon sent no namespaces"))?;
     let mut command = Command::new(name);
     command.args(arguments).env("WHARF_SPACE", &space.name).env("WHARF_RUN", run);
     match (Namespaces { user, network }).spawn(command) {
-        Ok(child) => Ok(Pid::from_child(&child)),
+        Ok(child) => Ok((Pid::from_child(&child), signals)),
         Err(EnterError::Namespace(error)) if error.raw_os_error() == Some(libc::EPERM) => Err(Failure {
             message: "this process is inside another space; start the program from outside of it, or without -s".into(),
             status: status::NOT_PERMITTED,

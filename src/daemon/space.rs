@@ -41,7 +41,8 @@ pub(super) struct Space {
     pub(super) entry: Entry,
     pub(super) namespaces: Namespaces,
     pub(super) keeper: Keeper,
-    pub(super) remarks: Vec<String>,
+    /// What every user of it should know.
+    pub(super) remarks: RefCell<Vec<String>>,
     /// The machine's ports that are let in.
     pub(super) from_host: RefCell<HashSet<NonZeroU16>>,
     /// Cookies of wharf's own sockets inside, which no list shows.
@@ -97,7 +98,7 @@ impl Space {
             entry: charter.entry,
             namespaces,
             keeper,
-            remarks,
+            remarks: RefCell::new(remarks),
             from_host: RefCell::default(),
             hidden: RefCell::default(),
             servants: RefCell::default(),

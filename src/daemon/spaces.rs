@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, Notify};
 
 use super::front::Doors;
 use super::keeper::{self, Handover};
+use super::names::{self, NameService};
 use super::space::{Attached, Space};
 use crate::channel::AsyncChannel;
 use crate::list::{self, Listener};
@@ -29,11 +30,12 @@ pub(super) struct Spaces {
     book: Mutex<Book>,
     routes: Routes,
     pub(super) names: Names,
-    /// The by-name front, once it is made.
-    doors: OnceCell<Doors>,
     ids: Cell<u64>,
     commands: Cell<usize>,
     changed: Notify,
+    /// What serves the spaces, and knows them in turn.
+    doors: OnceCell<Doors>,
+    service: OnceCell<NameService>,
 }
 
 impl fmt::Debug for Spaces {
@@ -53,18 +55,23 @@ impl Drop for Busy {
 }
 
 impl Spaces {
-    /// No space runs yet.
-    pub(super) fn new(names: Names) -> Result<Self> {
-        Ok(Self {
+    /// No space runs yet, but what serves them does. To be called inside a `LocalSet`.
+    pub(super) fn start() -> Result<Rc<Self>> {
+        let (names, asked) = names::channel();
+        let spaces = Rc::new(Self {
             running: RefCell::default(),
             book: Mutex::new(Book::open(paths::state()?.join("spaces.json"))?),
             routes: Routes::default(),
             names,
-            doors: OnceCell::new(),
             ids: Cell::new(0),
             commands: Cell::new(0),
             changed: Notify::new(),
-        })
+            doors: OnceCell::new(),
+            service: OnceCell::new(),
+        });
+        spaces.doors.get_or_init(|| Doors::new(Rc::clone(&spaces)));
+        spaces.service.get_or_init(|| NameService::start(Rc::clone(&spaces), asked));
+        Ok(spaces)
     }
 
     /// Marks that a command is being served.
@@ -98,7 +105,10 @@ impl Spaces {
                     socket.set_nonblocking(true)?;
                     let channel = AsyncChannel::new(tokio::net::UnixStream::from_std(socket)?);
                     match keeper::take_over(channel).await.and_then(|handover| self.carry(handover)) {
-                        Ok(space) => tracing::info!("{} goes on", space.entry.name),
+                        Ok(space) => {
+                            self.furnish(&space).await;
+                            tracing::info!("{} goes on", space.entry.name);
+                        }
                         Err(error) => tracing::error!("{} is lost: {error:#}", path.display()),
                     }
                 }
@@ -119,8 +129,17 @@ impl Spaces {
         let socket = socket_of(&entry)?;
         let charter = Charter { entry, device: run.device, mtu: run.mtu, socket };
         let space = self.carry(keeper::start(charter).await?)?;
+        let attached = space.attach();
+        self.furnish(&space).await;
         tracing::info!("{} stands at {}", space.entry.name, space.entry.number.ipv4());
-        Ok(space.attach())
+        Ok(attached)
+    }
+
+    /// Puts into a space what every space has.
+    async fn furnish(&self, space: &Space) {
+        if let Some(service) = self.service.get() {
+            space.remarks.borrow_mut().extend(service.serve(space).await);
+        }
     }
 
     fn carry(self: &Rc<Self>, handover: Handover) -> Result<Rc<Space>> {
@@ -186,8 +205,8 @@ impl Spaces {
     }
 
     /// Serves spaces by name, if that is not being done; answers with what stands in the way.
-    pub(super) async fn open_doors(self: &Rc<Self>) -> Option<String> {
-        self.doors.get_or_init(|| Doors::new(Rc::clone(self))).open().await
+    pub(super) async fn open_doors(&self) -> Option<String> {
+        self.doors.get()?.open().await
     }
 
     /// Where the web servers of a space are reached.

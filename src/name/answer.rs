@@ -164,7 +164,11 @@ impl<S: Spaces> Front<S> {
                     url: url(&space, None, authority),
                     note: format!("nothing listens · {}", space.directory.display()),
                 }),
-                listeners => all.extend(links(&space, listeners, authority)),
+                [only] => all.push(Link {
+                    url: url(&space, None, authority),
+                    note: note(&space, only),
+                }),
+                several => all.extend(links(&space, several, authority)),
             }
         }
         let page = Page::new(status, "wharf: spaces on this machine");
@@ -241,15 +245,21 @@ fn links<'a>(
     listeners: impl IntoIterator<Item = &'a PortInfo>,
     authority: &Authority,
 ) -> Vec<Link> {
-    let directory = space.directory.display();
     let link = |listener: &PortInfo| Link {
         url: url(space, Some(listener.port), authority),
-        note: match &listener.program[..] {
-            "" => directory.to_string(),
-            program => format!("{program} · {directory}"),
-        },
+        note: note(space, listener),
     };
     listeners.into_iter().map(link).collect()
+}
+
+/// What a person wants to know of a listener.
+fn note(space: &SpaceRef, listener: &PortInfo) -> String {
+    let PortInfo { port, program, .. } = listener;
+    let directory = space.directory.display();
+    match &program[..] {
+        "" => format!("port {port} · {directory}"),
+        program => format!("port {port} · {program} · {directory}"),
+    }
 }
 
 fn bad(what: &str) -> Page {

@@ -1,7 +1,7 @@
 //! By name: one port of the machine, shared by the web servers of all spaces.
 //!
 //! HTTP itself says whom it is for, in `Host` or `:authority`, so a single address (127.0.0.1:7070
-//! and [::1]:7070 unless configured) is enough for all of them:
+//! and `[::1]:7070` unless configured) is enough for all of them:
 //!
 //! | name asked for | who answers |
 //! |---|---|
@@ -95,7 +95,7 @@ pub(crate) trait Spaces: 'static {
 pub(crate) struct SpaceRef {
     /// Never used again for another space as long as the daemon lives.
     pub(crate) id: u64,
-    /// A DNS label in lower case; see [`label`].
+    /// A DNS label in lower case; see [`label()`].
     pub(crate) name: String,
     /// The directory that the space belongs to, shown to people.
     pub(crate) directory: PathBuf,

@@ -5,6 +5,7 @@
 extern crate alloc;
 
 mod cidr;
+pub mod forward;
 mod frame;
 mod host;
 pub mod tcp;

@@ -2,7 +2,6 @@
 
 use super::*;
 use hyper::StatusCode;
-use tokio::sync::mpsc;
 
 #[test]
 fn a_server_that_dies_in_a_body_ends_the_response_visibly() {
@@ -18,11 +17,7 @@ fn a_server_that_dies_in_a_body_ends_the_response_visibly() {
             town.add("shop", 80, dying.await);
             let response = town.get("shop.localhost", "/").await;
             assert_eq!(response.status(), StatusCode::OK);
-            let error = response.into_body().collect().await.unwrap_err();
-            assert!(
-                error.is_incomplete_message() || error.is_body_write_aborted(),
-                "{error:?}"
-            );
+            response.into_body().collect().await.unwrap_err();
             town.close("shop", 80);
         }
     });
