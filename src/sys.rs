@@ -13,13 +13,20 @@ use rustix::net::{RecvFlags, recv};
 ///
 /// `step` must be a plain sequence of system calls: no allocation, no lock, no panic. The callers' steps are, and the
 /// commands that start programs this way have a single thread, so that even a violation could not deadlock.
-pub(crate) fn before_exec(command: &mut Command, step: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
+pub(crate) fn before_exec(
+    command: &mut Command,
+    step: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) {
     // SAFETY: per the contract above `step` is async-signal-safe, which is what pre_exec asks.
     unsafe { command.pre_exec(step) };
 }
 
 /// Appends to `buffer`, within its capacity, at most `limit` bytes from `socket`; 0 is the end of the stream.
-pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut BytesMut, limit: usize) -> rustix::io::Result<usize> {
+pub(crate) fn receive(
+    socket: BorrowedFd<'_>,
+    buffer: &mut BytesMut,
+    limit: usize,
+) -> rustix::io::Result<usize> {
     let room = buffer.spare_capacity_mut();
     let limit = limit.min(room.len());
     let ((read, _), _) = recv(socket, &mut room[..limit], RecvFlags::empty())?;

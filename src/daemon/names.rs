@@ -42,16 +42,28 @@ impl NameService {
         let file = Rc::new(ResolvConf::new("/etc/resolv.conf"));
         let upstreams = Rc::clone(&file);
         let relays = spaces.names.clone();
-        let resolver = Rc::new(Resolver::new(Directory(spaces), move || upstreams.current()));
+        let resolver = Rc::new(Resolver::new(Directory(spaces), move || {
+            upstreams.current()
+        }));
         tokio::task::spawn_local(answer_relays(Rc::clone(&resolver), asked));
-        let service = Self { resolver, file, relays };
+        let service = Self {
+            resolver,
+            file,
+            relays,
+        };
         service.loopback_servers();
         service
     }
 
     /// Tells the relays of the name servers out on the network, as they are named now; answers with the others.
     fn loopback_servers(&self) -> Vec<IpAddr> {
-        let servers = self.file.current().servers.iter().map(SocketAddr::ip).collect::<Vec<_>>();
+        let servers = self
+            .file
+            .current()
+            .servers
+            .iter()
+            .map(SocketAddr::ip)
+            .collect::<Vec<_>>();
         let (inside, outside) = servers.into_iter().partition(IpAddr::is_loopback);
         self.relays.set_servers(outside);
         inside
@@ -93,7 +105,11 @@ async fn answer_relays(resolver: Rc<Resolver<Directory>>, mut asked: mpsc::Recei
     while let Some(query) = asked.recv().await {
         let resolver = Rc::clone(&resolver);
         match query {
-            Query::Datagram { flow, payload, back } => {
+            Query::Datagram {
+                flow,
+                payload,
+                back,
+            } => {
                 tokio::task::spawn_local(async move {
                     if let Some(reply) = resolver.answer(&payload, Transport::Udp).await {
                         back.datagram(flow, Bytes::from(reply));
@@ -102,7 +118,9 @@ async fn answer_relays(resolver: Rc<Resolver<Directory>>, mut asked: mpsc::Recei
             }
             Query::Stream(stream) => match UnixStream::from_std(stream) {
                 Ok(stream) => {
-                    tokio::task::spawn_local(async move { resolver.serve_tcp_stream(stream).await });
+                    tokio::task::spawn_local(
+                        async move { resolver.serve_tcp_stream(stream).await },
+                    );
                 }
                 Err(error) => tracing::error!("cannot serve names over a stream: {error}"),
             },
@@ -125,7 +143,11 @@ impl dns::Spaces for Directory {
             let number = space.entry.number;
             address == number.ipv4() || address == number.ipv6()
         };
-        self.0.all().iter().find(|space| has(space)).map(|space| space.entry.name.clone())
+        self.0
+            .all()
+            .iter()
+            .find(|space| has(space))
+            .map(|space| space.entry.name.clone())
     }
 
     fn gateway(&self) -> (Ipv4Addr, Ipv6Addr) {

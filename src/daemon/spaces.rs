@@ -40,7 +40,9 @@ pub(super) struct Spaces {
 
 impl fmt::Debug for Spaces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Spaces").field("running", &self.running).finish_non_exhaustive()
+        f.debug_struct("Spaces")
+            .field("running", &self.running)
+            .finish_non_exhaustive()
     }
 }
 
@@ -70,7 +72,9 @@ impl Spaces {
             service: OnceCell::new(),
         });
         spaces.doors.get_or_init(|| Doors::new(Rc::clone(&spaces)));
-        spaces.service.get_or_init(|| NameService::start(Rc::clone(&spaces), asked));
+        spaces
+            .service
+            .get_or_init(|| NameService::start(Rc::clone(&spaces), asked));
         Ok(spaces)
     }
 
@@ -104,7 +108,10 @@ impl Spaces {
                 Ok(socket) => {
                     socket.set_nonblocking(true)?;
                     let channel = AsyncChannel::new(tokio::net::UnixStream::from_std(socket)?);
-                    match keeper::take_over(channel).await.and_then(|handover| self.carry(handover)) {
+                    match keeper::take_over(channel)
+                        .await
+                        .and_then(|handover| self.carry(handover))
+                    {
                         Ok(space) => {
                             self.furnish(&space).await;
                             tracing::info!("{} goes on", space.entry.name);
@@ -127,25 +134,39 @@ impl Spaces {
             return Ok(space.attach());
         }
         let socket = socket_of(&entry)?;
-        let charter = Charter { entry, device: run.device, mtu: run.mtu, socket };
+        let charter = Charter {
+            entry,
+            device: run.device,
+            mtu: run.mtu,
+            socket,
+        };
         let space = self.carry(keeper::start(charter).await?)?;
         let attached = space.attach();
         self.furnish(&space).await;
-        tracing::info!("{} stands at {}", space.entry.name, space.entry.number.ipv4());
+        tracing::info!(
+            "{} stands at {}",
+            space.entry.name,
+            space.entry.number.ipv4()
+        );
         Ok(attached)
     }
 
     /// Puts into a space what every space has.
     async fn furnish(&self, space: &Space) {
         if let Some(service) = self.service.get() {
-            space.remarks.borrow_mut().extend(service.serve(space).await);
+            space
+                .remarks
+                .borrow_mut()
+                .extend(service.serve(space).await);
         }
     }
 
     fn carry(self: &Rc<Self>, handover: Handover) -> Result<Rc<Space>> {
         self.ids.set(self.ids.get() + 1);
         let space = Space::carry(self.ids.get(), handover, &self.routes, self.names.clone())?;
-        self.running.borrow_mut().insert(space.entry.name.clone(), Rc::clone(&space));
+        self.running
+            .borrow_mut()
+            .insert(space.entry.name.clone(), Rc::clone(&space));
         let (spaces, watched) = (Rc::clone(self), Rc::clone(&space));
         // Before this is first polled, a new space has its first run; an adopted one has its processes.
         tokio::task::spawn_local(async move {
@@ -168,7 +189,10 @@ impl Spaces {
     pub(super) async fn gone(&self, space: &Rc<Space>) {
         loop {
             let changed = self.changed.notified();
-            if !self.find(&space.entry.name).is_some_and(|running| Rc::ptr_eq(&running, space)) {
+            if !self
+                .find(&space.entry.name)
+                .is_some_and(|running| Rc::ptr_eq(&running, space))
+            {
                 return;
             }
             changed.await;
@@ -186,7 +210,12 @@ impl Spaces {
             Target::All => self.all(),
             Target::Name(name) => self.find(name).into_iter().collect(),
             Target::Directory(_) => {
-                let name = self.book.lock().await.find(target).map(|entry| entry.name.clone());
+                let name = self
+                    .book
+                    .lock()
+                    .await
+                    .find(target)
+                    .map(|entry| entry.name.clone());
                 name.and_then(|name| self.find(&name)).into_iter().collect()
             }
         }
@@ -200,7 +229,11 @@ impl Spaces {
     /// Every listener of these spaces.
     pub(super) fn listeners(&self, spaces: &[Rc<Space>]) -> Result<Vec<Listener>> {
         let hidden: Vec<_> = spaces.iter().map(|space| space.hidden()).collect();
-        let views: Vec<_> = spaces.iter().zip(&hidden).map(|(space, hidden)| space.view(hidden)).collect();
+        let views: Vec<_> = spaces
+            .iter()
+            .zip(&hidden)
+            .map(|(space, hidden)| space.view(hidden))
+            .collect();
         list::listeners(&views).context("cannot list the sockets of the spaces")
     }
 

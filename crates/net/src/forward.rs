@@ -76,7 +76,9 @@ mod tests {
 
     fn ipv4(ttl: u8, ident: u16) -> Vec<u8> {
         let mut frame = [[0xff; 12].as_slice(), &IPV4].concat();
-        let mut header = [0x45, 0, 0, 20, 0, 0, 0, 0, ttl, 17, 0, 0, 10, 77, 1, 2, 10, 77, 3, 4];
+        let mut header = [
+            0x45, 0, 0, 20, 0, 0, 0, 0, ttl, 17, 0, 0, 10, 77, 1, 2, 10, 77, 3, 4,
+        ];
         header[4..6].copy_from_slice(&ident.to_be_bytes());
         let sum = checksum(&header);
         header[CHECKSUM..12].copy_from_slice(&sum.to_be_bytes());
@@ -97,7 +99,10 @@ mod tests {
     #[test]
     fn the_frame_goes_to_the_next_link() {
         let mut frame = ipv4(64, 7);
-        assert_eq!(destination(&frame), Some(Ipv4Addr::new(10, 77, 3, 4).into()));
+        assert_eq!(
+            destination(&frame),
+            Some(Ipv4Addr::new(10, 77, 3, 4).into())
+        );
         assert!(prepare(&mut frame, A, B));
         assert_eq!((&frame[..6], &frame[6..12]), (&B.0[..], &A.0[..]));
     }
