@@ -228,7 +228,7 @@ mod tests {
     fn messages_and_descriptors_arrive_in_order() {
         let (near, far) = UnixStream::pair().unwrap();
         let (near, mut far) = (Channel::new(near), Channel::new(far));
-        let (read, write) = std::io::pipe().unwrap();
+        let (read, write) = io::pipe().unwrap();
         near.send(&"first", &[]).unwrap();
         near.send(&"second", &[write.as_fd()]).unwrap();
         drop((near, write));
@@ -239,7 +239,7 @@ mod tests {
         let mut pipe = std::fs::File::from(descriptors.remove(0));
         pipe.write_all(b"through").unwrap();
         drop(pipe);
-        assert_eq!(std::io::read_to_string(read).unwrap(), "through");
+        assert_eq!(io::read_to_string(read).unwrap(), "through");
         assert!(far.receive::<String>().unwrap().is_none());
     }
 

@@ -138,7 +138,7 @@ fn run(listener: std::os::unix::net::UnixListener) -> Result<()> {
             let spaces = Rc::clone(&spaces);
             tokio::task::spawn_local(async move { session::converse(socket, spaces).await });
         }
-        tracing::info!("the last space is gone");
+        tracing::info!("the last space is gone; {}", spaces.summary());
         fs::remove_file(paths::daemon_socket()?).ok();
         Ok(())
     })

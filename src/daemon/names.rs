@@ -69,6 +69,11 @@ impl NameService {
         inside
     }
 
+    /// How many queries met which fate.
+    pub(super) fn counts(&self) -> dns::Counts {
+        self.resolver.counts()
+    }
+
     /// Serves a new space at the loopback addresses that resolv.conf names; answers with what didn't work.
     pub(super) async fn serve(&self, space: &Space) -> Vec<String> {
         let mut remarks = Vec::new();

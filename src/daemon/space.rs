@@ -16,8 +16,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use rustix::process::{Pid, Signal, pidfd_send_signal};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -29,6 +27,7 @@ use crate::relay::{self, Relay};
 use crate::space::book::Entry;
 use crate::space::enter::Namespaces;
 use crate::space::keeper::Socket;
+use crate::sys;
 
 /// How long a process has after SIGTERM, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
@@ -311,7 +310,7 @@ fn signal(members: &[Member], signal: Signal) {
 /// Waits until each of them has ended.
 async fn all_end(members: &[Member]) {
     for member in members {
-        match AsyncFd::with_interest(member.pidfd.as_fd(), Interest::READABLE) {
+        match member.pidfd.try_clone().and_then(sys::awaitable) {
             Ok(pidfd) => drop(pidfd.readable().await),
             Err(error) => {
                 tracing::error!("cannot watch process {:?}: {error}", member.pid);

@@ -237,6 +237,13 @@ impl Spaces {
         list::listeners(&views).context("cannot list the sockets of the spaces")
     }
 
+    /// A line for the log on what was done.
+    pub(super) fn summary(&self) -> String {
+        self.service.get().map_or_else(String::new, |service| {
+            format!("queries for names: {:?}", service.counts())
+        })
+    }
+
     /// Serves spaces by name, if that is not being done; answers with what stands in the way.
     pub(super) async fn open_doors(&self) -> Option<String> {
         self.doors.get()?.open().await

@@ -15,7 +15,7 @@ const RESERVED: [&str; 5] = ["gateway", "host", "internal", "localhost", "wharf"
 const FALLBACK: &str = "space";
 
 /// Whether a name can't be a space's, because wharf itself answers to it.
-pub(crate) fn is_reserved(name: &str) -> bool {
+fn is_reserved(name: &str) -> bool {
     RESERVED.iter().any(|word| word.eq_ignore_ascii_case(name))
 }
 

@@ -57,7 +57,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-pub(crate) use label::{is_label, is_reserved, label};
+pub(crate) use label::{is_label, label};
 
 /// Connections of clients at one time, tunnels included. Further ones wait in the kernel's queue.
 pub(crate) const CLIENTS_MAX: usize = 1024;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::name::label;
+use crate::name::{is_label, label};
 use crate::protocol::Target;
 
 /// A space's number: x and y of 10.77.x.y, both 1–254.
@@ -166,8 +166,8 @@ impl Book {
 
 /// `name` if it can be a space's.
 fn checked(name: &str) -> Result<String> {
-    let made = label(name);
-    if made != name {
+    if !is_label(name) {
+        let made = label(name);
         bail!(
             "a space's name is a DNS label (a–z, 0–9, -, at most 63): {name:?} is not, {made:?} would be"
         );

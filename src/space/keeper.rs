@@ -13,13 +13,13 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags, set_capabilities};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use serde::{Deserialize, Serialize};
 
 use super::book::Entry;
 use super::network::{self, Device, Kind};
 use crate::channel::Channel;
-use crate::{list, paths};
+use crate::{list, paths, sys};
 
 /// How often a keeper without a daemon looks whether anything still runs in its space.
 const ORPHAN_LOOK: Timespec = Timespec {
@@ -121,7 +121,7 @@ pub(crate) fn keep(daemon: UnixStream) -> Result<()> {
     let Some((Order::Make(charter), _)) = daemon.receive()? else {
         return Ok(());
     };
-    if let Err(error) = rustix::thread::unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNET) {
+    if let Err(error) = sys::unshare() {
         return fail(&daemon, Step::Unshare, &error.into());
     }
     daemon.send(&Report::Unshared, &[])?;

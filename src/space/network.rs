@@ -25,7 +25,6 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use wharf_link::{Link, Packet, Tap, forbid_udp_trains};
 
-use failure::told;
 pub(crate) use failure::{SetUpError, Step};
 use rtnetlink::{Mac, Rtnetlink};
 
