@@ -99,7 +99,9 @@ impl Discards {
 
 impl fmt::Debug for Discards {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Discards").field("total", &self.total()).finish_non_exhaustive()
+        f.debug_struct("Discards")
+            .field("total", &self.total())
+            .finish_non_exhaustive()
     }
 }
 

@@ -88,23 +88,41 @@ impl Layout {
         let packet = headers.get(ethernet::LEN..)?;
         if let Ok((header, length)) = ipv4::Header::parse_quoted(packet) {
             let (source, destination) = (header.source.into(), header.destination.into());
-            return Some(Self { transport: ethernet::LEN + length, source, destination });
+            return Some(Self {
+                transport: ethernet::LEN + length,
+                source,
+                destination,
+            });
         }
         let header = ipv6::Header::parse_quoted(packet).ok()?;
         let (source, destination) = (header.source.into(), header.destination.into());
-        Some(Self { transport: ethernet::LEN + ipv6::LEN, source, destination })
+        Some(Self {
+            transport: ethernet::LEN + ipv6::LEN,
+            source,
+            destination,
+        })
     }
 }
 
 fn cut(frame: &Frame, size: usize, capabilities: Capabilities, output: &mut VecDeque<Frame>) {
     let headers = frame.headers();
-    let Some(layout) = Layout::of(headers) else { return };
+    let Some(layout) = Layout::of(headers) else {
+        return;
+    };
     let length = frame.len() - headers.len();
-    let mut payload = Slicer { slices: frame.body(), at: 0 };
+    let mut payload = Slicer {
+        slices: frame.body(),
+        at: 0,
+    };
     let mut at = 0;
     while at < length {
         let part = size.clamp(1, length - at);
-        let place = Place { index: at / size.max(1), at, part, last: at + part == length };
+        let place = Place {
+            index: at / size.max(1),
+            at,
+            part,
+            last: at + part == length,
+        };
         let mut piece: Headers = SmallVec::from_slice(headers);
         let offset = match frame.offload().segment {
             Segmentation::Udp { .. } => adjust_udp(&mut piece[layout.transport..], part),
@@ -112,10 +130,20 @@ fn cut(frame: &Frame, size: usize, capabilities: Capabilities, output: &mut VecD
         };
         adjust_ip(&mut piece, &layout, &place, offset);
         let start = layout.transport as u16;
-        let checksum = Checksum::Partial { start, offset: offset as u16 };
-        let offload = Offload { checksum, segment: Segmentation::None };
+        let checksum = Checksum::Partial {
+            start,
+            offset: offset as u16,
+        };
+        let offload = Offload {
+            checksum,
+            segment: Segmentation::None,
+        };
         let piece = Frame::build(&piece, payload.take(part), offload);
-        output.push_back(if capabilities.checksum { piece } else { complete(piece) });
+        output.push_back(if capabilities.checksum {
+            piece
+        } else {
+            complete(piece)
+        });
         at += part;
     }
 }
@@ -182,7 +210,11 @@ mod tests {
             flags: tcp::Flags::ACK | tcp::Flags::FIN | tcp::Flags::CWR,
             ..tcp::Control::default()
         };
-        let header = tcp::Header { source: 80, destination: 4000, control };
+        let header = tcp::Header {
+            source: 80,
+            destination: 4000,
+            control,
+        };
         let mut transport = [0; 20];
         header.emit(&mut transport);
         let length: usize = payload.iter().map(|slice| slice.len()).sum();
@@ -221,7 +253,10 @@ mod tests {
             checksum: Checksum::Partial { start, offset: 16 },
             segment: Segmentation::Tcp { mss: 7 },
         };
-        let body = payload.iter().map(|slice| Bytes::from_static(slice)).collect();
+        let body = payload
+            .iter()
+            .map(|slice| Bytes::from_static(slice))
+            .collect();
         Frame::build(&headers, body, offload)
     }
 
@@ -229,7 +264,11 @@ mod tests {
     fn a_train_is_cut_into_segments_that_stand_alone() {
         for v6 in [false, true] {
             let mut output = VecDeque::new();
-            finish(train(v6, &[b"0123", b"456789abcdef", b"", b"gh"]), Capabilities::NONE, &mut output);
+            finish(
+                train(v6, &[b"0123", b"456789abcdef", b"", b"gh"]),
+                Capabilities::NONE,
+                &mut output,
+            );
             let mut seen = Vec::new();
             for (index, frame) in output.iter().enumerate() {
                 assert_eq!(frame.offload(), Offload::default());
@@ -249,7 +288,10 @@ mod tests {
                 let flags = header.control.flags;
                 assert_eq!(flags.contains(tcp::Flags::FIN), index == 2);
                 assert_eq!(flags.contains(tcp::Flags::CWR), index == 0);
-                assert_eq!(header.control.seq, tcp::SeqNum::new(u32::MAX - 9) + 7 * index);
+                assert_eq!(
+                    header.control.seq,
+                    tcp::SeqNum::new(u32::MAX - 9) + 7 * index
+                );
                 seen.extend_from_slice(&bytes[at + length..]);
             }
             assert_eq!((output.len(), &seen[..]), (3, &b"0123456789abcdefgh"[..]));
@@ -259,18 +301,32 @@ mod tests {
     #[test]
     fn a_link_with_offloads_gets_the_train_whole() {
         let mut output = VecDeque::new();
-        finish(train(false, &[b"0123456789"]), Capabilities::ALL, &mut output);
+        finish(
+            train(false, &[b"0123456789"]),
+            Capabilities::ALL,
+            &mut output,
+        );
         assert_eq!(output.len(), 1);
         assert_eq!(output[0].offload().segment, Segmentation::Tcp { mss: 7 });
     }
 
     #[test]
     fn a_link_with_checksums_alone_gets_them_partial() {
-        let capabilities = Capabilities { checksum: true, ..Capabilities::NONE };
+        let capabilities = Capabilities {
+            checksum: true,
+            ..Capabilities::NONE
+        };
         let mut output = VecDeque::new();
         finish(train(false, &[b"0123456789"]), capabilities, &mut output);
         assert_eq!(output.len(), 2);
-        let partial = Checksum::Partial { start: 34, offset: 16 };
-        assert!(output.iter().all(|frame| frame.offload().checksum == partial));
+        let partial = Checksum::Partial {
+            start: 34,
+            offset: 16,
+        };
+        assert!(
+            output
+                .iter()
+                .all(|frame| frame.offload().checksum == partial)
+        );
     }
 }

@@ -73,21 +73,38 @@ impl Outbound {
         }
     }
 
+    /// The octets of the packet, as an ICMP error quotes them.
+    pub(super) fn quote(&self) -> Bytes {
+        let mut packet = BytesMut::new();
+        packet.extend_from_slice(&self.ip_header(self.payload_len(), 0, (0, false)));
+        packet.extend_from_slice(&self.transport);
+        packet.freeze()
+    }
+
     fn payload_len(&self) -> usize {
         let body: usize = self.body.iter().map(Bytes::len).sum();
         self.transport.len() + body
     }
 
     fn ip_len(&self) -> usize {
-        if self.source.is_ipv4() { ipv4::LEN } else { ipv6::LEN }
+        if self.source.is_ipv4() {
+            ipv4::LEN
+        } else {
+            ipv6::LEN
+        }
     }
 
     fn pseudo(&self) -> Sum {
-        Sum::pseudo(self.source, self.destination, self.protocol, self.payload_len())
+        Sum::pseudo(
+            self.source,
+            self.destination,
+            self.protocol,
+            self.payload_len(),
+        )
     }
 
     /// The IP header of one packet. `fragment`: offset and whether more follow, IPv4 only.
-    fn ip_header(&self, payload: usize, ident: u32, fragment: (u16, bool)) -> SmallVec<[u8; 40]> {
+    fn ip_header(&self, payload: usize, ident: u32, fragment: (u16, bool)) -> SmallVec<[u8; 64]> {
         let payload_len = u16::try_from(payload).unwrap_or(u16::MAX);
         match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
@@ -134,8 +151,16 @@ type Headers = SmallVec<[u8; 128]>;
 
 fn headers(packet: &Outbound, ip: &[u8]) -> Headers {
     let mut headers = Headers::new();
-    let ethertype = if packet.source.is_ipv4() { EtherType::Ipv4 } else { EtherType::Ipv6 };
-    let ethernet = ethernet::Header { destination: Mac::default(), source: Mac::default(), ethertype };
+    let ethertype = if packet.source.is_ipv4() {
+        EtherType::Ipv4
+    } else {
+        EtherType::Ipv6
+    };
+    let ethernet = ethernet::Header {
+        destination: Mac::default(),
+        source: Mac::default(),
+        ethertype,
+    };
     headers.extend_from_slice(&ethernet.emit());
     headers.extend_from_slice(ip);
     headers
@@ -156,7 +181,9 @@ impl Host {
                     length.div_ceil(usize::from(size.max(1)))
                 }
             };
-            let ident = self.keys.ident(packet.source, packet.destination, count as u32);
+            let ident = self
+                .keys
+                .ident(packet.source, packet.destination, count as u32);
             let frame = whole_frame(&packet, ident);
             return self.route_frame(now, hop, frame, packet.socket);
         }
@@ -197,11 +224,16 @@ impl Host {
                 Ok(())
             }
             Hop::Station(mac) => self.put(frame, mac),
-            Hop::Neighbour(address) => self.send_to(now, address, Waiting { frame, socket }),
+            Hop::Neighbour(address) => self.send_neighbour(now, address, Waiting { frame, socket }),
         }
     }
 
-    fn send_to(&mut self, now: Instant, address: IpAddr, waiting: Waiting) -> Result<(), Discard> {
+    fn send_neighbour(
+        &mut self,
+        now: Instant,
+        address: IpAddr,
+        waiting: Waiting,
+    ) -> Result<(), Discard> {
         let (way, frame) = self.neighbours.way(now, address, waiting);
         let mac = match way {
             Way::Known(mac) => mac,
@@ -257,10 +289,20 @@ pub(super) fn whole_frame(packet: &Outbound, ident: u32) -> Frame {
         Some(offset) => {
             let at = start + usize::from(offset);
             headers[at..at + 2].copy_from_slice(&packet.pseudo().folded().to_be_bytes());
-            Checksum::Partial { start: start as u16, offset }
+            Checksum::Partial {
+                start: start as u16,
+                offset,
+            }
         }
     };
-    Frame::build(&headers, packet.body.clone(), Offload { checksum, segment: packet.segment })
+    Frame::build(
+        &headers,
+        packet.body.clone(),
+        Offload {
+            checksum,
+            segment: packet.segment,
+        },
+    )
 }
 
 /// The frames of a packet that is larger than the MTU.
@@ -273,14 +315,22 @@ fn fragments(packet: &Outbound, ident: u32, mtu: usize) -> impl Iterator<Item = 
         let piece = payload.slice(at..(at + step).min(payload.len()));
         let more = at + piece.len() < payload.len();
         let mut headers = if v6 {
-            let fragment = ipv6::Fragment { next_header: packet.protocol, offset: at as u16, more, ident };
+            let fragment = ipv6::Fragment {
+                next_header: packet.protocol,
+                offset: at as u16,
+                more,
+                ident,
+            };
             let mut ip = packet.ip_header(piece.len() + ipv6::FRAGMENT_LEN, ident, (0, false));
             ip[6] = extension::FRAGMENT_HEADER;
             let mut headers = headers(packet, &ip);
             headers.extend_from_slice(&fragment.emit());
             headers
         } else {
-            headers(packet, &packet.ip_header(piece.len(), ident, (at as u16, more)))
+            headers(
+                packet,
+                &packet.ip_header(piece.len(), ident, (at as u16, more)),
+            )
         };
         headers.shrink_to_fit();
         Frame::build(&headers, SmallVec::from_iter([piece]), Offload::default())
@@ -291,7 +341,10 @@ fn fragments(packet: &Outbound, ident: u32, mtu: usize) -> impl Iterator<Item = 
 fn completed(packet: &Outbound) -> Bytes {
     let mut payload = BytesMut::with_capacity(packet.payload_len());
     payload.extend_from_slice(&packet.transport);
-    packet.body.iter().for_each(|slice| payload.extend_from_slice(slice));
+    packet
+        .body
+        .iter()
+        .for_each(|slice| payload.extend_from_slice(slice));
     if let Some(offset) = packet.checksum_at {
         let mut sum = packet.pseudo();
         sum.add(&payload);

@@ -71,6 +71,19 @@ impl Inbound {
         &self.packet[self.transport..]
     }
 
+    /// IPv6: where in the packet the field is that names the transport protocol.
+    pub(super) fn next_header_field(&self) -> u32 {
+        let (mut field, mut at) = (6, ipv6::LEN);
+        while at < self.transport {
+            let eighths = match self.packet[field] {
+                extension::FRAGMENT_HEADER => 0,
+                _ => self.packet.get(at + 1).copied().unwrap_or(0),
+            };
+            (field, at) = (at, at + (usize::from(eighths) + 1) * 8);
+        }
+        field as u32
+    }
+
     /// A part of [`payload`](Self::payload) that may be kept: shares the frame's buffer unless it is small.
     pub(super) fn keep(&self, start: usize, end: usize) -> Bytes {
         let (start, end) = (self.transport + start, self.transport + end);
@@ -92,7 +105,11 @@ impl Host {
     fn receive_frame(&mut self, now: Instant, frame: &Frame) -> Result<(), Discard> {
         let bytes = frame.to_ethernet();
         let header = ethernet::Header::parse(&bytes).map_err(malformed)?;
-        let reach = if header.destination.is_group() { Reach::Group } else { Reach::One };
+        let reach = if header.destination.is_group() {
+            Reach::Group
+        } else {
+            Reach::One
+        };
         if header.source.is_group() {
             return Err(Discard::Malformed);
         }
@@ -104,7 +121,12 @@ impl Host {
             Checksum::Partial { .. } | Checksum::Verified => Trust::Verified,
         };
         let segment = frame.offload().segment;
-        let envelope = Envelope { station: header.source, reach, trust, segment };
+        let envelope = Envelope {
+            station: header.source,
+            reach,
+            trust,
+            segment,
+        };
         let packet = bytes.slice(ethernet::LEN..);
         match header.ethertype {
             EtherType::Ipv4 => self.receive_ipv4(now, &packet, envelope),
@@ -134,7 +156,12 @@ impl Host {
     }
 
     /// For whom a packet is, if its addresses are possible at all.
-    fn judge(&self, source: IpAddr, destination: IpAddr, envelope: &Envelope) -> Result<Scope, Discard> {
+    fn judge(
+        &self,
+        source: IpAddr,
+        destination: IpAddr,
+        envelope: &Envelope,
+    ) -> Result<Scope, Discard> {
         let internal = envelope.station == self.config.mac;
         if internal && self.routes.is_internal(destination) {
             return Ok(Scope::Own);
@@ -151,7 +178,12 @@ impl Host {
         Ok(scope)
     }
 
-    fn receive_ipv4(&mut self, now: Instant, packet: &Bytes, envelope: Envelope) -> Result<(), Discard> {
+    fn receive_ipv4(
+        &mut self,
+        now: Instant,
+        packet: &Bytes,
+        envelope: Envelope,
+    ) -> Result<(), Discard> {
         let (header, length) = ipv4::Header::parse(packet).map_err(malformed)?;
         let (source, destination) = (header.source.into(), header.destination.into());
         let scope = self.judge(source, destination, &envelope)?;
@@ -171,14 +203,21 @@ impl Host {
             station: envelope.station,
         };
         if header.is_fragment() {
-            let key = Key { source, destination, protocol: header.protocol, ident: header.ident.into() };
+            let key = Key {
+                source,
+                destination,
+                protocol: header.protocol,
+                ident: header.ident.into(),
+            };
             let piece = Piece {
                 offset: header.fragment_offset.into(),
                 more: header.more_fragments,
                 payload: inbound.payload(),
                 packet: &inbound.packet,
             };
-            let Some(whole) = self.reassembly.add(now, key, &piece)? else { return Ok(()) };
+            let Some(whole) = self.reassembly.add(now, key, &piece)? else {
+                return Ok(());
+            };
             let payload_len = u16::try_from(whole.len()).map_err(|_| Discard::Malformed)?;
             let header = ipv4::Header {
                 payload_len,
@@ -191,7 +230,12 @@ impl Host {
         self.deliver(now, inbound)
     }
 
-    fn receive_ipv6(&mut self, now: Instant, packet: &Bytes, envelope: Envelope) -> Result<(), Discard> {
+    fn receive_ipv6(
+        &mut self,
+        now: Instant,
+        packet: &Bytes,
+        envelope: Envelope,
+    ) -> Result<(), Discard> {
         let header = ipv6::Header::parse(packet).map_err(malformed)?;
         let (source, destination) = (header.source.into(), header.destination.into());
         let scope = self.judge(source, destination, &envelope)?;
@@ -222,7 +266,11 @@ impl Host {
                     };
                     let payload_len = u16::try_from(whole.len()).map_err(|_| Discard::Malformed)?;
                     let next_header = fragment.next_header;
-                    let header = ipv6::Header { payload_len, next_header, ..header };
+                    let header = ipv6::Header {
+                        payload_len,
+                        next_header,
+                        ..header
+                    };
                     inbound.rebuild(&header.emit(), &whole);
                 }
                 match self.walk(now, &inbound, fragment.next_header, false)? {
@@ -237,12 +285,23 @@ impl Host {
     }
 
     /// Passes the extension headers from where the packet was got to.
-    fn walk(&mut self, now: Instant, inbound: &Inbound, next: u8, first: bool) -> Result<End, Discard> {
-        let (code, pointer, even_multicast) = match extension::walk(next, inbound.payload(), first) {
+    fn walk(
+        &mut self,
+        now: Instant,
+        inbound: &Inbound,
+        next: u8,
+        first: bool,
+    ) -> Result<End, Discard> {
+        let (code, pointer, even_multicast) = match extension::walk(next, inbound.payload(), first)
+        {
             Ok(end) => return Ok(end),
             Err(Obstacle::Malformed(_)) => return Err(Discard::Malformed),
             Err(Obstacle::Discard) => return Err(Discard::Option),
-            Err(Obstacle::Problem { code, pointer, even_multicast }) => (code, pointer, even_multicast),
+            Err(Obstacle::Problem {
+                code,
+                pointer,
+                even_multicast,
+            }) => (code, pointer, even_multicast),
         };
         if inbound.scope != Scope::Group || even_multicast {
             let pointer = (inbound.transport + pointer) as u32;
@@ -260,7 +319,14 @@ impl Host {
         let payload = inbound.payload();
         if fragment.more && !payload.len().is_multiple_of(8) {
             // RFC 8200 §4.5: the payload length field is at fault.
-            self.complain(now, inbound, Trouble::Parameter { code: 0, pointer: 4 });
+            self.complain(
+                now,
+                inbound,
+                Trouble::Parameter {
+                    code: 0,
+                    pointer: 4,
+                },
+            );
             return Err(Discard::Malformed);
         }
         if usize::from(fragment.offset) + payload.len() > usize::from(u16::MAX) {

@@ -2,9 +2,10 @@
 //!
 //! RFC 6528 (initial sequence numbers), RFC 7323 §7.1 (timestamp offsets), RFC 6864 and RFC 7739 (identifications).
 
-use core::hash::{Hash, Hasher};
+use core::hash::{BuildHasher, Hash, Hasher};
 use core::net::IpAddr;
-use siphasher::sip::SipHasher24;
+use hashbrown::HashMap;
+use siphasher::sip::{SipHasher13, SipHasher24};
 use wharf_port::Flow;
 
 use crate::time::Instant;
@@ -12,6 +13,37 @@ use crate::wire::tcp::SeqNum;
 
 /// How many counters identifications are taken from; pairs of addresses share one by chance.
 const COUNTERS: usize = 256;
+
+/// A map whose keys a peer can choose: hashed with a secret, so that nobody can make them collide.
+pub(super) type Map<K, V> = HashMap<K, V, Keyed>;
+
+/// The secret of a [`Map`].
+#[derive(Clone, Copy)]
+pub(super) struct Keyed(u64, u64);
+
+impl Keyed {
+    pub(super) fn new(seed: &[u8; 32]) -> Self {
+        let mut state = SipHasher24::new_with_key(seed.last_chunk().expect("32 octets hold 16"));
+        state.write(seed);
+        let first = state.finish();
+        state.write_u8(1);
+        Self(first, state.finish())
+    }
+}
+
+impl BuildHasher for Keyed {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0, self.1)
+    }
+}
+
+impl core::fmt::Debug for Keyed {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Keyed")
+    }
+}
 
 /// The host's secret and what follows from it.
 pub(super) struct Keys {
@@ -35,7 +67,12 @@ impl Keys {
         for (index, counter) in idents.iter_mut().enumerate() {
             *counter = hash(&ident, index) as u32;
         }
-        Self { sequence, timestamp, ident, idents }
+        Self {
+            sequence,
+            timestamp,
+            ident,
+            idents,
+        }
     }
 
     /// RFC 6528 §3: a clock of 4 µs plus a keyed hash of the flow.
@@ -46,7 +83,10 @@ impl Keys {
 
     /// The same for every connection of two addresses, so that their timestamps keep growing.
     pub(super) fn timestamp_offset(&self, flow: &Flow) -> u32 {
-        hash(&self.timestamp, (flow.local.address(), flow.remote.address())) as u32
+        hash(
+            &self.timestamp,
+            (flow.local.address(), flow.remote.address()),
+        ) as u32
     }
 
     /// `count` identifications in a row for packets from one address to another; the first is returned.
@@ -82,7 +122,10 @@ mod tests {
         let other: Flow = "tcp/10.0.0.1:80-10.0.0.2:40001".parse().unwrap();
         let now = Instant::from_millis(1000);
         let later = keys.isn(now + Duration::from_millis(4), &flow);
-        assert_eq!(later.value(), keys.isn(now, &flow).value().wrapping_add(1000));
+        assert_eq!(
+            later.value(),
+            keys.isn(now, &flow).value().wrapping_add(1000)
+        );
         assert_ne!(keys.isn(now, &flow), keys.isn(now, &other));
         assert_ne!(keys.isn(now, &flow), Keys::new(&[8; 32]).isn(now, &flow));
         assert_eq!(keys.timestamp_offset(&flow), keys.timestamp_offset(&other));

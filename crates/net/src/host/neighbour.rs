@@ -14,6 +14,7 @@ use core::time::Duration;
 use hashbrown::HashMap;
 
 use super::event::SocketId;
+use super::keys::{Keyed, Map};
 use crate::frame::Frame;
 use crate::time::Instant;
 use crate::wire::ethernet::Mac;
@@ -62,14 +63,21 @@ pub(super) enum Due {
 
 #[derive(Debug)]
 enum Entry {
-    Unknown { questions: u8, waiting: Vec<Waiting> },
-    Known { mac: Mac, until: Instant, questions: u8 },
+    Unknown {
+        questions: u8,
+        waiting: Vec<Waiting>,
+    },
+    Known {
+        mac: Mac,
+        until: Instant,
+        questions: u8,
+    },
 }
 
 /// The cache.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Neighbours {
-    entries: HashMap<IpAddr, Entry>,
+    entries: Map<IpAddr, Entry>,
     /// In the order of their making.
     order: VecDeque<IpAddr>,
     /// Questions without an answer, in the order of their time.
@@ -77,10 +85,27 @@ pub(super) struct Neighbours {
 }
 
 impl Neighbours {
+    pub(super) fn new(keyed: Keyed) -> Self {
+        Self {
+            entries: HashMap::with_hasher(keyed),
+            order: VecDeque::new(),
+            asked: VecDeque::new(),
+        }
+    }
+
     /// The way for a frame to a neighbour; the frame comes back unless it waits.
-    pub(super) fn way(&mut self, now: Instant, address: IpAddr, waiting: Waiting) -> (Way, Option<Frame>) {
+    pub(super) fn way(
+        &mut self,
+        now: Instant,
+        address: IpAddr,
+        waiting: Waiting,
+    ) -> (Way, Option<Frame>) {
         match self.entries.get_mut(&address) {
-            Some(Entry::Known { mac, until, questions }) => {
+            Some(Entry::Known {
+                mac,
+                until,
+                questions,
+            }) => {
                 let mac = *mac;
                 if now < *until {
                     return (Way::Known(mac), Some(waiting.frame));
@@ -101,14 +126,24 @@ impl Neighbours {
             }
             None => {}
         }
-        self.insert(address, Entry::Unknown { questions: 1, waiting: Vec::from([waiting]) });
+        self.insert(
+            address,
+            Entry::Unknown {
+                questions: 1,
+                waiting: Vec::from([waiting]),
+            },
+        );
         self.asked.push_back((now + QUESTION_INTERVAL, address));
         (Way::Ask, None)
     }
 
     /// Notes where a neighbour is; whoever waited for it comes back.
     pub(super) fn learn(&mut self, now: Instant, address: IpAddr, mac: Mac) -> Vec<Waiting> {
-        let known = Entry::Known { mac, until: now + CONFIDENCE, questions: 0 };
+        let known = Entry::Known {
+            mac,
+            until: now + CONFIDENCE,
+            questions: 0,
+        };
         match self.entries.get_mut(&address) {
             Some(entry) => match core::mem::replace(entry, known) {
                 Entry::Unknown { waiting, .. } => {
@@ -140,7 +175,9 @@ impl Neighbours {
 
     fn insert(&mut self, address: IpAddr, entry: Entry) {
         while self.order.len() >= MAX_NEIGHBOURS {
-            let Some(oldest) = self.order.front().copied() else { break };
+            let Some(oldest) = self.order.front().copied() else {
+                break;
+            };
             self.forget(oldest);
         }
         self.entries.insert(address, entry);
@@ -189,7 +226,10 @@ mod tests {
 
     fn waiting() -> Waiting {
         let frame = Frame::from_ethernet(Bytes::from_static(&[0; 14]), Offload::default());
-        Waiting { frame, socket: None }
+        Waiting {
+            frame,
+            socket: None,
+        }
     }
 
     fn address(last: u32) -> IpAddr {
@@ -198,10 +238,16 @@ mod tests {
 
     #[test]
     fn a_neighbour_is_asked_for_three_times_while_frames_wait() {
-        let mut cache = Neighbours::default();
+        let mut cache = Neighbours::new(Keyed::new(&[7; 32]));
         let mut now = Instant::ZERO;
-        assert!(matches!(cache.way(now, address(1), waiting()), (Way::Ask, None)));
-        assert!(matches!(cache.way(now, address(1), waiting()), (Way::Asked, None)));
+        assert!(matches!(
+            cache.way(now, address(1), waiting()),
+            (Way::Ask, None)
+        ));
+        assert!(matches!(
+            cache.way(now, address(1), waiting()),
+            (Way::Asked, None)
+        ));
         for _ in 0..2 {
             now = cache.deadline().unwrap();
             assert!(matches!(cache.expire(now), Some(Due::Ask(_))));
@@ -214,39 +260,59 @@ mod tests {
 
     #[test]
     fn an_answer_releases_who_waits() {
-        let mut cache = Neighbours::default();
+        let mut cache = Neighbours::new(Keyed::new(&[7; 32]));
         let now = Instant::ZERO;
         for _ in 0..MAX_WAITING {
             let _ = cache.way(now, address(1), waiting());
         }
-        assert!(matches!(cache.way(now, address(1), waiting()), (Way::Full, None)));
+        assert!(matches!(
+            cache.way(now, address(1), waiting()),
+            (Way::Full, None)
+        ));
         assert_eq!(cache.update(now, address(1), MAC).len(), MAX_WAITING);
-        assert!(matches!(cache.way(now, address(1), waiting()), (Way::Known(MAC), Some(_))));
+        assert!(matches!(
+            cache.way(now, address(1), waiting()),
+            (Way::Known(MAC), Some(_))
+        ));
         assert!(cache.deadline().is_none());
     }
 
     #[test]
     fn an_old_answer_is_doubted_and_forgotten_when_nobody_confirms_it() {
-        let mut cache = Neighbours::default();
+        let mut cache = Neighbours::new(Keyed::new(&[7; 32]));
         cache.learn(Instant::ZERO, address(1), MAC);
         let mut now = Instant::ZERO + CONFIDENCE;
         for _ in 0..MAX_QUESTIONS {
-            assert!(matches!(cache.way(now, address(1), waiting()), (Way::Doubtful(MAC), Some(_))));
-            assert!(matches!(cache.way(now, address(1), waiting()), (Way::Known(MAC), Some(_))));
+            assert!(matches!(
+                cache.way(now, address(1), waiting()),
+                (Way::Doubtful(MAC), Some(_))
+            ));
+            assert!(matches!(
+                cache.way(now, address(1), waiting()),
+                (Way::Known(MAC), Some(_))
+            ));
             now += QUESTION_INTERVAL;
         }
-        assert!(matches!(cache.way(now, address(1), waiting()), (Way::Ask, None)));
+        assert!(matches!(
+            cache.way(now, address(1), waiting()),
+            (Way::Ask, None)
+        ));
     }
 
     #[test]
     fn strangers_are_not_remembered_and_there_is_a_bound() {
-        let mut cache = Neighbours::default();
+        let mut cache = Neighbours::new(Keyed::new(&[7; 32]));
         cache.update(Instant::ZERO, address(1), MAC);
         assert!(cache.entries.is_empty());
         for last in 0..3000 {
             cache.learn(Instant::ZERO, address(last), MAC);
         }
-        assert_eq!((cache.entries.len(), cache.order.len()), (MAX_NEIGHBOURS, MAX_NEIGHBOURS));
-        assert!(cache.entries.contains_key(&address(2999)) && !cache.entries.contains_key(&address(0)));
+        assert_eq!(
+            (cache.entries.len(), cache.order.len()),
+            (MAX_NEIGHBOURS, MAX_NEIGHBOURS)
+        );
+        assert!(
+            cache.entries.contains_key(&address(2999)) && !cache.entries.contains_key(&address(0))
+        );
     }
 }

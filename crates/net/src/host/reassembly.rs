@@ -15,6 +15,7 @@ use core::time::Duration;
 use hashbrown::HashMap;
 
 use super::discard::Discard;
+use super::keys::{Keyed, Map};
 use crate::time::Instant;
 
 /// How long the pieces of a datagram are kept: RFC 8200 §4.5.
@@ -61,17 +62,30 @@ struct Datagram {
 }
 
 /// The datagrams of which some fragments are here.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reassembly {
-    datagrams: HashMap<Key, Datagram>,
+    datagrams: Map<Key, Datagram>,
     /// In the order of their arrival; may name some that are gone, or began anew later.
     order: VecDeque<(Instant, Key)>,
     octets: usize,
 }
 
 impl Reassembly {
+    pub(super) fn new(keyed: Keyed) -> Self {
+        Self {
+            datagrams: HashMap::with_hasher(keyed),
+            order: VecDeque::new(),
+            octets: 0,
+        }
+    }
+
     /// Adds a fragment. The whole payload comes back when it was the last one missing.
-    pub(super) fn add(&mut self, now: Instant, key: Key, piece: &Piece<'_>) -> Result<Option<Bytes>, Discard> {
+    pub(super) fn add(
+        &mut self,
+        now: Instant,
+        key: Key,
+        piece: &Piece<'_>,
+    ) -> Result<Option<Bytes>, Discard> {
         let end = piece.offset + piece.payload.len();
         if end > MAX_LENGTH || piece.payload.is_empty() || (piece.more && end % 8 != 0) {
             return Err(Discard::Malformed);
@@ -105,9 +119,14 @@ impl Reassembly {
     }
 
     fn spoil(&mut self, key: Key) {
-        let Some(datagram) = self.datagrams.get_mut(&key) else { return };
+        let Some(datagram) = self.datagrams.get_mut(&key) else {
+            return;
+        };
         self.octets -= datagram.octets;
-        *datagram = Datagram { spoiled: true, ..Datagram::default() };
+        *datagram = Datagram {
+            spoiled: true,
+            ..Datagram::default()
+        };
         // IPv4 identifications are used again soon: forget it instead.
         if key.source.is_ipv4() {
             self.remove(key);
@@ -122,7 +141,9 @@ impl Reassembly {
     }
 
     fn drop_oldest(&mut self) -> bool {
-        let Some((_, key)) = self.order.front().copied() else { return false };
+        let Some((_, key)) = self.order.front().copied() else {
+            return false;
+        };
         self.remove(key).is_some()
     }
 
@@ -152,10 +173,18 @@ impl Datagram {
         {
             return Ok(0);
         }
-        let before = index.checked_sub(1).and_then(|index| self.pieces.get(index));
+        let before = index
+            .checked_sub(1)
+            .and_then(|index| self.pieces.get(index));
         let overlaps_before = before.is_some_and(|(offset, kept)| offset + kept.len() > start);
-        let overlaps_after = self.pieces.get(index).is_some_and(|(offset, _)| *offset < end);
-        let last_end = self.pieces.last().map_or(0, |(offset, kept)| offset + kept.len());
+        let overlaps_after = self
+            .pieces
+            .get(index)
+            .is_some_and(|(offset, _)| *offset < end);
+        let last_end = self
+            .pieces
+            .last()
+            .map_or(0, |(offset, kept)| offset + kept.len());
         let contradicts = match (self.length, piece.more) {
             (Some(length), true) => end > length,
             (Some(length), false) => end != length,
@@ -174,7 +203,8 @@ impl Datagram {
         if start == 0 {
             self.quote = Some(Bytes::copy_from_slice(piece.packet));
         }
-        self.pieces.insert(index, (start, Bytes::copy_from_slice(piece.payload)));
+        self.pieces
+            .insert(index, (start, Bytes::copy_from_slice(piece.payload)));
         self.octets += piece.payload.len();
         Ok(piece.payload.len())
     }
@@ -199,16 +229,26 @@ mod tests {
 
     fn key(ident: u32) -> Key {
         let address = |last| IpAddr::from([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
-        Key { source: address(1), destination: address(2), protocol: 17, ident }
+        Key {
+            source: address(1),
+            destination: address(2),
+            protocol: 17,
+            ident,
+        }
     }
 
     fn piece(offset: usize, more: bool, payload: &[u8]) -> Piece<'_> {
-        Piece { offset, more, payload, packet: &[] }
+        Piece {
+            offset,
+            more,
+            payload,
+            packet: &[],
+        }
     }
 
     #[test]
     fn an_overlap_spoils_the_datagram_and_what_is_still_to_come() {
-        let mut pieces = Reassembly::default();
+        let mut pieces = Reassembly::new(Keyed::new(&[7; 32]));
         let now = Instant::ZERO;
         assert_eq!(pieces.add(now, key(1), &piece(0, true, &[1; 16])), Ok(None));
         let overlap = pieces.add(now, key(1), &piece(8, true, &[2; 16]));
@@ -220,10 +260,15 @@ mod tests {
 
     #[test]
     fn what_is_never_completed_is_given_up_with_its_first_packet() {
-        let mut pieces = Reassembly::default();
-        let first = Piece { packet: b"quote", ..piece(0, true, &[1; 8]) };
+        let mut pieces = Reassembly::new(Keyed::new(&[7; 32]));
+        let first = Piece {
+            packet: b"quote",
+            ..piece(0, true, &[1; 8])
+        };
         pieces.add(Instant::ZERO, key(1), &first).unwrap();
-        pieces.add(Instant::ZERO, key(2), &piece(8, true, &[1; 8])).unwrap();
+        pieces
+            .add(Instant::ZERO, key(2), &piece(8, true, &[1; 8]))
+            .unwrap();
         let due = pieces.deadline().unwrap();
         assert_eq!(due, Instant::ZERO + LIFETIME);
         assert_eq!(pieces.expire(due), Some(Some(Bytes::from_static(b"quote"))));
@@ -234,10 +279,14 @@ mod tests {
 
     #[test]
     fn a_flood_of_fragments_stays_within_bounds() {
-        let mut pieces = Reassembly::default();
+        let mut pieces = Reassembly::new(Keyed::new(&[7; 32]));
         for ident in 0..2000 {
             for at in 0..20 {
-                let _ = pieces.add(Instant::ZERO, key(ident), &piece(at * 2000, true, &[0; 1992]));
+                let _ = pieces.add(
+                    Instant::ZERO,
+                    key(ident),
+                    &piece(at * 2000, true, &[0; 1992]),
+                );
                 assert!(pieces.octets <= MAX_OCTETS && pieces.datagrams.len() <= MAX_DATAGRAMS);
             }
         }
@@ -246,9 +295,16 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_fragment_is_refused() {
-        let mut pieces = Reassembly::default();
-        for bad in [piece(65_528, false, &[0; 8]), piece(0, true, &[0; 7]), piece(8, false, &[])] {
-            assert_eq!(pieces.add(Instant::ZERO, key(1), &bad), Err(Discard::Malformed));
+        let mut pieces = Reassembly::new(Keyed::new(&[7; 32]));
+        for bad in [
+            piece(65_528, false, &[0; 8]),
+            piece(0, true, &[0; 7]),
+            piece(8, false, &[]),
+        ] {
+            assert_eq!(
+                pieces.add(Instant::ZERO, key(1), &bad),
+                Err(Discard::Malformed)
+            );
         }
         assert!(pieces.deadline().is_none());
     }
@@ -275,7 +331,7 @@ mod tests {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 shuffled.swap(index, (state >> 33) as usize % (index + 1));
             }
-            let mut reassembly = Reassembly::default();
+            let mut reassembly = Reassembly::new(Keyed::new(&[7; 32]));
             let mut whole = None;
             for (start, end) in shuffled {
                 let part = piece(start, end != content.len(), &content[start..end]);

@@ -2,11 +2,13 @@
 //!
 //! RFC 826, RFC 1122 §2.3.2, RFC 5227, RFC 4861 §7, RFC 1027 and RFC 4389 (answering for others).
 
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use smallvec::SmallVec;
 
 use super::Host;
 use super::discard::Discard;
-use super::egress::Outbound;
+use super::egress::{Outbound, whole_frame};
 use super::ingress::{Inbound, malformed};
 use super::neighbour::{Due, Waiting};
 use super::route::Scope;
@@ -19,6 +21,8 @@ use crate::wire::ndp::{self, Body, Kind};
 
 /// RFC 4861 §7.1: proof that a message did not come through a router.
 const NDP_HOP_LIMIT: u8 = 255;
+/// RFC 4291 §2.7.1.
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 impl Host {
     /// Whether questions for an address are ours to answer, when `asker` asks.
@@ -28,7 +32,10 @@ impl Host {
         }
         let proxy = self.config.accept_anything && self.config.proxy;
         // Who checks whether its own address is free asks without a source: it must not hear from us.
-        proxy && target != asker && !asker.is_unspecified() && self.routes.scope(target) == Some(Scope::Foreign)
+        proxy
+            && target != asker
+            && !asker.is_unspecified()
+            && self.routes.scope(target) == Some(Scope::Foreign)
     }
 
     pub(super) fn receive_arp(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {
@@ -56,19 +63,31 @@ impl Host {
             target_mac: arp.sender_mac,
             target: arp.sender,
         };
-        self.put_arp(&reply, arp.sender_mac)
+        self.put_arp(&reply, arp.sender_mac);
+        Ok(())
     }
 
-    fn put_arp(&mut self, packet: &Packet, to: Mac) -> Result<(), Discard> {
-        let ethernet = ethernet::Header { destination: to, source: self.config.mac, ethertype: EtherType::Arp };
+    fn put_arp(&mut self, packet: &Packet, to: Mac) {
+        let ethernet = ethernet::Header {
+            destination: to,
+            source: self.config.mac,
+            ethertype: EtherType::Arp,
+        };
         let mut headers = [0; 60]; // the least that Ethernet carries without its checksum
         headers[..ethernet::LEN].copy_from_slice(&ethernet.emit());
         headers[ethernet::LEN..][..crate::wire::arp::LEN].copy_from_slice(&packet.emit());
-        self.put(Frame::build(&headers, smallvec::SmallVec::new(), Offload::default()), to)
+        let frame = Frame::build(&headers, SmallVec::new(), Offload::default());
+        // A question that finds no room is asked again later; the loss is counted where it happens.
+        let _ = self.put(frame, to);
     }
 
     /// A solicitation or an advertisement.
-    pub(super) fn receive_ndp(&mut self, now: Instant, inbound: &Inbound, kind: Kind) -> Result<(), Discard> {
+    pub(super) fn receive_ndp(
+        &mut self,
+        now: Instant,
+        inbound: &Inbound,
+        kind: Kind,
+    ) -> Result<(), Discard> {
         if inbound.hop_limit != NDP_HOP_LIMIT {
             return Err(Discard::Neighbour);
         }
@@ -99,26 +118,28 @@ impl Host {
             let waiting = self.neighbours.learn(now, inbound.source, mac);
             self.release(waiting, mac);
         }
+        let IpAddr::V6(source) = inbound.source else {
+            return Err(Discard::Neighbour);
+        };
         // RFC 4861 §7.2.4: who has no address yet is answered with everybody listening.
-        let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-        let to = if probing { IpAddr::V6(all_nodes) } else { inbound.source };
+        let to = if probing { ALL_NODES } else { source };
         let solicited = if probing { 0 } else { ndp::SOLICITED };
-        let router = if self.config.accept_anything { ndp::ROUTER } else { 0 };
-        let own = if self.routes.is_own(target) { ndp::OVERRIDE } else { 0 };
-        let message = Message::NeighbourAdvertisement { flags: solicited | router | own };
-        self.send_ndp(now, message, Kind::Advertisement, body.target, (target, to))
-    }
-
-    fn send_ndp(
-        &mut self,
-        now: Instant,
-        message: Message,
-        kind: Kind,
-        target: Ipv6Addr,
-        (source, destination): (IpAddr, IpAddr),
-    ) -> Result<(), Discard> {
-        let packet = self.ndp_packet(message, kind, target, source, destination);
-        self.send(now, packet)
+        let router = if self.config.accept_anything {
+            ndp::ROUTER
+        } else {
+            0
+        };
+        let own = if self.routes.is_own(target) {
+            ndp::OVERRIDE
+        } else {
+            0
+        };
+        let message = Message::NeighbourAdvertisement {
+            flags: solicited | router | own,
+        };
+        let packet = self.ndp_packet(message, Kind::Advertisement, body.target, [body.target, to]);
+        let _ = self.send(now, packet);
+        Ok(())
     }
 
     fn ndp_packet(
@@ -126,14 +147,15 @@ impl Host {
         message: Message,
         kind: Kind,
         target: Ipv6Addr,
-        source: IpAddr,
-        destination: IpAddr,
+        [from, to]: [Ipv6Addr; 2],
     ) -> Outbound {
-        let body = Body { target, link: Some(self.config.mac) }.emit(kind);
-        let (IpAddr::V6(from), IpAddr::V6(to)) = (source, destination) else {
-            unreachable!("neighbour discovery is IPv6's own")
-        };
-        let mut packet = Outbound::new(source, destination, icmpv6::PROTOCOL, &message.emit(&body, from, to));
+        let body = Body {
+            target,
+            link: Some(self.config.mac),
+        }
+        .emit(kind);
+        let header = message.emit(&body, from, to);
+        let mut packet = Outbound::new(from.into(), to.into(), icmpv6::PROTOCOL, &header);
         packet.transport.extend_from_slice(&body);
         packet.hop_limit = NDP_HOP_LIMIT;
         packet
@@ -141,14 +163,13 @@ impl Host {
 
     /// Asks for a neighbour: everybody, or only the station where it was last.
     pub(super) fn ask(&mut self, address: IpAddr, station: Option<Mac>) {
-        // A question that finds no room is asked again later.
-        let _ = match address {
+        match address {
             IpAddr::V4(target) => self.ask_arp(target, station),
             IpAddr::V6(target) => self.ask_ndp(target, station),
-        };
+        }
     }
 
-    fn ask_arp(&mut self, target: Ipv4Addr, station: Option<Mac>) -> Result<(), Discard> {
+    fn ask_arp(&mut self, target: Ipv4Addr, station: Option<Mac>) {
         let sender = match self.routes.source_for(IpAddr::V4(target)) {
             Some(IpAddr::V4(own)) => own,
             _ => Ipv4Addr::UNSPECIFIED,
@@ -160,29 +181,26 @@ impl Host {
             target_mac: Mac::default(),
             target,
         };
-        self.put_arp(&request, station.unwrap_or(Mac::BROADCAST))
+        self.put_arp(&request, station.unwrap_or(Mac::BROADCAST));
     }
 
-    fn ask_ndp(&mut self, target: Ipv6Addr, station: Option<Mac>) -> Result<(), Discard> {
-        let source = self.routes.source_for(IpAddr::V6(target));
-        let source = source.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    fn ask_ndp(&mut self, target: Ipv6Addr, station: Option<Mac>) {
+        let source = match self.routes.source_for(IpAddr::V6(target)) {
+            Some(IpAddr::V6(own)) => own,
+            _ => Ipv6Addr::UNSPECIFIED,
+        };
         let group = ndp::solicited_node(target);
         let (destination, mac) = match station {
             Some(mac) => (target, mac),
-            None => (group, Mac::of_group(IpAddr::V6(group)).unwrap_or(Mac::BROADCAST)),
+            None => (group, Mac::of_group_v6(group)),
         };
-        let packet = self.ndp_packet(
-            Message::NeighbourSolicitation,
-            Kind::Solicitation,
-            target,
-            source,
-            IpAddr::V6(destination),
-        );
-        self.put(super::egress::whole_frame(&packet, 0), mac)
+        let message = Message::NeighbourSolicitation;
+        let packet = self.ndp_packet(message, Kind::Solicitation, target, [source, destination]);
+        let _ = self.put(whole_frame(&packet, 0), mac);
     }
 
     /// Sends what has waited for a neighbour.
-    pub(super) fn release(&mut self, waiting: alloc::vec::Vec<Waiting>, station: Mac) {
+    pub(super) fn release(&mut self, waiting: Vec<Waiting>, station: Mac) {
         for waiting in waiting {
             // A full queue is counted where it is found.
             let _ = self.put(waiting.frame, station);

@@ -10,6 +10,7 @@ use core::time::Duration;
 use hashbrown::HashMap;
 
 use super::config::{Config, MTU_MIN, Route};
+use super::keys::{Keyed, Map};
 use crate::cidr::Cidr;
 use crate::time::Instant;
 
@@ -38,7 +39,7 @@ pub(super) struct Routes {
     routes: Vec<Route>,
     anything: bool,
     mtu: u16,
-    paths: HashMap<IpAddr, (Instant, u16)>,
+    paths: Map<IpAddr, (Instant, u16)>,
     order: VecDeque<IpAddr>,
 }
 
@@ -51,7 +52,7 @@ impl Routes {
             routes,
             anything: config.accept_anything,
             mtu: config.mtu.max(MTU_MIN),
-            paths: HashMap::new(),
+            paths: HashMap::with_hasher(Keyed::new(&config.seed)),
             order: VecDeque::new(),
         }
     }
@@ -68,7 +69,11 @@ impl Routes {
 
     /// Whether everybody on an attached network is meant.
     pub(super) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        address.is_broadcast() || self.addresses.iter().any(|own| own.broadcast() == Some(address))
+        address.is_broadcast()
+            || self
+                .addresses
+                .iter()
+                .any(|own| own.broadcast() == Some(address))
     }
 
     /// For whom a packet to this address is; nothing if not for us.
@@ -86,7 +91,11 @@ impl Routes {
 
     /// Whether a packet from outside may have this source. RFC 1122 §3.2.1.3, RFC 4291 §2.5.3, §2.7.
     pub(super) fn is_possible_source(&self, source: IpAddr) -> bool {
-        if source.is_multicast() || source.is_loopback() || source.is_unspecified() || self.is_own(source) {
+        if source.is_multicast()
+            || source.is_loopback()
+            || source.is_unspecified()
+            || self.is_own(source)
+        {
             return false;
         }
         match source {
@@ -101,7 +110,11 @@ impl Routes {
         if self.addresses.iter().any(on_link) || is_link_local(destination) {
             return Some(destination);
         }
-        match self.routes.iter().find(|route| route.network.contains(destination)) {
+        match self
+            .routes
+            .iter()
+            .find(|route| route.network.contains(destination))
+        {
             Some(route) => Some(route.gateway),
             None => self.anything.then_some(destination),
         }
@@ -112,10 +125,16 @@ impl Routes {
         if destination.is_loopback() {
             return Some(destination);
         }
-        let family = self.addresses.iter().filter(|own| own.address().is_ipv4() == destination.is_ipv4());
+        let family = self
+            .addresses
+            .iter()
+            .filter(|own| own.address().is_ipv4() == destination.is_ipv4());
         // max_by_key prefers the last of equals; the first configured is wanted.
         let best = family.rev().max_by_key(|own| {
-            (own.contains(destination), common_prefix(own.address(), destination))
+            (
+                own.contains(destination),
+                common_prefix(own.address(), destination),
+            )
         });
         best.map(Cidr::address)
     }
@@ -144,9 +163,19 @@ impl Routes {
 
     /// Notes that only smaller packets get through; the path MTU from now on.
     pub(super) fn shrink(&mut self, now: Instant, destination: IpAddr, mtu: u32) -> u16 {
-        let least = if destination.is_ipv4() { PATH_MTU_MIN_V4 } else { MTU_MIN };
-        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX).clamp(least, self.mtu(now, destination));
-        if self.paths.insert(destination, (now + PATH_LIFETIME, mtu)).is_none() {
+        let least = if destination.is_ipv4() {
+            PATH_MTU_MIN_V4
+        } else {
+            MTU_MIN
+        };
+        let mtu = u16::try_from(mtu)
+            .unwrap_or(u16::MAX)
+            .clamp(least, self.mtu(now, destination));
+        if self
+            .paths
+            .insert(destination, (now + PATH_LIFETIME, mtu))
+            .is_none()
+        {
             self.order.push_back(destination);
         }
         if self.order.len() > MAX_PATHS
@@ -189,13 +218,17 @@ mod tests {
     fn routes(accept_anything: bool) -> Routes {
         let mut config = Config::new(Mac::default(), [0; 32]);
         config.accept_anything = accept_anything;
-        config.addresses =
-            ["10.0.0.2/24", "192.168.1.1/16", "fd00::2/64"].map(|own| own.parse().unwrap()).to_vec();
+        config.addresses = ["10.0.0.2/24", "192.168.1.1/16", "fd00::2/64"]
+            .map(|own| own.parse().unwrap())
+            .to_vec();
         let route = |network: &str, gateway: &str| Route {
             network: network.parse().unwrap(),
             gateway: address(gateway),
         };
-        config.routes = Vec::from([route("0.0.0.0/0", "10.0.0.1"), route("10.1.0.0/16", "10.0.0.9")]);
+        config.routes = Vec::from([
+            route("0.0.0.0/0", "10.0.0.1"),
+            route("10.1.0.0/16", "10.0.0.9"),
+        ]);
         Routes::new(&config)
     }
 
@@ -207,7 +240,10 @@ mod tests {
         assert_eq!(hop("10.1.2.3"), Some(address("10.0.0.9")));
         assert_eq!(hop("203.0.113.1"), Some(address("10.0.0.1")));
         assert_eq!(hop("fd00:1::1"), None);
-        assert_eq!(self::routes(true).next_hop(address("fd00:1::1")), Some(address("fd00:1::1")));
+        assert_eq!(
+            self::routes(true).next_hop(address("fd00:1::1")),
+            Some(address("fd00:1::1"))
+        );
     }
 
     #[test]
@@ -241,9 +277,20 @@ mod tests {
     #[test]
     fn impossible_sources() {
         let routes = routes(false);
-        for source in ["127.0.0.1", "0.0.0.0", "0.1.2.3", "255.255.255.255", "10.0.0.255", "224.0.0.1",
-            "10.0.0.2", "240.0.0.1", "::1", "::", "ff02::1", "::ffff:10.0.0.9"]
-        {
+        for source in [
+            "127.0.0.1",
+            "0.0.0.0",
+            "0.1.2.3",
+            "255.255.255.255",
+            "10.0.0.255",
+            "224.0.0.1",
+            "10.0.0.2",
+            "240.0.0.1",
+            "::1",
+            "::",
+            "ff02::1",
+            "::ffff:10.0.0.9",
+        ] {
             assert!(!routes.is_possible_source(address(source)), "{source}");
         }
         assert!(routes.is_possible_source(address("10.0.0.3")));
@@ -253,7 +300,11 @@ mod tests {
     #[test]
     fn a_path_shrinks_within_limits_and_recovers() {
         let mut routes = routes(false);
-        let (now, v4, v6) = (Instant::ZERO, address("203.0.113.1"), address("2001:db8::1"));
+        let (now, v4, v6) = (
+            Instant::ZERO,
+            address("203.0.113.1"),
+            address("2001:db8::1"),
+        );
         assert_eq!(routes.shrink(now, v4, 1400), 1400);
         assert_eq!(routes.shrink(now, v4, 1450), 1400);
         assert_eq!(routes.shrink(now, v4, 10), PATH_MTU_MIN_V4);
@@ -261,7 +312,11 @@ mod tests {
         assert_eq!(routes.mtu(now, v4), PATH_MTU_MIN_V4);
         assert_eq!(routes.mtu(now + PATH_LIFETIME, v4), 1500);
         for last in 0..5000 {
-            routes.shrink(now, IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + last)), 1400);
+            routes.shrink(
+                now,
+                IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + last)),
+                1400,
+            );
         }
         assert!(routes.paths.len() <= MAX_PATHS && routes.order.len() <= MAX_PATHS);
     }

@@ -20,7 +20,12 @@ pub(super) struct Timers {
 impl Timers {
     /// Sees to it that a socket is woken at `wanted` at the latest; `entered` is the socket's own note of its
     /// entry.
-    pub(super) fn set(&mut self, socket: u32, entered: &mut Option<Instant>, wanted: Option<Instant>) {
+    pub(super) fn set(
+        &mut self,
+        socket: u32,
+        entered: &mut Option<Instant>,
+        wanted: Option<Instant>,
+    ) {
         let Some(wanted) = wanted else { return };
         match *entered {
             Some(at) if at <= wanted => return,
@@ -84,6 +89,9 @@ mod tests {
         let mut entered = None;
         timers.set(1, &mut entered, at(50));
         timers.clear(1, &mut entered);
-        assert_eq!((timers.take(Instant::from_millis(60)), entered), (None, None));
+        assert_eq!(
+            (timers.take(Instant::from_millis(60)), entered),
+            (None, None)
+        );
     }
 }
