@@ -59,13 +59,13 @@ impl<O: Clone> Table<O> {
             Phase::Listening => return entry.port().ok_or(ListenError::Gone),
             Phase::Connected | Phase::TimeWait => return Err(ListenError::Connected),
         }
-        let stamp = self.take_out(slot);
+        self.take_out(slot);
         let entry = &self.entries[slot];
         let checked = self.check(&entry.spot(), &entry.newcomer());
         if checked.is_ok() {
             self.entries[slot].phase = Phase::Listening;
         }
-        self.put_back(slot, stamp);
+        self.put_back(slot);
         checked?;
         self.announce(slot, Event::Listening);
         self.entries[slot].port().ok_or(ListenError::Gone)

@@ -142,14 +142,15 @@ impl<O: Clone> Table<O> {
         entry.asked = Span::One;
         entry.origin = origin;
         let slot = self.entries.insert(entry);
-        self.put_back(slot, None);
+        self.put_back(slot);
         self.record_flow(slot);
         Ok(self.handle(slot))
     }
 
     /// Ends what connect began: the hold has no peer any more, and covers again what it was bound to.
     ///
-    /// A port that connect chose is given back under UDP and kept under TCP, as Linux does. A hold that covers its wildcard again
+    /// A port that connect chose is given back under UDP and kept under TCP, as Linux does; an admitted hold has nothing
+    /// left. A hold that covers its wildcard again
     /// may meet others that came in between; they stay the more specific ones and lose nothing.
     ///
     /// # Errors
@@ -243,9 +244,14 @@ impl<O> Entry<O> {
         }
         self.role = Role::None;
         self.phase = Phase::Bound;
-        if self.origin == Origin::Connect && self.protocol == Protocol::Udp {
-            self.local_port = 0;
-            self.phase = Phase::Open;
+        let keeps_port = match self.origin {
+            Origin::Bind | Origin::Accept => true,
+            Origin::Connect => self.protocol == Protocol::Tcp,
+            Origin::Admit => false,
+        };
+        if !keeps_port {
+            (self.asked, self.local) = Span::of(self.domain.wildcard());
+            (self.span, self.local_port, self.phase) = (self.asked, 0, Phase::Open);
         }
         self.origin = Origin::Bind;
     }

@@ -306,24 +306,22 @@ impl<O> Table<O> {
 
     /// Changes what the rule and the receivers see of a hold: takes it out, changes it, puts it back.
     fn change(&mut self, slot: u32, change: impl FnOnce(&mut Entry<O>)) {
-        let stamp = self.take_out(slot);
+        self.take_out(slot);
         change(&mut self.entries[slot]);
-        self.put_back(slot, stamp);
+        self.put_back(slot);
     }
 
-    /// Takes a hold out of its group and from its chair, and says since when it sat there.
-    fn take_out(&mut self, slot: u32) -> Option<u64> {
+    /// Takes a hold out of its group and from its chair.
+    fn take_out(&mut self, slot: u32) {
         let entry = &mut self.entries[slot];
         if entry.group == NONE {
-            return None;
+            return;
         }
         let (group, grip) = (entry.group, entry.grip());
         let [before, after] = core::mem::replace(&mut entry.neighbours, [NONE; 2]);
         entry.group = NONE;
-        let mut stamp = None;
         if let Role::Seated(chair) = entry.role {
             entry.role = Role::None;
-            stamp = Some(self.receivers.stamp(chair));
             let place = self.register.place_mut(self.register.place_of(group));
             if let Some((moved, chair)) = self.receivers.unseat(&mut place.stacks, chair) {
                 self.entries[moved].role = Role::Seated(chair);
@@ -338,11 +336,10 @@ impl<O> Table<O> {
             self.entries[before].neighbours[1] = after;
         }
         self.register.leave(&self.keys, group, grip);
-        stamp
     }
 
     /// Puts a hold that has a port into its group and, if it receives, on a chair.
-    fn put_back(&mut self, slot: u32, stamp: Option<u64>) {
+    fn put_back(&mut self, slot: u32) {
         let entry = &self.entries[slot];
         if entry.local_port == 0 || entry.origin == Origin::Admit {
             return;
@@ -358,11 +355,8 @@ impl<O> Table<O> {
         entry.group = group;
         entry.neighbours = [NONE, after];
         if entry.receives() {
-            let stamp = stamp.unwrap_or_else(|| {
-                self.stamp += 1;
-                self.stamp
-            });
-            let guest = entry.guest(stamp);
+            self.stamp += 1;
+            let guest = entry.guest(self.stamp);
             let place = self.register.place_mut(self.register.place_of(group));
             let chair = self.receivers.seat(&mut place.stacks, guest, slot);
             entry.role = Role::Seated(chair);

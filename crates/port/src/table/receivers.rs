@@ -86,11 +86,6 @@ impl Receivers {
         self.benches.len() + self.stacks.len() + self.shared.len()
     }
 
-    /// When the hold sat down that this bench began with.
-    pub(super) fn stamp(&self, chair: Chair) -> u64 {
-        self.benches[chair.bench].stamp
-    }
-
     /// Sits a hold down at the place whose first stack is `stacks`.
     pub(super) fn seat(&mut self, stacks: &mut u32, guest: Guest, hold: u32) -> Chair {
         let stack = self.stack_or_new(stacks, &guest);
