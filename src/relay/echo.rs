@@ -50,14 +50,17 @@ impl Engine {
         let key = match known.map_or_else(|| self.open_ping(ping), Ok) {
             Ok(key) => key,
             Err(Errno::ACCESS | Errno::PERM) if is_of_the_machine(ping.local) => {
-                return self.host.echo_reply(
-                    self.now,
-                    ping.local,
-                    ping.remote,
-                    ping.ident,
-                    sequence,
-                    payload,
-                );
+                self.host
+                    .echo_reply(
+                        self.now,
+                        ping.local,
+                        ping.remote,
+                        ping.ident,
+                        sequence,
+                        payload,
+                    )
+                    .ok();
+                return;
             }
             Err(error) => return self.reject_ping(ping, sequence, error),
         };
@@ -107,14 +110,17 @@ impl Engine {
                 Ok((length, _)) => {
                     if let Some((sequence, payload)) = reply(ping, sender, &scratch[..length]) {
                         let payload = Bytes::copy_from_slice(payload);
-                        self.host.echo_reply(
-                            self.now,
-                            ping.local,
-                            ping.remote,
-                            ping.ident,
-                            sequence,
-                            payload,
-                        );
+                        // A full link loses it, as any network may.
+                        self.host
+                            .echo_reply(
+                                self.now,
+                                ping.local,
+                                ping.remote,
+                                ping.ident,
+                                sequence,
+                                payload,
+                            )
+                            .ok();
                     }
                 }
                 Err(Errno::AGAIN) => return,

@@ -342,7 +342,8 @@ impl Stream {
                 }
                 Ok(bytes) => {
                     moved += bytes.len();
-                    host.write(now, socket, bytes);
+                    // There is room for all of it; a connection that has just failed says so by itself.
+                    host.write(now, socket, bytes).ok();
                 }
                 Err(Errno::AGAIN) => self.readable = false,
                 Err(_) => return Outcome::Cut,

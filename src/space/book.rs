@@ -172,7 +172,7 @@ fn checked(name: &str) -> Result<String> {
             "a space's name is a DNS label (a–z, 0–9, -, at most 63): {name:?} is not, {made:?} would be"
         );
     }
-    Ok(made)
+    Ok(name.to_owned())
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ impl Host {
     /// Closes our direction: a FIN follows what is queued. Reading goes on.
     pub fn shutdown(&mut self, now: Instant, socket: SocketId) {
         if let Some(stream) = self.stream_mut(socket) {
-            stream.connection.shutdown(now);
+            stream.connection.shutdown();
             self.settle(socket);
         }
     }

@@ -231,7 +231,7 @@ impl Host {
         } = syn;
         let setup = self.setup(now, &flow, isn_after);
         let config = self.tcp_config(&options);
-        let connection = Connection::accept(now, &config, &setup, &control, payload, ecn);
+        let connection = Connection::accept(now, &config, &setup, &control, payload);
         self.begin(
             now,
             (id, hold),
@@ -307,6 +307,7 @@ impl Host {
             isn,
             timestamp_offset: self.keys.timestamp_offset(flow),
             mss: mss(mtu, remote),
+            default_mss: if remote.is_ipv4() { 536 } else { 1220 },
         }
     }
 
@@ -518,7 +519,7 @@ impl Host {
             return;
         };
         if stream.connection.state() == State::SynSent {
-            stream.connection.fail(tcp::Error::Unreachable);
+            stream.connection.fail(now, tcp::Error::Unreachable);
             self.settle(id);
         }
         let _ = now;
