@@ -272,15 +272,13 @@ impl Host {
         match report {
             Report::TooBig(mtu) => {
                 let mtu = self.routes.shrink(now, remote, mtu);
-                stream
-                    .connection
-                    .shrink_mss(now, super::tcp::mss(mtu, remote));
+                stream.connection.shrink_mss(super::tcp::mss(mtu, remote));
             }
             Report::Unreachable(Unreachable::Port) if opening => {
-                stream.connection.fail(tcp::Error::Refused)
+                stream.connection.fail(now, tcp::Error::Refused)
             }
             Report::Protocol | Report::Unreachable(Unreachable::Prohibited) if opening => {
-                stream.connection.fail(tcp::Error::Unreachable);
+                stream.connection.fail(now, tcp::Error::Unreachable);
             }
             Report::Unreachable(_) | Report::Protocol | Report::Advice => return Ok(()),
         }
