@@ -19,7 +19,7 @@ use super::ingress::Inbound;
 use super::keys::{Keyed, Map};
 use super::sockets::{Keeper, Options};
 use super::tcp::Syn;
-use crate::tcp::{self, Ecn};
+use crate::tcp;
 use crate::time::Instant;
 use crate::wire::tcp::{Control, SeqNum};
 
@@ -37,7 +37,6 @@ pub(super) struct Knock {
     pub(super) syn: Control,
     /// Octets of text in the SYN, which is not kept: the peer sends it again (RFC 9293 §3.10.7.2 allows as much).
     text: usize,
-    pub(super) ecn: Ecn,
     /// After which number ours has to begin: where an earlier connection of this flow ended.
     pub(super) isn_after: Option<SeqNum>,
     quote: Bytes,
@@ -144,7 +143,6 @@ impl Host {
             flow,
             syn,
             text,
-            ecn: inbound.ecn,
             isn_after,
             quote,
         };
@@ -176,7 +174,6 @@ impl Host {
             flow: knock.flow,
             control: knock.syn,
             payload: Bytes::new(),
-            ecn: knock.ecn,
             isn_after: knock.isn_after,
         };
         self.answer_syn(now, (id, hold), syn, Keeper::Caller, Options::default());

@@ -21,8 +21,11 @@ use crate::wire::ethernet::Mac;
 
 /// Neighbours at once.
 const MAX_NEIGHBOURS: usize = 1024;
-/// Frames that wait for one neighbour. RFC 1122 §2.3.2.2 wants at least one, RFC 4861 §7.2.2 too.
-const MAX_WAITING: usize = 16;
+/// Frames that wait for one neighbour: the fragments of the largest datagram. RFC 1122 §2.3.2.2 wants at least one,
+/// RFC 4861 §7.2.2 too.
+const MAX_WAITING: usize = 64;
+/// Frames that wait for any.
+const MAX_WAITING_ALL: usize = 1024;
 /// RFC 4861 §10: MAX_MULTICAST_SOLICIT, MAX_UNICAST_SOLICIT.
 const MAX_QUESTIONS: u8 = 3;
 /// RFC 4861 §10: RETRANS_TIMER.
@@ -82,6 +85,8 @@ pub(super) struct Neighbours {
     order: VecDeque<IpAddr>,
     /// Questions without an answer, in the order of their time.
     asked: VecDeque<(Instant, IpAddr)>,
+    /// Frames that wait.
+    waiting: usize,
 }
 
 impl Neighbours {
@@ -90,6 +95,7 @@ impl Neighbours {
             entries: HashMap::with_hasher(keyed),
             order: VecDeque::new(),
             asked: VecDeque::new(),
+            waiting: 0,
         }
     }
 
@@ -118,14 +124,19 @@ impl Neighbours {
                 self.forget(address);
             }
             Some(Entry::Unknown { waiting: queue, .. }) => {
-                if queue.len() >= MAX_WAITING {
+                if queue.len() >= MAX_WAITING || self.waiting >= MAX_WAITING_ALL {
                     return (Way::Full, None);
                 }
+                self.waiting += 1;
                 queue.push(waiting);
                 return (Way::Asked, None);
             }
             None => {}
         }
+        if self.waiting >= MAX_WAITING_ALL {
+            return (Way::Full, None);
+        }
+        self.waiting += 1;
         self.insert(
             address,
             Entry::Unknown {
@@ -148,6 +159,7 @@ impl Neighbours {
             Some(entry) => match core::mem::replace(entry, known) {
                 Entry::Unknown { waiting, .. } => {
                     self.asked.retain(|(_, other)| *other != address);
+                    self.waiting -= waiting.len();
                     waiting
                 }
                 Entry::Known { .. } => Vec::new(),
@@ -187,7 +199,11 @@ impl Neighbours {
     fn forget(&mut self, address: IpAddr) -> Option<Entry> {
         self.order.retain(|other| *other != address);
         self.asked.retain(|(_, other)| *other != address);
-        self.entries.remove(&address)
+        let entry = self.entries.remove(&address)?;
+        if let Entry::Unknown { waiting, .. } = &entry {
+            self.waiting -= waiting.len();
+        }
+        Some(entry)
     }
 
     /// When a question is due again.
@@ -274,7 +290,19 @@ mod tests {
             cache.way(now, address(1), waiting()),
             (Way::Known(MAC), Some(_))
         ));
-        assert!(cache.deadline().is_none());
+        assert!(cache.deadline().is_none() && cache.waiting == 0);
+    }
+
+    #[test]
+    fn frames_that_wait_have_a_bound_over_all_neighbours() {
+        let mut cache = Neighbours::new(Keyed::new(&[7; 32]));
+        let full = (0..3000).filter(|last| {
+            matches!(
+                cache.way(Instant::ZERO, address(*last), waiting()),
+                (Way::Full, None)
+            )
+        });
+        assert_eq!(full.count(), 3000 - MAX_WAITING_ALL);
     }
 
     #[test]

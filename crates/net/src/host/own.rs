@@ -1,5 +1,6 @@
 //! The host's own sockets, as a BSD program knows them: open, bind, listen, accept, connect, set.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
@@ -85,7 +86,7 @@ pub enum OwnConnectError {
     NoRoute,
     /// The port table's refusal.
     #[error("{0}")]
-    Refused(ConnectError<SocketId>),
+    Refused(Box<ConnectError<SocketId>>),
 }
 
 /// Why nothing was accepted.
@@ -199,7 +200,7 @@ impl Host {
             .ok_or(OwnConnectError::NoRoute)?;
         self.table
             .connect(hold, source, remote)
-            .map_err(OwnConnectError::Refused)?;
+            .map_err(|error| OwnConnectError::Refused(Box::new(error)))?;
         let flow = self.table.flow(hold).ok_or(NoSuchSocket)?;
         if flow.protocol == Protocol::Tcp {
             self.open_stream(now, socket, flow);

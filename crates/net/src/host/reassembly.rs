@@ -87,7 +87,7 @@ impl Reassembly {
         piece: &Piece<'_>,
     ) -> Result<Option<Bytes>, Discard> {
         let end = piece.offset + piece.payload.len();
-        if end > MAX_LENGTH || piece.payload.is_empty() || (piece.more && end % 8 != 0) {
+        if end > MAX_LENGTH || piece.payload.is_empty() || (piece.more && !end.is_multiple_of(8)) {
             return Err(Discard::Malformed);
         }
         if !self.datagrams.contains_key(&key) {

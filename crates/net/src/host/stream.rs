@@ -23,11 +23,10 @@ impl Host {
     /// [`WriteError`]; `Closed` also for what is no connection.
     pub fn write(
         &mut self,
-        now: Instant,
+        _now: Instant,
         socket: SocketId,
         data: Bytes,
     ) -> Result<usize, WriteError> {
-        let _ = now;
         let stream = self.stream_mut(socket).ok_or(WriteError::Closed)?;
         let taken = stream.connection.write(data)?;
         self.settle(socket);
@@ -64,7 +63,7 @@ impl Host {
     }
 
     /// Closes our direction: a FIN follows what is queued. Reading goes on.
-    pub fn shutdown(&mut self, now: Instant, socket: SocketId) {
+    pub fn shutdown(&mut self, _now: Instant, socket: SocketId) {
         if let Some(stream) = self.stream_mut(socket) {
             stream.connection.shutdown();
             self.settle(socket);

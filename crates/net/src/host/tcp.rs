@@ -37,7 +37,6 @@ pub(super) struct Syn {
     pub(super) flow: Flow,
     pub(super) control: Control,
     pub(super) payload: Bytes,
-    pub(super) ecn: Ecn,
     pub(super) isn_after: Option<SeqNum>,
 }
 
@@ -206,7 +205,6 @@ impl Host {
             flow: *flow,
             control: *control,
             payload,
-            ecn: inbound.ecn,
             isn_after,
         };
         self.answer_syn(now, (name, accepted), syn, Keeper::Handshake(id), options);
@@ -226,7 +224,6 @@ impl Host {
             flow,
             control,
             payload,
-            ecn,
             isn_after,
         } = syn;
         let setup = self.setup(now, &flow, isn_after);
@@ -307,7 +304,7 @@ impl Host {
             isn,
             timestamp_offset: self.keys.timestamp_offset(flow),
             mss: mss(mtu, remote),
-            default_mss: if remote.is_ipv4() { 536 } else { 1220 },
+            default_mss: default_mss(remote),
         }
     }
 
@@ -400,14 +397,14 @@ impl Host {
             }
             None => {
                 socket.work = Work::None;
-                self.dry(now, id);
+                self.dry(id);
             }
         }
         true
     }
 
     /// A connection has nothing to send: it sleeps, or it is over.
-    fn dry(&mut self, now: Instant, id: SocketId) {
+    fn dry(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.find_mut(id) else {
             return;
         };
@@ -445,7 +442,6 @@ impl Host {
         }
         self.timers
             .set(id.index, &mut socket.entered, stream.connection.deadline());
-        let _ = now;
     }
 
     /// A connection is over. Its place in the port table is free; what is unread can still be read.
@@ -522,7 +518,6 @@ impl Host {
             stream.connection.fail(now, tcp::Error::Unreachable);
             self.settle(id);
         }
-        let _ = now;
     }
 
     /// Sends a segment without text for a flow that has no connection.
@@ -570,6 +565,11 @@ impl Host {
         // A segment that finds no way is lost like one on the way: retransmission deals with it.
         let _ = self.send(now, packet);
     }
+}
+
+/// What a peer that announces no segment size takes. RFC 9293 §3.7.1.
+fn default_mss(remote: IpAddr) -> u16 {
+    if remote.is_ipv4() { 536 } else { 1220 }
 }
 
 fn is_opening(flags: Flags) -> bool {
