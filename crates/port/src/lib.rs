@@ -9,6 +9,7 @@ mod endpoint;
 mod flow;
 mod number;
 mod protocol;
+pub mod registry;
 pub mod table;
 
 pub use address::{Cover, Domain, WrongFamily};
