@@ -2,14 +2,16 @@
 //!
 //! # Theory of operation
 //!
-//! Resolvers are asked in the order of `resolv.conf`, all of them as often as it says. The next one is asked as soon as one fails (refused,
-//! SERVFAIL), or has not answered within [`PATIENCE`]; earlier ones may still answer, and the first
-//! useful answer wins. That is sooner than the file's timeout, on purpose: the program waits for us
-//! as long as we would wait for the first resolver, and would give up just when the second one is asked.
+//! Resolvers are asked in the order of `resolv.conf`, all of them as often as it says. The next one
+//! is asked as soon as one fails (refused, SERVFAIL), or has not answered within [`PATIENCE`];
+//! earlier ones may still answer, and the first useful answer wins. That is sooner than the file's
+//! timeout, on purpose: the program waits for us as long as we would wait for the first resolver,
+//! and would give up just when the second one is asked.
 //!
-//! Each question goes out from a socket of its own, on a port that the kernel chooses, under a random number, and only a reply from
-//! the same address that repeats number and question counts (RFC 5452 §9.1). All other bytes are the program's and the
-//! resolver's own, EDNS included. A query that came in a stream goes on in a stream.
+//! Each question goes out from a socket of its own, on a port that the kernel chooses, under a
+//! random number, and only a reply from the same address that repeats number and question counts
+//! (RFC 5452 §9.1). All other bytes are the program's and the resolver's own, EDNS included. A
+//! query that came in a stream goes on in a stream.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -25,7 +27,7 @@ use super::question::{Question, is_no_help};
 use super::{Transport, Upstreams};
 
 /// How long a resolver may take before the next one is asked as well.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a query may take in all.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -33,8 +35,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The largest DNS message, in bytes (RFC 1035 §4.2.2).
 const MESSAGE_MAX: usize = 65_535;
 
-/// Asks the resolvers; `None` if none of them answers. If all that answer say that they can't help, the last such
-/// reply.
+/// Asks the resolvers; `None` if none of them answers. If all that answer say that they can't help,
+/// the last such reply.
 pub(super) async fn ask(
     upstreams: &Upstreams,
     query: &[u8],
@@ -79,7 +81,8 @@ async fn search(
     }
 }
 
-/// Asks one resolver, under a number of this question's own. The reply bears the program's number again.
+/// Asks one resolver, under a number of this question's own. The reply bears the program's number
+/// again.
 async fn exchange(
     server: SocketAddr,
     query: &[u8],

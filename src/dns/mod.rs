@@ -1,6 +1,8 @@
-//! The name service of spaces: names of spaces from us, everything else from the machine's resolvers.
+//! The name service of spaces: names of spaces from us, everything else from the machine's
+//! resolvers.
 //!
-//! A program in a space asks whatever addresses `resolv.conf` names, as always. Those queries end up here:
+//! A program in a space asks whatever addresses `resolv.conf` names, as always. Those queries end
+//! up here:
 //!
 //! | name | answer |
 //! |---|---|
@@ -11,20 +13,22 @@
 //! | the reverse names of these addresses | their name |
 //! | everything else | what the machine's resolvers say, byte for byte |
 //!
-//! Names with more labels below `.internal` (`metadata.google.internal`) are passed on, because clouds answer them, and none of
-//! them can be a space's.
+//! Names with more labels below `.internal` (`metadata.google.internal`) are passed on, because
+//! clouds answer them, and none of them can be a space's.
 //!
-//! It is *not* a resolver: it keeps no cache and follows no delegation. Resolvers are asked from the
-//! machine's own network, so it does no harm if one of their addresses is served by us inside a space.
+//! It is *not* a resolver: it keeps no cache and follows no delegation. Resolvers are asked from
+//! the machine's own network, so it does no harm if one of their addresses is served by us inside a
+//! space.
 //!
 //! # Theory of operation
 //!
-//! [`Resolver::answer`] takes one query and gives one reply, without a transport; [`Resolver::serve_udp`] and
-//! [`Resolver::serve_tcp`] put sockets around it. [`question`] reads as much of a query as is needed, [`zone`] decides what is
-//! ours, [`forward`] asks the resolvers that [`resolv`] found in `resolv.conf`.
+//! [`Resolver::answer`] takes one query and gives one reply, without a transport;
+//! [`Resolver::serve_udp`] and [`Resolver::serve_tcp`] put sockets around it. [`question`] reads as
+//! much of a query as is needed, [`zone`] decides what is ours, [`forward`] asks the resolvers that
+//! [`resolv`] found in `resolv.conf`.
 //!
-//! RFCs: 1035 (messages), 2308 (negative answers), 5452 (forged answers), 6761 (`.localhost`), 6891 (EDNS), 7766 (TCP),
-//! 8482 (ANY).
+//! RFCs: 1035 (messages), 2308 (negative answers), 5452 (forged answers), 6761 (`.localhost`), 6891
+//! (EDNS), 7766 (TCP), 8482 (ANY).
 
 mod forward;
 mod question;
@@ -46,8 +50,8 @@ pub(crate) use resolv::{ResolvConf, Upstreams};
 
 use question::{Answer, Question};
 
-/// Queries that wait for the machine's resolvers at one time. Further ones are dropped, so that their senders
-/// try again.
+/// Queries that wait for the machine's resolvers at one time. Further ones are dropped, so that
+/// their senders try again.
 pub(crate) const FORWARDS_MAX: usize = 256;
 
 /// What the name service has to know of spaces. The daemon implements it.
@@ -104,8 +108,8 @@ impl<S> std::fmt::Debug for Resolver<S> {
 }
 
 impl<S: Spaces> Resolver<S> {
-    /// A name service for these spaces. `upstreams` is called for each query that is passed on; usually it is
-    /// [`ResolvConf::current`].
+    /// A name service for these spaces. `upstreams` is called for each query that is passed on;
+    /// usually it is [`ResolvConf::current`].
     pub(crate) fn new(spaces: S, upstreams: impl Fn() -> Rc<Upstreams> + 'static) -> Self {
         Self {
             spaces,
@@ -120,7 +124,8 @@ impl<S: Spaces> Resolver<S> {
         self.counts.get()
     }
 
-    /// The reply to a query. `None` if it deserves none: what came is no DNS query, or too many are under way.
+    /// The reply to a query. `None` if it deserves none: what came is no DNS query, or too many are
+    /// under way.
     ///
     /// It takes as long as the machine's resolvers do, ten seconds at most.
     pub(crate) async fn answer(&self, query: &[u8], transport: Transport) -> Option<Vec<u8>> {

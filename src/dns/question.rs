@@ -1,7 +1,7 @@
 //! Reading a query, as far as it is needed, and writing replies to it.
 //!
-//! A query that is passed on is looked at up to its question only: what follows is between the program and the
-//! resolver. RFC 1035 §4.1, RFC 6891 (EDNS).
+//! A query that is passed on is looked at up to its question only: what follows is between the
+//! program and the resolver. RFC 1035 §4.1, RFC 6891 (EDNS).
 
 use hickory_proto::op::{Edns, Header, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::Record;
@@ -12,7 +12,8 @@ use super::Transport;
 /// The largest UDP reply without EDNS (RFC 1035 §4.2.1).
 const UDP_MAX: usize = 512;
 
-/// The largest UDP message that we say we take: what passes any link in one packet (DNS flag day 2020).
+/// The largest UDP message that we say we take: what passes any link in one packet (DNS flag day
+/// 2020).
 const EDNS_MAX: u16 = 1232;
 
 /// A query's header and question.
@@ -78,7 +79,8 @@ impl Question {
         reply.to_vec().ok()
     }
 
-    /// A reply that says only why there is no answer. `None` if the rest of the query can't be read.
+    /// A reply that says only why there is no answer. `None` if the rest of the query can't be
+    /// read.
     pub(super) fn failure(&self, query: &[u8], code: ResponseCode) -> Option<Vec<u8>> {
         let edns = Message::from_vec(query).ok()?.edns;
         let mut reply = self.begin(edns.as_ref());
@@ -86,7 +88,8 @@ impl Question {
         reply.to_vec().ok()
     }
 
-    /// A resolver's reply as the asker can take it: as it is, or without records and marked as truncated.
+    /// A resolver's reply as the asker can take it: as it is, or without records and marked as
+    /// truncated.
     pub(super) fn fit(
         &self,
         query: &[u8],

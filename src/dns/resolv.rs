@@ -156,7 +156,8 @@ impl ResolvConf {
     }
 
     fn read(&self) {
-        // The stamp first: if the file changes in between, it is read once more, not once too seldom.
+        // The stamp first: if the file changes in between, it is read once more, not once too
+        // seldom.
         self.stamp.set(Stamp::of(&self.path));
         let text = fs::read(&self.path).unwrap_or_default();
         let upstreams = Upstreams::parse(&String::from_utf8_lossy(&text));

@@ -1,4 +1,5 @@
-//! The name service on sockets: those that are made inside a space, and streams that the relay hands over.
+//! The name service on sockets: those that are made inside a space, and streams that the relay
+//! hands over.
 
 use std::convert::Infallible;
 use std::io;
@@ -31,8 +32,8 @@ const IDLE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl<S: Spaces> Resolver<S> {
-    /// Answers the queries that come to a UDP socket, for ever. It runs inside a `LocalSet`; when the future is dropped,
-    /// so are its queries.
+    /// Answers the queries that come to a UDP socket, for ever. It runs inside a `LocalSet`; when
+    /// the future is dropped, so are its queries.
     pub(crate) async fn serve_udp(self: Rc<Self>, socket: UdpSocket) -> Infallible {
         let socket = Rc::new(socket);
         let mut queries = JoinSet::new();
@@ -62,8 +63,8 @@ impl<S: Spaces> Resolver<S> {
         }
     }
 
-    /// Answers the queries that come over a listener's connections, for ever. It runs inside a `LocalSet`; when the
-    /// future is dropped, so are its connections.
+    /// Answers the queries that come over a listener's connections, for ever. It runs inside a
+    /// `LocalSet`; when the future is dropped, so are its connections.
     pub(crate) async fn serve_tcp(self: Rc<Self>, listener: TcpListener) -> Infallible {
         let room = Arc::new(Semaphore::new(STREAMS_MAX));
         let mut streams = JoinSet::new();
@@ -87,8 +88,8 @@ impl<S: Spaces> Resolver<S> {
         }
     }
 
-    /// Answers the queries that come over one stream, one after the other, until it ends, is idle for ten seconds, or
-    /// brings something that is no query.
+    /// Answers the queries that come over one stream, one after the other, until it ends, is idle
+    /// for ten seconds, or brings something that is no query.
     pub(crate) async fn serve_tcp_stream(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         while let Ok(Ok(query)) = timeout(IDLE, message(&mut stream)).await {
             let Some(reply) = self.answer(&query, Transport::Tcp).await else {

@@ -119,8 +119,8 @@ fn nothing(code: ResponseCode, zone: &str) -> Answer {
     }
 }
 
-/// The zone's SOA, which says how long "no" may be kept (RFC 2308 §5). Nobody transfers the zone, so the other
-/// times only have to be sane.
+/// The zone's SOA, which says how long "no" may be kept (RFC 2308 §5). Nobody transfers the zone,
+/// so the other times only have to be sane.
 fn soa(zone: &str) -> Record {
     let (server, person) = (domain(["gateway", INTERNAL]), domain(["nobody", INTERNAL]));
     let soa = SOA::new(server, person, 1, 3600, 600, 86_400, NEGATIVE_TTL);

@@ -72,7 +72,8 @@ fn pipelined_requests_are_answered_in_order() {
 #[test]
 fn large_bodies_stream_both_ways_without_being_kept() {
     town(async |town| {
-        // The server sends each piece back as it comes: this would stop dead if one side were buffered first.
+        // The server sends each piece back as it comes: this would stop dead if one side were
+        // buffered first.
         let echo = server(async |request| {
             assert!(!request.headers().contains_key("content-length"));
             assert_eq!(request.headers()["transfer-encoding"], "chunked");

@@ -172,6 +172,19 @@ fn a_server_that_comes_back_is_asked_again() {
 }
 
 #[test]
+fn an_idle_connection_to_a_server_is_given_up_soon() {
+    town(async |town| {
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        let (address, mut watch) = watched(answer).await;
+        town.add("shop", 80, address);
+        assert_eq!(text(town.get("shop.localhost", "/").await).await, "ok");
+        assert_eq!(watch.recv().await, Some("asked"));
+        assert!(watch.try_recv().is_err(), "it may be needed again");
+        assert_eq!(watch.recv().await, Some("over"));
+    });
+}
+
+#[test]
 fn connections_end_when_the_front_stops_serving() {
     town(async |town| {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,8 +1,10 @@
-//! Requests that two servers could read differently: none may arrive as anything but what was checked.
+//! Requests that two servers could read differently: none may arrive as anything but what was
+//! checked.
 
 use super::*;
 
-/// A program that reads whatever comes on its connections into one pot, and answers each connection once.
+/// A program that reads whatever comes on its connections into one pot, and answers each connection
+/// once.
 async fn pot(town: &Town) -> Rc<RefCell<Vec<String>>> {
     let pot: Rc<RefCell<Vec<String>>> = Rc::default();
     let inside = Rc::clone(&pot);
