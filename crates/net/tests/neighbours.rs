@@ -1,5 +1,7 @@
 //! ARP and neighbour discovery, by the frame.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 mod network;
 
 use std::net::{Ipv4Addr, Ipv6Addr};

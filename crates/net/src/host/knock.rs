@@ -173,7 +173,6 @@ impl Host {
         let syn = Syn {
             flow: knock.flow,
             control: knock.syn,
-            payload: Bytes::new(),
             isn_after: knock.isn_after,
         };
         self.answer_syn(now, (id, hold), syn, Keeper::Caller, Options::default());

@@ -36,7 +36,6 @@ const MIN_HALF_OPEN: usize = 256;
 pub(super) struct Syn {
     pub(super) flow: Flow,
     pub(super) control: Control,
-    pub(super) payload: Bytes,
     pub(super) isn_after: Option<SeqNum>,
 }
 
@@ -200,11 +199,10 @@ impl Host {
             return Err(Discard::NoSocket);
         };
         listener.half_open += 1;
-        let payload = inbound.keep(header, inbound.payload().len());
+        // Text in a SYN is not kept: the peer sends it again (RFC 9293 §3.10.7.2 allows as much).
         let syn = Syn {
             flow: *flow,
             control: *control,
-            payload,
             isn_after,
         };
         self.answer_syn(now, (name, accepted), syn, Keeper::Handshake(id), options);
@@ -223,12 +221,11 @@ impl Host {
         let Syn {
             flow,
             control,
-            payload,
             isn_after,
         } = syn;
         let setup = self.setup(now, &flow, isn_after);
         let config = self.tcp_config(&options);
-        let connection = Connection::accept(now, &config, &setup, &control, payload);
+        let connection = Connection::accept(now, &config, &setup, &control, Bytes::new());
         self.begin(
             now,
             (id, hold),
