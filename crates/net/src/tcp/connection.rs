@@ -529,12 +529,3 @@ impl Over {
         }
     }
 }
-#[cfg(test)]
-impl Connection {
-    pub(super) fn debug(&self) -> alloc::string::String {
-        match &self.phase {
-            Phase::Active(a) => alloc::format!("cwnd {} ssthresh {} flight {} out {} sacked {} rec {:?} rtt {:?} retries {} ecn {}", a.sender.congestion.cwnd(), a.sender.congestion.ssthresh() , a.sender.in_flight(), a.sender.board.outstanding(), a.sender.board.sacked(), a.sender.recovery, a.sender.rtt.smoothed(), a.sender.retries, a.sender.ecn),
-            _ => alloc::string::String::new(),
-        }
-    }
-}

@@ -254,7 +254,9 @@ impl Sender {
     /// FlightSize, from which a reduction is reckoned: the most that was in flight in this round trip. What is in flight right now
     /// may be little, if one acknowledgment stood for much.
     pub(super) fn flight(&self) -> usize {
-        self.peak.max(self.board.outstanding()).min(self.congestion.cwnd())
+        self.peak
+            .max(self.board.outstanding())
+            .min(self.congestion.cwnd())
     }
 
     /// Octets that the congestion window leaves.
