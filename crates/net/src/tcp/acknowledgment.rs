@@ -67,8 +67,10 @@ impl Sender {
         if ack.after(self.nxt) {
             self.accept_probe();
         }
-        // Without SACK, duplicates were counted as deliveries already (RFC 6937 §3).
-        let counted = self.departed.min(arrived.delivery.octets);
+        // Without SACK, duplicates were counted as deliveries already; the segment that filled the gap was not (RFC 6937 §3).
+        let counted = self
+            .departed
+            .min(arrived.delivery.octets.saturating_sub(arrived.mss));
         arrived.delivery.octets -= counted;
         self.departed -= counted;
         if self.recovery.is_open() {
