@@ -36,6 +36,7 @@ mod error;
 mod feed;
 mod groups;
 mod holding;
+mod index;
 mod keys;
 mod ports;
 mod receivers;
@@ -45,7 +46,7 @@ mod waiting;
 
 use core::num::NonZeroU32;
 
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
 
 pub use self::demux::{Found, Match};
 pub use self::error::{
@@ -60,6 +61,7 @@ use self::arena::{Arena, NONE};
 use self::choose::Dense;
 use self::entry::{Entry, Origin, Phase, Role};
 use self::feed::Feed;
+use self::index::Index;
 use self::keys::{Keyed, Keys};
 use self::receivers::Receivers;
 use self::register::Register;
@@ -218,7 +220,7 @@ pub struct Table<Owner> {
     keys: Keys,
     entries: Arena<Entry<Owner>>,
     /// Full flows. Of several holds of one flow (UDP sockets that share) the latest is here.
-    flows: HashTable<u32>,
+    flows: Index,
     /// The holds of a shared flow: the one before, the one after, by age.
     twins: HashMap<u32, [u32; 2], Keyed>,
     register: Register,
@@ -240,7 +242,7 @@ impl<O> Table<O> {
             ephemeral: config.ephemeral,
             unprivileged: config.unprivileged,
             entries: Arena::new(),
-            flows: HashTable::new(),
+            flows: Index::new(),
             twins: HashMap::with_hasher(keys.maps()),
             register: Register::new(&keys),
             receivers: Receivers::new(keys.maps()),

@@ -8,10 +8,9 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use hashbrown::HashTable;
-
 use super::arena::{Arena, NONE};
 use super::groups::{Groups, Kind, Newcomer, Shelf, ShelfKey};
+use super::index::Index;
 use super::keys::Keys;
 use super::ports::{Bitmap, PortSet, Union};
 use crate::address::Packed;
@@ -122,9 +121,9 @@ pub(super) struct Register {
     pages: [Vec<Page>; 2],
     ports: Arena<PortEntry>,
     places: Arena<Place>,
-    place_index: HashTable<u32>,
+    place_index: Index,
     addresses: Arena<AddressEntry>,
-    address_index: HashTable<u32>,
+    address_index: Index,
     usage: [Usage; 2],
     pub(super) groups: Groups,
 }
@@ -141,9 +140,9 @@ impl Register {
             pages: [pages(), pages()],
             ports: Arena::new(),
             places: Arena::new(),
-            place_index: HashTable::new(),
+            place_index: Index::new(),
             addresses: Arena::new(),
-            address_index: HashTable::new(),
+            address_index: Index::new(),
             usage: [usage(), usage()],
             groups: Groups::new(keys.maps()),
         }
@@ -197,8 +196,8 @@ impl Register {
 
     fn find_specific(&self, keys: &Keys, spot: &Spot) -> Option<u32> {
         let hash = keys.place(spot.protocol, spot.address, spot.port);
-        let same = |&number: &u32| self.places[number].spot == *spot;
-        self.place_index.find(hash, same).copied()
+        self.place_index
+            .find(hash, |number| self.places[number].spot == *spot)
     }
 
     fn find(&self, keys: &Keys, port: &PortEntry, spot: &Spot) -> Option<u32> {
@@ -375,11 +374,7 @@ impl Register {
             self.addresses[address].held.insert(spot.port);
             self.ports[port].places[spot.families()[0]] += 1;
             let hash = keys.place(spot.protocol, spot.address, spot.port);
-            let places = &self.places;
-            self.place_index.insert_unique(hash, place, |&number| {
-                let spot = &places[number].spot;
-                keys.place(spot.protocol, spot.address, spot.port)
-            });
+            self.place_index.insert(hash, place);
         } else {
             self.ports[port].wild[spot.span as usize] = place;
         }
@@ -391,9 +386,7 @@ impl Register {
         let Place { spot, address, .. } = self.places.remove(place);
         if spot.span == Span::One {
             let hash = keys.place(spot.protocol, spot.address, spot.port);
-            if let Ok(found) = self.place_index.find_entry(hash, |&number| number == place) {
-                found.remove();
-            }
+            self.place_index.remove(hash, place);
             self.ports[port].places[spot.families()[0]] -= 1;
             self.addresses[address].held.remove(spot.port);
             self.tidy_address(keys, address);
@@ -430,11 +423,7 @@ impl Register {
             whole: PortSet::new(),
         });
         let hash = keys.place(spot.protocol, spot.address, 0);
-        let addresses = &self.addresses;
-        self.address_index.insert_unique(hash, number, |&number| {
-            let entry = &addresses[number];
-            keys.place(entry.protocol, entry.address, 0)
-        });
+        self.address_index.insert(hash, number);
         number
     }
 
@@ -444,22 +433,17 @@ impl Register {
             return;
         }
         let hash = keys.place(entry.protocol, entry.address, 0);
-        if let Ok(found) = self
-            .address_index
-            .find_entry(hash, |&other| other == number)
-        {
-            found.remove();
-        }
+        self.address_index.remove(hash, number);
         self.addresses.remove(number);
     }
 
     fn find_address(&self, keys: &Keys, protocol: Protocol, address: Packed) -> Option<u32> {
         let hash = keys.place(protocol, address, 0);
-        let same = |&number: &u32| {
+        let same = |number: u32| {
             let entry = &self.addresses[number];
             entry.protocol == protocol && entry.address == address
         };
-        self.address_index.find(hash, same).copied()
+        self.address_index.find(hash, same)
     }
 
     /// The ports that a choice for this spot must leave out. A port that is held on any device is left out.
