@@ -39,27 +39,29 @@ pub(super) enum Role {
     Waiting([u32; 2]),
 }
 
+/// The fields stand in the order in which they are needed: what a packet's look-up reads is together in front.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Entry<O> {
     pub(super) owner: O,
     pub(super) local: Packed,
     pub(super) remote: Packed,
     pub(super) local_port: u16,
     pub(super) remote_port: u16,
+    pub(super) protocol: Protocol,
+    pub(super) phase: Phase,
+    pub(super) origin: Origin,
+    pub(super) domain: Domain,
+    pub(super) reuse: Reuse,
+    pub(super) right: Right,
+    /// What it covers now, and what it covered before connect narrowed it.
+    pub(super) span: Span,
+    pub(super) asked: Span,
     pub(super) group: u32,
     pub(super) neighbours: [u32; 2],
     pub(super) user: u32,
     pub(super) device: u32,
     pub(super) role: Role,
-    pub(super) protocol: Protocol,
-    pub(super) domain: Domain,
-    pub(super) reuse: Reuse,
-    pub(super) right: Right,
-    pub(super) phase: Phase,
-    pub(super) origin: Origin,
-    /// What it covers now, and what it covered before connect narrowed it.
-    pub(super) span: Span,
-    pub(super) asked: Span,
 }
 
 impl<O> Entry<O> {
