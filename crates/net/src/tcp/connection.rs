@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 
 use bytes::Bytes;
 
-use super::active::{Active, Exit, Holder, Shared};
+use super::active::{Active, Exit, Shared};
 use super::inbox::Inbox;
 use super::outbox::Slices;
 use super::over::Over;
@@ -415,11 +415,5 @@ impl Connection {
             Phase::Active(active) => Some(&mut active.shared),
             Phase::Over(_) => None,
         }
-    }
-
-    /// Whether the program has let go ([`close`](Self::close)).
-    #[must_use]
-    pub fn is_abandoned(&self) -> bool {
-        matches!(&self.phase, Phase::Active(active) if active.shared.holder == Holder::Nobody)
     }
 }

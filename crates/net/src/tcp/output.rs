@@ -253,7 +253,9 @@ impl Active {
             fin: fin && most == text,
         };
         let (outgoing, end) = self.segment(stretch, Flags::NONE, shape);
-        self.sender.resent(start, end, now, &mut self.timers);
+        let stamp = shape.options.timestamps.map(|stamps| stamps.value);
+        self.sender
+            .resent((start, end), stamp, now, &mut self.timers);
         outgoing
     }
 
