@@ -211,10 +211,14 @@ impl Peer {
 
     /// Uses up the quick acknowledgments of the start.
     pub(super) fn spend_quick(&mut self) {
-        for _ in 0..16 {
+        loop {
             self.send_data(100);
-            self.acknowledged();
+            if self.drain().is_empty() {
+                break;
+            }
         }
+        self.pass(40 * MS);
+        self.acknowledged();
         let now = self.now;
         self.connection.consume(now, usize::MAX);
         self.quiet();
