@@ -6,7 +6,6 @@ mod channel;
 mod cli;
 mod client;
 mod daemon;
-mod dns;
 mod doctor;
 mod failure;
 mod list;

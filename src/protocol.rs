@@ -4,10 +4,10 @@
 //! knows of its end however it comes; the others end with their [`Reply`].
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use wharf_port::Port;
 
 use crate::list::Listener;
 use crate::space::Device;
@@ -36,7 +36,7 @@ pub(crate) enum Ask {
         /// What [`Reply::Entered`] called it.
         run: String,
         /// The ports of the machine that it let in.
-        from_host: Vec<Port>,
+        from_host: Vec<NonZeroU16>,
     },
     /// Every listener of one space, or of all.
     List {
@@ -64,7 +64,7 @@ pub(crate) struct Run {
     /// Name or project; never [`Target::All`].
     pub(crate) target: Target,
     /// Ports of the machine to let in.
-    pub(crate) from_host: Vec<Port>,
+    pub(crate) from_host: Vec<NonZeroU16>,
     /// The device, if the space is yet to be made.
     pub(crate) device: Device,
     /// The device's MTU in bytes, if the space is yet to be made.

@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::num::NonZeroU16;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, ExitCode};
 
@@ -23,9 +24,11 @@ use crate::{cli, client, space};
 
 /// Runs the program and answers with its exit status.
 pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
+    let from_host: Vec<_> =
+        typed.from_host.iter().filter_map(|port| NonZeroU16::new(port.number())).collect();
     let asked = Ask::Run(Run {
         target: target(typed.space)?,
-        from_host: typed.from_host.clone(),
+        from_host: from_host.clone(),
         device: typed.device,
         mtu: typed.mtu,
     });
@@ -36,7 +39,7 @@ pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
     }
     let signals = Signals::catch().context("cannot catch signals")?;
     let program = start(&typed.command, answer.descriptors, &space, &run)?;
-    let resume = Ask::Resume { space: space.name, run, from_host: typed.from_host };
+    let resume = Ask::Resume { space: space.name, run, from_host };
     let mut session = Session { channel: Some(answer.channel), resume };
     let ended = attend(program, signals, &mut session)?;
     session.finish();

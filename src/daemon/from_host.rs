@@ -4,12 +4,12 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use wharf_port::Port;
 
 use super::space::Space;
 use crate::space::keeper::Socket;
@@ -21,7 +21,7 @@ const LOOPBACK: [(IpAddr, Socket); 2] = [
 ];
 
 /// Lets these ports in, those that aren't already; answers with what didn't work.
-pub(super) async fn let_in(space: &Rc<Space>, ports: &[Port]) -> Vec<String> {
+pub(super) async fn let_in(space: &Rc<Space>, ports: &[NonZeroU16]) -> Vec<String> {
     let mut remarks = Vec::new();
     for &port in ports {
         if !space.from_host.borrow_mut().insert(port) {
@@ -37,15 +37,15 @@ pub(super) async fn let_in(space: &Rc<Space>, ports: &[Port]) -> Vec<String> {
     remarks
 }
 
-async fn listen(space: &Space, address: IpAddr, port: Port, kind: Socket) -> io::Result<TcpListener> {
+async fn listen(space: &Space, address: IpAddr, port: NonZeroU16, kind: Socket) -> io::Result<TcpListener> {
     let socket = std::net::TcpStream::from(space.own_socket(kind).await?);
     let socket = TcpSocket::from_std_stream(socket);
     socket.set_reuseaddr(true)?;
-    socket.bind((address, port.into()).into())?;
+    socket.bind((address, port.get()).into())?;
     socket.listen(1024)
 }
 
-async fn serve(listener: TcpListener, port: Port) {
+async fn serve(listener: TcpListener, port: NonZeroU16) {
     loop {
         match listener.accept().await {
             Ok((inside, _)) => drop(tokio::task::spawn_local(carry(inside, port))),
@@ -57,8 +57,8 @@ async fn serve(listener: TcpListener, port: Port) {
     }
 }
 
-async fn carry(mut inside: TcpStream, port: Port) {
-    let targets = LOOPBACK.map(|(address, _)| (address, port.into()).into());
+async fn carry(mut inside: TcpStream, port: NonZeroU16) {
+    let targets = LOOPBACK.map(|(address, _)| (address, port.get()).into());
     let Ok(mut outside) = TcpStream::connect(&targets[..]).await else {
         // A reset is the nearest to "connection refused" that an accepted connection can get.
         inside.set_zero_linger().ok();

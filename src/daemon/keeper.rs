@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
+use rustix::io::Errno;
 use rustix::process::Pid;
 use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot};
@@ -103,7 +104,7 @@ pub(super) async fn start(charter: Charter) -> Result<Handover> {
         answer => return Err(failure(answer.map(|(report, _)| report))),
     }
     if let Err(error) = ids::map(pid) {
-        return Err(not_permitted(&error, doctor::NamespaceStep::IdMap));
+        return Err(not_permitted(&error, doctor::NamespaceStep::UidMap));
     }
     channel.send(&Order::Mapped, &[]).await?;
     take_over(channel).await
@@ -143,6 +144,8 @@ fn failure(report: Option<Report>) -> anyhow::Error {
 }
 
 fn not_permitted(error: &io::Error, step: doctor::NamespaceStep) -> anyhow::Error {
-    let message = doctor::explain_namespace_failure(error, step);
+    let errno = Errno::from_io_error(error).unwrap_or(Errno::PERM);
+    let why = doctor::explain_namespace_failure(&doctor::Machine::this(), errno, step);
+    let message = format!("user namespaces are {}\n{}", why.finding, why.remedy);
     Failure { message, status: status::NOT_PERMITTED }.into()
 }

@@ -114,7 +114,7 @@ fn run(listener: std::os::unix::net::UnixListener) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let listener = UnixListener::from_std(listener)?;
-        let spaces = names::serve(Spaces::new)?;
+        let spaces = Rc::new(Spaces::new(crate::relay::Names::new(tokio::sync::mpsc::channel(1).0))?);
         spaces.adopt().await?;
         // Whoever comes first is told what stands in the way.
         drop(spaces.open_doors().await);

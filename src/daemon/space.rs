@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
+use std::num::NonZeroU16;
 use std::ops::Deref;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -42,7 +43,7 @@ pub(super) struct Space {
     pub(super) keeper: Keeper,
     pub(super) remarks: Vec<String>,
     /// The machine's ports that are let in.
-    pub(super) from_host: RefCell<HashSet<wharf_port::Port>>,
+    pub(super) from_host: RefCell<HashSet<NonZeroU16>>,
     /// Cookies of wharf's own sockets inside, which no list shows.
     hidden: RefCell<HashSet<u64>>,
     /// Tasks that serve wharf's own sockets inside; they end with the space.

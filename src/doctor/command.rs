@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::{Settings, all_well, apparmor_profile, examine, json, text};
+use super::apparmor::profile;
+use super::{Settings, all_well, examine, json, text};
 use crate::failure::status;
 use crate::list::render::Look;
 use crate::{cli, client, daemon, paths};
@@ -12,7 +13,7 @@ use crate::{cli, client, daemon, paths};
 /// Prints what was found; exit status 0 only if all is well.
 pub(crate) fn doctor(typed: &cli::Doctor) -> Result<ExitCode> {
     if typed.apparmor {
-        print!("{}", apparmor_profile(&std::env::current_exe()?));
+        print!("{}", profile(&std::env::current_exe()?));
         return Ok(ExitCode::SUCCESS);
     }
     let checks = examine(&Settings {

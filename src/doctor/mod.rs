@@ -8,6 +8,7 @@
 //! feature of wharf can't do without is a failure.
 
 mod apparmor;
+mod command;
 mod machine;
 mod namespace;
 mod network;
@@ -20,9 +21,9 @@ use std::path::PathBuf;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-pub(crate) use apparmor::profile as apparmor_profile;
+pub(crate) use command::doctor;
 pub(crate) use machine::Machine;
-pub(crate) use namespace::{Explanation, NamespaceStep, explain as explain_namespace_failure};
+pub(crate) use namespace::{NamespaceStep, explain as explain_namespace_failure};
 
 use crate::list::render::Colour;
 
@@ -32,8 +33,8 @@ const SCHEMA: u32 = 1;
 /// What is specific to this user's wharf.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    /// The port that serves spaces by name, at 127.0.0.1 and `::1`.
-    pub(crate) names_port: u16,
+    /// The port that serves spaces by name, at 127.0.0.1 and `::1`; `None` if that isn't wanted.
+    pub(crate) names_port: Option<u16>,
     /// The directory of the daemon's socket; it need not exist yet.
     pub(crate) runtime_directory: PathBuf,
     /// The process id of this user's daemon, if it runs.
@@ -246,7 +247,7 @@ FAIL  user namespaces  forbidden: user.max_user_namespaces is 0
         let scratch = tempfile::tempdir().unwrap();
         let runtime_directory = scratch.path().join("wharf");
         let settings = Settings {
-            names_port: 7070,
+            names_port: Some(7070),
             runtime_directory,
             daemon: None,
         };

@@ -15,7 +15,9 @@ use crate::list::{self, Listener, Protocol};
 /// Whether spaces can be served by name: the port is free at both loopback addresses, or ours.
 pub(super) fn names_port(settings: &Settings) -> Check {
     const NAME: &str = "port of the names";
-    let port = settings.names_port;
+    let Some(port) = settings.names_port else {
+        return Check::ok(NAME, "none is wanted");
+    };
     let mut remarks = Vec::new();
     for address in [
         IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -232,7 +234,7 @@ mod tests {
 
     fn settings(names_port: u16, daemon: Option<i32>) -> Settings {
         Settings {
-            names_port,
+            names_port: Some(names_port),
             runtime_directory: PathBuf::from("/nonexistent"),
             daemon,
         }

@@ -123,7 +123,7 @@ fn request(ping: Ping, sender: Sender, sequence: u16, payload: &[u8]) -> BytesMu
     message.put_u16(sequence);
     message.put_slice(payload);
     if sender == Sender::RawSocket && ping.local.is_ipv4() {
-        let sum = wharf_net::wire::checksum::of(&message);
+        let sum = wharf_net::wire::checksum::checksum(&message);
         message[2..4].copy_from_slice(&sum.to_be_bytes());
     }
     message
@@ -169,6 +169,6 @@ mod tests {
     #[test]
     fn a_raw_request_has_its_checksum() {
         let request = request(PING, Sender::RawSocket, 3, b"payload");
-        assert_eq!(wharf_net::wire::checksum::of(&request), 0);
+        assert_eq!(wharf_net::wire::checksum::checksum(&request), 0);
     }
 }

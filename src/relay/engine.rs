@@ -16,6 +16,7 @@ use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 use smallvec::SmallVec;
 use wharf_link::{BATCH, Link, Slots};
 use wharf_net::{Capabilities, Cidr, Config, Event, Frame, Host, Instant, SocketId};
+use wharf_net::wire::ethernet::Mac;
 
 use super::buffers::Buffers;
 use super::association::{Association, Associations};
@@ -170,7 +171,7 @@ impl Engine {
         self.read_clock();
         let deadline = [self.host.deadline(), self.associations.deadline()].into_iter().flatten().min();
         let timeout = if self.unfinished.is_empty() {
-            deadline.map(|deadline| deadline.saturating_duration_since(self.now))
+            deadline.map(|deadline| deadline - self.now)
         } else {
             Some(time::Duration::ZERO)
         };
@@ -211,6 +212,7 @@ impl Engine {
             match self.link.send(&parts) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    drop(parts);
                     self.stuck = Some(frame);
                     return Ok(self.poll.watch_room(self.link_descriptor.as_fd(), true)?);
                 }
@@ -242,9 +244,9 @@ impl Engine {
             match event {
                 Event::Knock { knock, flow } => self.knock(knock, flow),
                 Event::Ready { socket, ready } => self.stream_ready(socket, ready),
-                Event::Datagram { flow, payload, segment } => self.datagram_out(flow, &payload, segment),
+                Event::Datagram { flow, payload, segment } => self.datagram_out(flow, payload, segment),
                 Event::Echo { local, remote, ident, sequence, payload } => {
-                    self.echo_out(Ping { local, remote, ident }, sequence, &payload);
+                    self.echo_out(Ping { local, remote, ident }, sequence, payload);
                 }
                 // The host has no sockets of its own here.
                 _ => {}
@@ -280,7 +282,7 @@ fn is_transient(error: &io::Error) -> bool {
 fn config(link: &dyn Link) -> io::Result<Config> {
     let mut seed = [0; 32];
     rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())?;
-    let mut config = Config::new(GATEWAY_MAC.into(), seed);
+    let mut config = Config::new(Mac(GATEWAY_MAC), seed);
     let takes = link.capabilities();
     config.mtu = link.mtu();
     config.capabilities = Capabilities {

@@ -8,11 +8,12 @@
 //! the frame to the machine's socket and back, and each side waits for the other (no queue grows beyond the window).
 //!
 //! - [`engine`]: the event loop;
-//! - [`stream`]: TCP connections; [`datagram`]: UDP flows; [`echo`]: pings;
+//! - [`stream`]: TCP connections; [`datagram`]: UDP flows; [`echo`]: pings; [`association`]: what these two share;
 //! - [`outside`]: which address of the machine's network an address inside stands for;
 //! - [`routes`]: frames from space to space, which need no host;
 //! - [`names`]: queries for names, which the daemon answers.
 
+mod association;
 mod buffers;
 mod datagram;
 mod echo;

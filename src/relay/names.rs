@@ -50,8 +50,8 @@ impl Names {
     /// Whether a flow to a local endpoint goes to a name server.
     pub(super) fn serve(&self, flow: &Flow) -> bool {
         let local = flow.local;
-        local.port == DOMAIN
-            && self.servers.read().expect("no holder of the lock panics").contains(&local.address)
+        local.port() == DOMAIN
+            && self.servers.read().expect("no holder of the lock panics").contains(&local.address())
     }
 
     /// Passes a query on; drops it if the daemon is behind, as a busy name server does.

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use bytes::{Bytes, BytesMut};
 use wharf_link::{HEADER, Link};
 use wharf_net::forward;
+use wharf_net::wire::ethernet::Mac;
 
 use crate::space::network::{GATEWAY_MAC, SPACE_MAC};
 
@@ -63,7 +64,7 @@ impl Routes {
         });
         let Some(link) = link else { return Some(frame) };
         let mut frame = frame.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-        if forward::lower_hops(&mut frame[HEADER..], GATEWAY_MAC, SPACE_MAC) {
+        if forward::lower_hops(&mut frame[HEADER..], Mac(GATEWAY_MAC), Mac(SPACE_MAC)) {
             // What the other link cannot take now is dropped, as by any router.
             let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
             link.send(&[IoSlice::new(&frame)]).ok();

@@ -171,7 +171,7 @@ impl Engine {
         if ready.contains(Ready::FAILED) {
             return self.cut(key);
         }
-        if ready.intersects(Ready::READ_CLOSED | Ready::CLOSED)
+        if (ready.contains(Ready::READ_CLOSED) || ready.contains(Ready::CLOSED))
             && let Some(Source::Stream(stream)) = self.sources.get_mut(key)
         {
             stream.inside_said = true;

@@ -15,3 +15,4 @@ pub use cidr::{Cidr, NotCidr};
 pub use frame::{Capabilities, Checksum, Frame, Offload, Segmentation};
 pub use host::{Config, Event, KnockId, Ready, Refusal, Route, SocketId, Unreachable};
 pub use time::Instant;
+pub use host::{Host, fwd as forward};
