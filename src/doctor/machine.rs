@@ -2,7 +2,7 @@
 //!
 //! They are read below a root, which is `/` except in tests.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Where settings are read, and for whom.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ impl Machine {
 
     /// A machine whose files lie below `root`, for user 1001.
     #[cfg(test)]
-    pub(super) fn below(root: &Path) -> Self {
+    pub(super) fn below(root: &std::path::Path) -> Self {
         let binary = PathBuf::from("/home/ada/bin/wharf");
         Self {
             root: root.to_owned(),

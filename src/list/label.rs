@@ -136,7 +136,7 @@ fn shortened(label: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::process::sample;
+    use super::super::testing::sample_process as sample;
     use super::*;
 
     #[test]

@@ -12,6 +12,8 @@ pub(crate) mod holders;
 mod label;
 mod process;
 pub(crate) mod render;
+#[cfg(test)]
+mod testing;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -213,31 +215,16 @@ fn sort(listeners: &mut [Listener]) {
     });
 }
 
-/// A listener for tests, held by one program.
-#[cfg(test)]
-fn sample(space: Option<&str>, protocol: Protocol, address: &str, port: u16) -> Listener {
-    let process = process::sample("/usr/bin/python3 -m http.server");
-    Listener {
-        space: space.map(str::to_owned),
-        protocol,
-        address: address.parse().unwrap(),
-        port: NonZeroU16::new(port).unwrap(),
-        ipv6_only: None,
-        uid: process.uid,
-        since: Some(process.started),
-        since_from: SinceFrom::Program,
-        programs: vec![process],
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::File;
     use std::net::{TcpListener, UdpSocket};
-    use std::process::{Child, Command};
+    use std::os::fd::OwnedFd;
+    use std::process::Command;
 
     use rustix::net::sockopt;
 
+    use super::testing::{Standing, own_pid, sample};
     use super::*;
 
     /// The row of the listener at this port of TCP.
@@ -277,12 +264,7 @@ mod tests {
                 .filter(|it| it.address == address.ip())
                 .collect();
             assert_eq!(found.len(), 1, "{found:?}");
-            let pids: Vec<_> = found[0]
-                .programs
-                .iter()
-                .map(|process| process.pid)
-                .collect();
-            assert_eq!(pids, [i32::try_from(std::process::id()).unwrap()]);
+            assert_eq!(found[0].programs[0].pid, own_pid());
             assert_eq!(found[0].space, None);
             assert_eq!(found[0].since_from, SinceFrom::Program);
             assert_eq!(found[0].since, Some(found[0].programs[0].started));
@@ -295,32 +277,23 @@ mod tests {
     }
 
     #[test]
-    fn holders_are_named_oldest_first_and_a_closed_listener_goes() {
+    fn holders_are_named_oldest_first_until_they_let_go() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let stdin = listener.try_clone().unwrap();
-        let mut child: Child = Command::new("sleep")
-            .arg("1000")
-            .stdin(std::os::fd::OwnedFd::from(stdin))
-            .spawn()
-            .unwrap();
-        let pids = |listeners: &[Listener]| -> Vec<u32> {
-            let programs = at(listeners, port).map(|it| it.programs.as_slice());
+        let stdin = OwnedFd::from(listener.try_clone().unwrap());
+        let child = Standing::start(Command::new("sh").stdin(stdin)).unwrap();
+        let known = [own_pid(), child.number()];
+        let pids = || -> Vec<i32> {
+            let listeners = machine_listeners().unwrap();
+            let programs = at(&listeners, port).unwrap().programs.iter();
             programs
-                .unwrap_or_default()
-                .iter()
-                .map(|it| it.pid.cast_unsigned())
+                .map(|program| program.pid)
+                .filter(|pid| known.contains(pid))
                 .collect()
         };
-        assert_eq!(
-            pids(&machine_listeners().unwrap()),
-            [std::process::id(), child.id()]
-        );
+        assert_eq!(pids(), known);
         drop(listener);
-        assert_eq!(pids(&machine_listeners().unwrap()), [child.id()]);
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert_eq!(at(&machine_listeners().unwrap(), port), None);
+        assert_eq!(pids(), known[1..]);
     }
 
     #[test]

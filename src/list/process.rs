@@ -183,76 +183,38 @@ fn file(process: BorrowedFd<'_>, name: &CStr, limit: usize) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// A process for tests, as if started by this command line, split at its blanks.
-#[cfg(test)]
-pub(super) fn sample(command: &str) -> Process {
-    let command: Vec<String> = command.split(' ').map(str::to_owned).collect();
-    Process {
-        pid: 4242,
-        program: file_name(&command[0]).to_owned(),
-        command,
-        directory: Some("/home/ada/shop".to_owned()),
-        started: "2026-03-01T10:00:00Z".parse().unwrap(),
-        uid: 1001,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
     use std::fs::File;
-    use std::io::{Read as _, Write as _};
     use std::os::fd::AsFd;
     use std::os::unix::ffi::OsStrExt as _;
     use std::path::Path;
-    use std::process::{Child, Command, Stdio};
+    use std::process::Command;
 
+    use super::super::testing::Standing;
     use super::*;
 
-    /// What is known about a child, before and after `change`; then ends it.
-    fn look(mut child: Child, change: impl FnOnce()) -> (Process, Process, Option<Process>) {
-        let pid = Pid::from_child(&child);
-        let directory = File::open(format!("/proc/{}", child.id())).unwrap();
+    /// What is known about a child, before and after `change`, and after its end.
+    fn look(mut child: Standing, change: impl FnOnce()) -> (Process, Process, Option<Process>) {
+        let directory = File::open(format!("/proc/{}", child.number())).unwrap();
         let moment = Moment::now();
+        let pid = child.pid();
         let read = || Process::read(pid, directory.as_fd(), &moment);
         let before = read().unwrap();
         change();
         let after = read().unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.kill();
+        child.wait();
         (before, after, read())
     }
 
-    /// A copy of `cat` at this path. Another process writes it, so that no child of a test
+    /// A copy of the shell at this path. Another process writes it, so that no child of a test
     /// running beside this one can hold it open for writing (`ETXTBSY`).
-    fn copy_of_cat(path: &Path) {
-        let copied = Command::new("sh")
-            .args([
-                OsStr::new("-c"),
-                OsStr::new("cp \"$(command -v cat)\" \"$0\""),
-            ])
-            .arg(path)
-            .status();
+    fn copy_of_shell(path: &Path) {
+        let script = "cp \"$(command -v sh)\" \"$0\"";
+        let copied = Command::new("sh").args(["-c", script]).arg(path).status();
         assert!(copied.unwrap().success());
-    }
-
-    /// A running child: `spawn` returns a little before the command line can be read, so the
-    /// child has to show that it lives.
-    fn running_cat(mut command: Command) -> Child {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.as_mut().unwrap().write_all(b"!").unwrap();
-        let mut echoed = [0];
-        child
-            .stdout
-            .as_mut()
-            .unwrap()
-            .read_exact(&mut echoed)
-            .unwrap();
-        child
     }
 
     #[test]
@@ -261,18 +223,18 @@ mod tests {
         let directory = scratch.path().join(OsStr::from_bytes(b"a\xff b\nc"));
         std::fs::create_dir(&directory).unwrap();
         let executable = directory.join("x) (y\nz");
-        copy_of_cat(&executable);
-        let mut command = Command::new(&executable);
-        command.args(["-", "-u"]).current_dir(&directory);
-        let child = running_cat(command);
-        let pid = i32::try_from(child.id()).unwrap();
+        copy_of_shell(&executable);
+        let child = Standing::start(Command::new(&executable).current_dir(&directory)).unwrap();
+        let pid = child.number();
         let (before, after, ended) = look(child, || std::fs::remove_dir_all(&directory).unwrap());
 
         let shown = directory.to_string_lossy().into_owned();
         assert_eq!(before.pid, pid);
         assert_eq!(before.program, "x) (y\nz");
-        let called = executable.to_string_lossy().into_owned();
-        assert_eq!(before.command, [called, "-".to_owned(), "-u".to_owned()]);
+        assert_eq!(
+            before.command[..2],
+            [executable.to_string_lossy().into_owned(), "-c".to_owned()]
+        );
         assert_eq!(before.directory.as_deref(), Some(shown.as_str()));
         assert_eq!(before.uid, rustix::process::getuid().as_raw());
         assert_eq!(after.program, "x) (y\nz");
@@ -284,7 +246,7 @@ mod tests {
     #[test]
     fn the_start_is_told_in_the_time_of_day() {
         let before = Timestamp::now();
-        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let child = Standing::start(&mut Command::new("sh")).unwrap();
         let after = Timestamp::now();
         let (process, ..) = look(child, || ());
         // The kernel counts whole ticks, 10 ms each, and cuts off the rest.

@@ -322,7 +322,8 @@ fn write_row(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Protocol, SinceFrom, sample};
+    use super::super::testing::sample;
+    use super::super::{Protocol, SinceFrom};
     use super::*;
 
     /// A pipe's look, on the day of the samples.
