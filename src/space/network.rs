@@ -13,6 +13,7 @@
 //! What is not necessary, and refused, is a remark and not an error: `/proc/sys` is read-only in many containers, and some
 //! kernels have no IPv6. Congestion control stays what the machine has chosen.
 
+mod failure;
 mod rtnetlink;
 mod sysctl;
 
@@ -22,9 +23,10 @@ use std::os::fd::OwnedFd;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
-use wharf_link::{Capabilities, Link, Packet, PacketError, Tap, TapError};
+use wharf_link::{Link, Packet, Tap, forbid_udp_trains};
 
+use failure::told;
+pub(crate) use failure::{SetUpError, Step};
 use rtnetlink::{Mac, Rtnetlink};
 
 /// The gateway's IPv4 address, the same in every space.
@@ -84,67 +86,12 @@ pub(crate) enum Kind {
 /// A space's network, made.
 #[derive(Debug)]
 pub(crate) struct SetUp {
-    /// The link's descriptor, nonblocking. The interface lives as long as a TAP's descriptor does.
+    /// The link's descriptor, nonblocking; it is all that need be passed on. The interface lives as long as a TAP's descriptor does.
     pub(crate) link: OwnedFd,
     /// What the descriptor is.
     pub(crate) kind: Kind,
-    /// What the link takes.
-    pub(crate) capabilities: Capabilities,
     /// What could not be had although it was wanted, a sentence each.
     pub(crate) remarks: Vec<String>,
-}
-
-/// Why there is no network.
-///
-/// As usual the cause isn't part of the message but its source.
-#[derive(Debug, Error)]
-pub(crate) enum SetUpError {
-    /// The kernel refused a netlink request.
-    #[error("can't {step}{}", remedy(*.step, .source))]
-    Step {
-        /// What was asked for.
-        step: Step,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// A TAP was asked for and can't be had.
-    #[error(
-        "no TAP for this space (give this user access to /dev/net/tun, or leave the choice of device to wharf)"
-    )]
-    Tap(#[source] TapError),
-    /// A packet socket can't be had.
-    #[error("no packet socket for this space")]
-    Packet(#[source] PacketError),
-    /// Neither of the two.
-    #[error("neither a TAP ({}) nor a packet socket for this space (give this user access to /dev/net/tun)", told(.tap))]
-    NoDevice {
-        /// Why there is no TAP.
-        tap: TapError,
-        /// Why there is no packet socket.
-        #[source]
-        packet: Box<Self>,
-    },
-}
-
-/// What is done by netlink.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Opening the netlink socket.
-    Netlink,
-    /// Setting loopback up.
-    Loopback,
-    /// Making the veth pair.
-    MakeVeth,
-    /// Finding an interface that was just made.
-    FindInterface,
-    /// Setting an interface's address, MTU and state.
-    ConfigureInterface,
-    /// Adding an address.
-    AddAddress,
-    /// Adding a route.
-    AddRoute,
-    /// Adding the gateway's neighbour entry.
-    AddNeighbour,
 }
 
 impl Plan {
@@ -173,17 +120,11 @@ pub(crate) fn set_up(plan: &Plan) -> Result<SetUp, SetUpError> {
     // Interfaces take these over as they are made.
     sysctl::quiet_ipv6(&mut remarks);
     sysctl::open_ports(&mut remarks);
-    let mut netlink = Rtnetlink::open().map_err(|source| Step::Netlink.failed(source))?;
-    netlink
-        .set_loopback_up()
-        .map_err(|source| Step::Loopback.failed(source))?;
-    let (link, kind, capabilities) = make_link(plan, &mut netlink, &mut remarks)?;
-    let index = netlink
-        .index_of(INTERFACE)
-        .map_err(|source| Step::FindInterface.failed(source))?;
-    netlink
-        .configure(index, plan.mac, plan.mtu)
-        .map_err(|source| Step::ConfigureInterface.failed(source))?;
+    let mut netlink = Step::Netlink.of(Rtnetlink::open())?;
+    Step::Loopback.of(netlink.set_loopback_up())?;
+    let (link, kind) = make_link(plan, &mut netlink, &mut remarks)?;
+    let index = Step::FindInterface.of(netlink.index_of(INTERFACE))?;
+    Step::ConfigureInterface.of(netlink.configure(index, plan.mac, plan.mtu))?;
     connect(
         &mut netlink,
         index,
@@ -208,7 +149,6 @@ pub(crate) fn set_up(plan: &Plan) -> Result<SetUp, SetUpError> {
     Ok(SetUp {
         link,
         kind,
-        capabilities,
         remarks,
     })
 }
@@ -217,16 +157,13 @@ fn make_link(
     plan: &Plan,
     netlink: &mut Rtnetlink,
     remarks: &mut Vec<String>,
-) -> Result<(OwnedFd, Kind, Capabilities), SetUpError> {
+) -> Result<(OwnedFd, Kind), SetUpError> {
     let tap = match plan.device {
         Device::Packet => return make_packet(plan, netlink, remarks),
         Device::Tap | Device::Auto => Tap::open(INTERFACE, plan.mtu),
     };
     match tap {
-        Ok(tap) => {
-            let capabilities = tap.capabilities();
-            Ok((tap.into(), Kind::Tap, capabilities))
-        }
+        Ok(tap) => Ok((tap.into(), Kind::Tap)),
         Err(error) if plan.device == Device::Tap => Err(SetUpError::Tap(error)),
         Err(tap) => match make_packet(plan, netlink, remarks) {
             Ok(link) => {
@@ -252,20 +189,20 @@ fn make_packet(
     plan: &Plan,
     netlink: &mut Rtnetlink,
     remarks: &mut Vec<String>,
-) -> Result<(OwnedFd, Kind, Capabilities), SetUpError> {
-    netlink
-        .make_veth(INTERFACE, FAR_END, plan.mtu)
-        .map_err(|source| Step::MakeVeth.failed(source))?;
+) -> Result<(OwnedFd, Kind), SetUpError> {
+    Step::MakeVeth.of(netlink.make_veth(INTERFACE, FAR_END, plan.mtu))?;
     sysctl::without_ipv6(FAR_END, remarks);
-    let index = netlink
-        .index_of(FAR_END)
-        .map_err(|source| Step::FindInterface.failed(source))?;
-    netlink
-        .set_up_without_arp(index)
-        .map_err(|source| Step::ConfigureInterface.failed(source))?;
+    let index = Step::FindInterface.of(netlink.index_of(FAR_END))?;
+    Step::ConfigureInterface.of(netlink.set_up_without_arp(index))?;
     let packet = Packet::open(FAR_END, plan.mtu).map_err(SetUpError::Packet)?;
-    let capabilities = packet.capabilities();
-    Ok((packet.into(), Kind::Packet, capabilities))
+    if !packet.capabilities().udp_segment
+        && let Err(error) = forbid_udp_trains(INTERFACE)
+    {
+        remarks.push(format!(
+            "what programs send by UDP_SEGMENT is lost on this kernel: {error}"
+        ));
+    }
+    Ok((packet.into(), Kind::Packet))
 }
 
 /// Gives the interface `address`, and sends everything but it to `gateway`.
@@ -276,18 +213,10 @@ fn connect(
     gateway: IpAddr,
     gateway_mac: Mac,
 ) -> Result<(), SetUpError> {
-    netlink
-        .add_address(index, address)
-        .map_err(|source| Step::AddAddress.failed(source))?;
-    netlink
-        .add_neighbour(index, gateway, gateway_mac)
-        .map_err(|source| Step::AddNeighbour.failed(source))?;
-    netlink
-        .add_host_route(index, gateway, address)
-        .map_err(|source| Step::AddRoute.failed(source))?;
-    netlink
-        .add_default_route(index, gateway)
-        .map_err(|source| Step::AddRoute.failed(source))
+    Step::AddAddress.of(netlink.add_address(index, address))?;
+    Step::AddNeighbour.of(netlink.add_neighbour(index, gateway, gateway_mac))?;
+    Step::AddRoute.of(netlink.add_host_route(index, gateway, address))?;
+    Step::AddRoute.of(netlink.add_default_route(index, gateway))
 }
 
 /// Whether `error` is how a kernel without IPv6, or with it disabled, answers a request for it.
@@ -297,46 +226,6 @@ fn is_without_ipv6(error: &io::Error) -> bool {
     [Errno::AFNOSUPPORT, Errno::OPNOTSUPP, Errno::ACCESS]
         .map(Some)
         .contains(&errno)
-}
-
-impl Step {
-    fn failed(self, source: io::Error) -> SetUpError {
-        SetUpError::Step { step: self, source }
-    }
-}
-
-impl std::fmt::Display for Step {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Netlink => "open a netlink socket",
-            Self::Loopback => "set the loopback interface up",
-            Self::MakeVeth => "make a veth pair",
-            Self::FindInterface => "find the interface that was just made",
-            Self::ConfigureInterface => "set an interface's address, MTU and state",
-            Self::AddAddress => "add an address",
-            Self::AddRoute => "add a route",
-            Self::AddNeighbour => "add the gateway as a neighbour",
-        })
-    }
-}
-
-/// An error and its causes in one line.
-fn told(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
-}
-
-/// What can be done about it, where something can.
-fn remedy(step: Step, error: &io::Error) -> &'static str {
-    use rustix::io::Errno;
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    match (step, errno) {
-        (Step::MakeVeth, Some(Errno::OPNOTSUPP)) => " (load the kernel module: `modprobe veth`)",
-        (_, Some(Errno::PERM | Errno::ACCESS)) => {
-            " (a security module, AppArmor or SELinux, may withhold CAP_NET_ADMIN from user namespaces)"
-        }
-        _ => "",
-    }
 }
 
 #[cfg(test)]

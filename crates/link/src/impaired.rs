@@ -8,6 +8,8 @@
 //! asked the same questions in the same order for every frame: the same seed, frames and times give the same
 //! outcome, bit by bit. What is received passes untouched: to impair both ways, impair both ends.
 
+mod dice;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{self, IoSlice};
@@ -16,6 +18,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+
+use dice::Dice;
 
 use crate::memory::gather;
 use crate::{Capabilities, HEADER, Link, require_header};
@@ -125,7 +129,7 @@ impl<L: Link> Impaired<L> {
         Self {
             inner,
             impairment,
-            dice: Dice(seed),
+            dice: Dice::new(seed),
             now: Duration::ZERO,
             line_free: Duration::ZERO,
             last_due: Duration::ZERO,
@@ -165,11 +169,6 @@ impl<L: Link> Impaired<L> {
     /// What has become of the frames so far.
     pub fn tally(&self) -> Tally {
         self.tally
-    }
-
-    /// The link underneath.
-    pub fn inner(&self) -> &L {
-        &self.inner
     }
 
     /// Changes what goes wrong from the next frame on.
@@ -279,37 +278,6 @@ impl<L: Link> Link for Impaired<L> {
 impl<L: AsFd> AsFd for Impaired<L> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.inner.as_fd()
-    }
-}
-
-/// SplitMix64: small, seeded, the same on every machine. Not for secrets.
-#[derive(Debug)]
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// True with `probability`.
-    fn says(&mut self, probability: f64) -> bool {
-        // 53 bits: what a double holds exactly, in [0, 1).
-        ((self.roll() >> 11) as f64) < probability * (1_u64 << 53) as f64
-    }
-
-    /// A number in `0..bound`, or 0.
-    fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.roll()) * u128::from(bound)) >> 64) as u64
-    }
-
-    /// A time from zero up to and including `bound`.
-    fn up_to(&mut self, bound: Duration) -> Duration {
-        let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX - 1);
-        Duration::from_nanos(self.below(nanos.saturating_add(1)))
     }
 }
 

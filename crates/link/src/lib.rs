@@ -50,11 +50,13 @@ mod sys;
 mod tap;
 #[cfg(test)]
 mod testing;
+mod trains;
 
 pub use impaired::{Impaired, Impairment, Rate, Tally};
 pub use packet::{Packet, PacketError};
 pub use slots::{BATCH, Slots};
 pub use tap::{Tap, TapError};
+pub use trains::forbid_udp_trains;
 
 /// Bytes of the virtio header that every frame begins with.
 pub const HEADER: usize = 12;

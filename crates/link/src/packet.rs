@@ -188,8 +188,6 @@ fn set_options(socket: BorrowedFd<'_>, best: Header) -> io::Result<Header> {
         }
     };
     sys::set_packet_option(socket, libc::PACKET_IGNORE_OUTGOING, 1)?;
-    // A veth end has no queue to wait in: past the queueing discipline the way is only shorter.
-    sys::set_packet_option(socket, libc::PACKET_QDISC_BYPASS, 1)?;
     // Cut to net.core.rmem_max and wmem_max.
     sockopt::set_socket_recv_buffer_size(socket, WANTED_QUEUE)?;
     sockopt::set_socket_send_buffer_size(socket, WANTED_QUEUE)?;
@@ -269,6 +267,29 @@ mod tests {
         let header = link.header;
         let mut link = Packet::from_fd(link.into(), 9000).unwrap();
         assert_eq!((link.header, link.mtu()), (header, 9000));
+        assert_carries(&mut link);
+    }
+
+    #[test]
+    fn an_interface_that_is_down_says_so_and_comes_back() {
+        if !in_own_network(
+            module_path!(),
+            "an_interface_that_is_down_says_so_and_comes_back",
+        ) {
+            return;
+        }
+        veth();
+        let mut link = Packet::open("wire1", 1500).unwrap();
+        ip("link set wire1 down");
+        let error = loop {
+            if let Err(error) = link.receive(&mut BytesMut::new()) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::NetworkDown);
+        let error = link.send(&[IoSlice::new(&[0; 80])]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NetworkDown);
+        ip("link set wire1 up");
         assert_carries(&mut link);
     }
 

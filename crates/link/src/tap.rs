@@ -152,7 +152,7 @@ fn negotiate(tun: BorrowedFd<'_>) -> Capabilities {
 
 const DEVICE: &str = "/dev/net/tun";
 const WANTED_FLAGS: i32 = libc::IFF_TAP | libc::IFF_VNET_HDR;
-/// The transmit queue's length that the kernel gives a TAP (`TUN_READQ_SIZE` is for TUN; Ethernet's default holds here).
+/// The transmit queue's length that the kernel gives every Ethernet interface (`DEFAULT_TX_QUEUE_LEN`).
 const QUEUE_FRAMES: usize = 1000;
 /// The payload of a full train of segments.
 const FULL_FRAME: usize = 64 * 1024;
