@@ -70,7 +70,7 @@ def versions():
     ]:
         told = first_line(program or "", "--version").split(" ")
         # "slirp4netns version 1.2.0", "iperf 3.12 (cJSON 1.7.15)", "pasta unknown version"
-        known = next((word for word in told if any(letter.isdigit() for letter in word)), "")
+        known = next((word for word in told if word[:1].isdigit()), "")
         if not known and package and not os.environ.get(name.upper()):
             known = first_line("dpkg-query", "--show", "--showformat=${Version}", package)
         yield name, known or "unknown"
