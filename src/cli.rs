@@ -46,7 +46,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// The space to create or join [default: the one of this git worktree or directory]
+    /// The space to create or join [default: the one it is run in, or of this git worktree or directory]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) space: Option<String>,
 
@@ -88,7 +88,7 @@ pub(crate) struct Ls {
 
 #[derive(Debug, Args)]
 pub(crate) struct Stop {
-    /// The space to end [default: the one of this git worktree or directory]
+    /// The space to end [default: the one it is run in, or of this git worktree or directory]
     pub(crate) space: Option<String>,
 
     /// End every space of this user

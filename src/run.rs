@@ -62,9 +62,10 @@ pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
     Ok(ExitCode::from(ended?))
 }
 
-/// The space of that name, else the one of the project that holds the current directory.
+/// The space of that name, else the one that this process is in, else the one of the project that holds the current
+/// directory.
 pub(crate) fn target(space: Option<String>) -> Result<Target> {
-    if let Some(name) = space {
+    if let Some(name) = space.or_else(|| std::env::var("WHARF_SPACE").ok()) {
         return Ok(Target::Name(name));
     }
     let directory = std::env::current_dir()
