@@ -26,7 +26,9 @@ def main():
     # The directory's name is short: a Unix socket's path has 108 bytes.
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="wharf-bench-", dir="/tmp"))
     try:
+        spaces.adopt_orphans()
         with contextlib.ExitStack() as stack:
+            stack.callback(spaces.end_descendants)
             bench = Bench(options, scratch, stack)
             bench.set_up()
             bench.measure()
@@ -98,6 +100,7 @@ class Bench:
     def measure(self):
         for number in range(1, self.options.rounds + 1):
             print(f"bench: round {number} of {self.options.rounds}", file=sys.stderr)
+            self.results.others.append(measures.busy(1))
             for step in self.steps():
                 if time.monotonic() > self.end:
                     self.results.remark(f"time was up in round {number}; what came before counts")
@@ -107,7 +110,9 @@ class Bench:
     def steps(self):
         """One round: the contestants take turns within each measure."""
         wanted = self.options.only or ["throughput", "latency", "connections", "start-up"]
-        if "throughput" in wanted:
+        if "throughput" in wanted and not shutil.which("iperf3"):
+            self.results.remark("iperf3 is not installed: no throughput")
+        elif "throughput" in wanted:
             for congestion in self.options.congestion:
                 yield from self.throughput(congestion)
         if "latency" in wanted:

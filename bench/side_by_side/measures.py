@@ -7,10 +7,20 @@ import statistics
 import subprocess
 import time
 
-from spaces import AGENT, PATIENCE, Lines, Missing, Space, Wharf, need
+from spaces import AGENT, PATIENCE, Lines, Missing, Space, Wharf, children, descendants, need
 
 IPERF_PORT = 5201
 PROBE = os.environ["PROBE"]
+
+
+def busy(seconds):
+    """How many processors are at work, looked at while nothing of the bench moves: other work, which spoils results."""
+    def ticks():
+        user, nice, system, _idle, _wait, *rest = map(int, pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:])
+        return user + nice + system + sum(rest[:2])
+    before = ticks()
+    time.sleep(seconds)
+    return (ticks() - before) / os.sysconf("SC_CLK_TCK") / seconds
 
 
 class ProbeServer:
@@ -140,22 +150,6 @@ def parts(space, wharf_here):
         return {"slirp4netns": space.helpers[0].pid}
     agent = {pid for pid in descendants(space.process.pid) if "agent.py" in command_line(pid)}
     return {f"pasta {pid}": pid for pid in {space.process.pid, *descendants(space.process.pid)} - agent}
-
-
-def children(parent):
-    found = []
-    for status in pathlib.Path("/proc").glob("[0-9]*/status"):
-        try:
-            if f"\nPPid:\t{parent}\n" in status.read_text():
-                found.append(int(status.parent.name))
-        except OSError:
-            pass
-    return found
-
-
-def descendants(parent):
-    found = children(parent)
-    return found + [further for child in found for further in descendants(child)]
 
 
 def command_line(pid):

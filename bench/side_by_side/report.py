@@ -18,7 +18,7 @@ class Results:
         self.samples = {}
         self.memory = {}
         self.remarks = []
-        self.load = os.getloadavg()[0]
+        self.others = []
 
     def add(self, key, kind, sample):
         self.samples.setdefault(key, {}).setdefault(kind, []).append(sample)
@@ -52,11 +52,15 @@ def markdown(results):
 
 def setting(results):
     processors = len(os.sched_getaffinity(0))
-    load = results.load
-    yield (f"Linux {platform.release()}, {processors} processors, load {load:.1f} at the beginning; "
-           f"{results.options.rounds} interleaved rounds, {results.options.seconds} s each. "
-           "Medians, (lowest–highest). A ratio above 1 means that wharf does better.")
+    options = results.options
+    yield (f"Linux {platform.release()}, {processors} processors; rounds: {options.rounds}, interleaved, {options.seconds} s for "
+           "each throughput. Medians, (lowest–highest). A ratio above 1 means that wharf does better.")
     yield ""
+    others = max(results.others, default=0)
+    if others > 0.2:
+        yield (f"**The machine was not idle: other work took up to {others:.1f} processors between the rounds. "
+               "These figures are a look, no result.**")
+        yield ""
     yield ", ".join(f"{name} {version}" for name, version in versions()) + "."
 
 
@@ -180,7 +184,7 @@ def as_json(results):
         "schema": 1,
         "kernel": platform.release(),
         "processors": len(os.sched_getaffinity(0)),
-        "load": results.load,
+        "processors_of_others": results.others,
         "rounds": results.options.rounds,
         "seconds": results.options.seconds,
         "versions": dict(versions()),

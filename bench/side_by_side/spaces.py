@@ -1,5 +1,6 @@
 """The contestants: each is a way into a network namespace, with an agent at its end that runs commands there."""
 
+import ctypes
 import json
 import os
 import pathlib
@@ -10,6 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 
 AGENT = [sys.executable, "-B", str(pathlib.Path(__file__).with_name("agent.py"))]
@@ -17,6 +19,8 @@ KINDS = ["wharf", "pasta", "slirp4netns", "loopback", "veth"]
 MTUS = [65520, 1500]
 # The machine's own address and its neighbour's, by MTU: RFC 5737's documentation networks.
 VETH = {65520: ("192.0.2.1", "192.0.2.2"), 1500: ("198.51.100.1", "198.51.100.2")}
+# From <linux/prctl.h>.
+PR_SET_CHILD_SUBREAPER = 36
 # How long anything may take to start or to end, in seconds.
 PATIENCE = 10
 
@@ -31,14 +35,15 @@ class Space:
     def __init__(self, kind, mtu, address, command, env=None):
         self.kind, self.mtu, self.address = kind, mtu, address
         self.helpers = []
+        # A file and no pipe: whatever else holds it, reading it never waits.
+        self.errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, env=env
         )
         self.lines = Lines(self.process.stdout)
         if self.lines.next(PATIENCE) != "ready":
-            self.process.kill()
-            told = self.process.communicate()[1].decode(errors="replace").strip()
-            raise Missing(f"does not start: {told or 'says nothing'}")
+            self.close()
+            raise Missing(f"does not start: {said(self.errors)}")
 
     def run(self, command, timeout):
         """Runs a command inside; gives its output, raises Missing when it fails."""
@@ -52,6 +57,7 @@ class Space:
         return answer["out"]
 
     def close(self):
+        """Ends the agent, and with it whatever was started for it."""
         self.process.stdin.close()
         for process in [self.process, *self.helpers]:
             if process is not self.process:
@@ -61,6 +67,13 @@ class Space:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def said(errors):
+    """The last line that a program wrote to its standard error."""
+    errors.seek(0)
+    lines = errors.read().decode(errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else "says nothing"
 
 
 class Lines:
@@ -82,6 +95,38 @@ class Lines:
             self.rest += more
         line, _, self.rest = self.rest.partition(b"\n")
         return line.decode(errors="replace").strip()
+
+
+def children(parent):
+    found = []
+    for status in pathlib.Path("/proc").glob("[0-9]*/status"):
+        try:
+            if f"\nPPid:\t{parent}\n" in status.read_text():
+                found.append(int(status.parent.name))
+        except OSError:
+            pass
+    return found
+
+
+def descendants(parent):
+    found = children(parent)
+    return found + [further for child in found for further in descendants(child)]
+
+
+def adopt_orphans():
+    """Has what loses its parent become a child of this process, so that it can be found at the end: pasta leaves one
+    behind where it can't open its device."""
+    if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError("cannot become a subreaper")
+
+
+def end_descendants():
+    """Ends whatever this process, or something that it started, has started and left."""
+    for pid in descendants(os.getpid()):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 def open_space(kind, mtu, wharf):
@@ -145,14 +190,15 @@ def slirp4netns(mtu):
     space = Space("slirp4netns", mtu, "10.0.2.2", ["unshare", "--net", *AGENT])
     ready, write = os.pipe()
     command = [program, "--configure", f"--mtu={mtu}", f"--ready-fd={write}", str(space.process.pid), "tap0"]
-    helper = subprocess.Popen(command, pass_fds=[write], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    errors = tempfile.TemporaryFile()
+    helper = subprocess.Popen(command, pass_fds=[write], stdout=subprocess.DEVNULL, stderr=errors)
     os.close(write)
     space.helpers.append(helper)
     with os.fdopen(ready) as stream:
         if select.select([stream], [], [], PATIENCE)[0] and stream.read(1):
             return space
     space.close()
-    raise Missing(f"does not start: {helper.stderr.read().strip()}")
+    raise Missing(f"does not start: {said(errors)}")
 
 
 class Wharf:
