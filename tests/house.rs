@@ -205,6 +205,31 @@ fn every_variable_that_is_read_stands_in_the_reference() {
 }
 
 #[test]
+fn ci_installs_what_the_readme_says_and_runs_its_test_command() {
+    let (readme, ci) = (
+        read(&root().join("README.md")),
+        read(&root().join(".ci/run")),
+    );
+    let packages = |text: &str| -> BTreeSet<String> {
+        let lines = text
+            .lines()
+            .filter_map(|line| line.split_once("apt-get install"));
+        lines
+            .flat_map(|(_, rest)| words_of(rest))
+            .filter(|word| !word.starts_with('-'))
+            .collect()
+    };
+    let wanted = packages(&readme);
+    assert!(wanted.contains("gcc"), "README.md has no apt-get line");
+    assert!(
+        packages(&ci).is_superset(&wanted),
+        ".ci/run does not install all of {wanted:?}"
+    );
+    let command = "cargo test --workspace";
+    assert!(readme.contains(command) && ci.contains(command));
+}
+
+#[test]
 fn every_package_has_the_lints_of_the_workspace() {
     let manifests = files()
         .into_iter()
@@ -267,8 +292,8 @@ fn read(file: &Path) -> String {
 
 fn entries(directory: &Path) -> Vec<PathBuf> {
     let mut entries: Vec<_> = fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
+        .expect("the project can be read")
+        .map(|entry| entry.expect("the project can be read").path())
         .collect();
     entries.sort();
     entries
@@ -309,6 +334,10 @@ fn code_of(text: &str) -> String {
         .map(|line| line.split("//").next().unwrap_or_default())
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+fn words_of(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 /// Whether the word stands in the line as the language's, not within another word or in quotes.
@@ -363,9 +392,9 @@ fn help(words: &[&str]) -> String {
         .args(words)
         .arg("--help")
         .output()
-        .unwrap();
+        .expect("the binary was built for this test");
     assert!(output.status.success(), "{words:?}");
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(output.stdout).expect("help is text")
 }
 
 fn help_of(command: &str) -> String {
