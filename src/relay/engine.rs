@@ -311,6 +311,7 @@ impl Engine {
                 _ => {}
             }
         }
+        self.depart();
     }
 
     fn attend(&mut self, key: DefaultKey, flags: epoll::EventFlags) {
