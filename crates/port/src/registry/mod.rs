@@ -27,7 +27,7 @@ use core::str::FromStr;
 
 use crate::{ParseError, Port, Protocol};
 
-pub use self::common::{COMMON, Common, Uses};
+pub use self::common::{COMMON, Common, Uses, taught};
 
 /// A transport protocol that IANA assigns ports for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -215,6 +215,14 @@ mod tests {
             assert!(!row.name.is_empty() && !row.about.is_empty(), "{row:?}");
             assert!(common(row.port).contains(row));
         }
+    }
+
+    #[test]
+    fn what_is_taught_is_in_common_use() {
+        let mut taught: Vec<u16> = taught().map(|row| row.port.number()).collect();
+        assert!(taught.is_sorted());
+        taught.dedup();
+        assert_eq!(taught, common::TAUGHT);
     }
 
     #[test]
