@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
-    sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,20 +28,30 @@ const PREFIX: usize = 5;
 fn encode(message: &impl Serialize, descriptors: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; PREFIX];
     serde_json::to_writer(&mut bytes, message)?;
-    let length = u32::try_from(bytes.len() - PREFIX).map_err(|_| io::Error::other("message too long"))?;
+    let length =
+        u32::try_from(bytes.len() - PREFIX).map_err(|_| io::Error::other("message too long"))?;
     bytes[..4].copy_from_slice(&length.to_le_bytes());
     bytes[4] = u8::try_from(descriptors).map_err(|_| io::Error::other("too many descriptors"))?;
     Ok(bytes)
 }
 
 /// One sendmsg(2): as much of `bytes` as fits, with `descriptors` on its first byte.
-fn send_once(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
+fn send_once(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::Error::other("too many descriptors"));
     }
-    Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)?)
+    Ok(sendmsg(
+        socket,
+        &[IoSlice::new(bytes)],
+        &mut ancillary,
+        SendFlags::NOSIGNAL,
+    )?)
 }
 
 /// What has arrived and is not yet a whole message.
@@ -57,8 +67,13 @@ impl Inbox {
         let mut chunk = [0; 16 << 10];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let read =
-            recvmsg(socket, &mut [IoSliceMut::new(&mut chunk)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?.bytes;
+        let read = recvmsg(
+            socket,
+            &mut [IoSliceMut::new(&mut chunk)],
+            &mut ancillary,
+            RecvFlags::CMSG_CLOEXEC,
+        )?
+        .bytes;
         for message in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(descriptors) = message {
                 self.descriptors.extend(descriptors);
@@ -70,17 +85,27 @@ impl Inbox {
 
     /// The first whole message, if there is one.
     fn take<T: DeserializeOwned>(&mut self) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
-        let Some((prefix, rest)) = self.bytes.split_first_chunk::<PREFIX>() else { return Ok(None) };
+        let Some((prefix, rest)) = self.bytes.split_first_chunk::<PREFIX>() else {
+            return Ok(None);
+        };
         let [a, b, c, d, count] = *prefix;
         let length = u32::from_le_bytes([a, b, c, d]) as usize;
         if length > MESSAGE_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "message too long"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "message too long",
+            ));
         }
-        let Some(json) = rest.get(..length) else { return Ok(None) };
+        let Some(json) = rest.get(..length) else {
+            return Ok(None);
+        };
         let message = serde_json::from_slice(json)?;
         let count = usize::from(count);
         if self.descriptors.len() < count {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "descriptors lost (open files limit reached?)"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "descriptors lost (open files limit reached?)",
+            ));
         }
         self.bytes.drain(..PREFIX + length);
         Ok(Some((message, self.descriptors.drain(..count).collect())))
@@ -97,11 +122,18 @@ pub(crate) struct Channel {
 impl Channel {
     /// Talks over `socket`, which must be in blocking mode.
     pub(crate) fn new(socket: UnixStream) -> Self {
-        Self { socket, inbox: Inbox::default() }
+        Self {
+            socket,
+            inbox: Inbox::default(),
+        }
     }
 
     /// Sends one message and the descriptors that go with it.
-    pub(crate) fn send(&self, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    pub(crate) fn send(
+        &self,
+        message: &impl Serialize,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
         let bytes = encode(message, descriptors.len())?;
         let mut sent = send_once(self.socket.as_fd(), &bytes, descriptors)?;
         while sent < bytes.len() {
@@ -143,11 +175,18 @@ pub(crate) struct AsyncChannel {
 impl AsyncChannel {
     /// Talks over `socket`.
     pub(crate) fn new(socket: tokio::net::UnixStream) -> Self {
-        Self { socket, inbox: Inbox::default() }
+        Self {
+            socket,
+            inbox: Inbox::default(),
+        }
     }
 
     /// Sends one message and the descriptors that go with it.
-    pub(crate) async fn send(&self, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    pub(crate) async fn send(
+        &self,
+        message: &impl Serialize,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
         let bytes = encode(message, descriptors.len())?;
         let mut sent = 0;
         while sent < bytes.len() {
@@ -159,13 +198,18 @@ impl AsyncChannel {
     }
 
     /// Waits for the next message; `None` when the other end is gone. Cancel-safe: what has arrived stays.
-    pub(crate) async fn receive<T: DeserializeOwned>(&mut self) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    pub(crate) async fn receive<T: DeserializeOwned>(
+        &mut self,
+    ) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
         loop {
             if let Some(message) = self.inbox.take()? {
                 return Ok(Some(message));
             }
             let Self { socket, inbox } = self;
-            match socket.async_io(Interest::READABLE, || inbox.fill(socket.as_fd())).await {
+            match socket
+                .async_io(Interest::READABLE, || inbox.fill(socket.as_fd()))
+                .await
+            {
                 Ok(0) => return Ok(None),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
@@ -184,7 +228,7 @@ mod tests {
     fn messages_and_descriptors_arrive_in_order() {
         let (near, far) = UnixStream::pair().unwrap();
         let (near, mut far) = (Channel::new(near), Channel::new(far));
-        let (read, write) = std::io::pipe().unwrap();
+        let (read, write) = io::pipe().unwrap();
         near.send(&"first", &[]).unwrap();
         near.send(&"second", &[write.as_fd()]).unwrap();
         drop((near, write));
@@ -195,7 +239,7 @@ mod tests {
         let mut pipe = std::fs::File::from(descriptors.remove(0));
         pipe.write_all(b"through").unwrap();
         drop(pipe);
-        assert_eq!(std::io::read_to_string(read).unwrap(), "through");
+        assert_eq!(io::read_to_string(read).unwrap(), "through");
         assert!(far.receive::<String>().unwrap().is_none());
     }
 
@@ -205,7 +249,10 @@ mod tests {
         let text = "x".repeat(3 << 20);
         let sent = text.clone();
         let sender = std::thread::spawn(move || Channel::new(near).send(&sent, &[]));
-        assert_eq!(Channel::new(far).receive::<String>().unwrap().unwrap().0, text);
+        assert_eq!(
+            Channel::new(far).receive::<String>().unwrap().unwrap().0,
+            text
+        );
         sender.join().unwrap().unwrap();
     }
 

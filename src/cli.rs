@@ -46,7 +46,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// The space to create or join [default: the one of this git worktree or directory]
+    /// The space to create or join [default: the one it is run in, or of this git worktree or directory]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) space: Option<String>,
 
@@ -67,7 +67,12 @@ pub(crate) struct Run {
     pub(crate) quiet: bool,
 
     /// The program and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
     pub(crate) command: Vec<OsString>,
 }
 
@@ -83,7 +88,7 @@ pub(crate) struct Ls {
 
 #[derive(Debug, Args)]
 pub(crate) struct Stop {
-    /// The space to end [default: the one of this git worktree or directory]
+    /// The space to end [default: the one it is run in, or of this git worktree or directory]
     pub(crate) space: Option<String>,
 
     /// End every space of this user

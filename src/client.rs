@@ -32,7 +32,10 @@ pub(crate) struct Answer {
 
 /// Asks the daemon.
 pub(crate) fn ask(ask: &Ask, absence: Absence) -> Result<Answer> {
-    let request = Request { version: VERSION, ask: ask.clone() };
+    let request = Request {
+        version: VERSION,
+        ask: ask.clone(),
+    };
     // A daemon may go with its last space just when it is asked; then the next round starts another.
     for _ in 0..3 {
         let Some(mut channel) = connect()? else {
@@ -45,32 +48,61 @@ pub(crate) fn ask(ask: &Ask, absence: Absence) -> Result<Answer> {
         if channel.send(&request, &[]).is_err() {
             continue;
         }
-        match channel.receive().context("cannot read the daemon's answer")? {
-            Some((Reply::Refused { message, status }, _)) => return Err(Failure { message, status }.into()),
-            Some((reply, descriptors)) => return Ok(Answer { reply, descriptors, channel }),
+        match channel
+            .receive()
+            .context("cannot read the daemon's answer")?
+        {
+            Some((Reply::Refused { message, status }, _)) => {
+                return Err(Failure { message, status }.into());
+            }
+            Some((reply, descriptors)) => {
+                return Ok(Answer {
+                    reply,
+                    descriptors,
+                    channel,
+                });
+            }
             None => {}
         }
     }
-    bail!("the daemon ends before it answers; its log is {}", daemon::log_file()?.display())
+    bail!(
+        "the daemon ends before it answers; its log is {}",
+        daemon::log_file()?.display()
+    )
 }
 
 fn nothing_runs() -> Failure {
     let message = "no space runs; `wharf run -- CMD` starts one".into();
-    Failure { message, status: status::NOTHING }
+    Failure {
+        message,
+        status: status::NOTHING,
+    }
 }
 
 fn connect() -> Result<Option<Channel>> {
     let path = paths::daemon_socket()?;
     match UnixStream::connect(&path) {
         Ok(socket) => Ok(Some(Channel::new(socket))),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot reach the daemon at {}", path.display())),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => {
+            Err(error).with_context(|| format!("cannot reach the daemon at {}", path.display()))
+        }
     }
 }
 
 /// Starts the daemon and waits until it says that it serves, or what keeps it from that.
 fn start() -> Result<()> {
-    let log = File::options().create(true).append(true).open(daemon::log_file()?);
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(daemon::log_file()?);
     let mut child = Command::new("/proc/self/exe")
         .arg("daemon")
         .current_dir("/")
@@ -81,17 +113,25 @@ fn start() -> Result<()> {
         .context("cannot start the daemon")?;
     let mut said = String::new();
     let stdout = child.stdout.as_mut().expect("stdout is piped");
-    stdout.read_to_string(&mut said).context("cannot hear the daemon")?;
+    stdout
+        .read_to_string(&mut said)
+        .context("cannot hear the daemon")?;
     match said.trim() {
         daemon::SERVING => Ok(()),
-        "" => bail!("the daemon did not start; its log is {}", daemon::log_file()?.display()),
+        "" => bail!(
+            "the daemon did not start; its log is {}",
+            daemon::log_file()?.display()
+        ),
         why => bail!("the daemon did not start: {why}"),
     }
 }
 
 /// The daemon's process id, if a daemon runs.
 pub(crate) fn daemon_pid() -> Result<Option<i32>> {
-    let Some(channel) = connect()? else { return Ok(None) };
-    let peer = rustix::net::sockopt::socket_peercred(channel).context("cannot tell the daemon's pid")?;
+    let Some(channel) = connect()? else {
+        return Ok(None);
+    };
+    let peer =
+        rustix::net::sockopt::socket_peercred(channel).context("cannot tell the daemon's pid")?;
     Ok(Some(peer.pid.as_raw_pid()))
 }

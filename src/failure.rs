@@ -26,5 +26,7 @@ pub(crate) struct Failure {
 
 /// The exit status that goes with `error`.
 pub(crate) fn status_of(error: &anyhow::Error) -> u8 {
-    error.downcast_ref::<Failure>().map_or(status::WHARF_FAILED, |failure| failure.status)
+    error
+        .downcast_ref::<Failure>()
+        .map_or(status::WHARF_FAILED, |failure| failure.status)
 }

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use crate::cli;
 use crate::client::{self, Absence};
 use crate::failure::status;
 use crate::list::render;
 use crate::protocol::{Ask, Reply};
-use crate::cli;
 
 /// Lists; exit status 1 when nothing listens.
 pub(crate) fn ls(typed: cli::Ls) -> Result<ExitCode> {
@@ -17,7 +17,9 @@ pub(crate) fn ls(typed: cli::Ls) -> Result<ExitCode> {
             Reply::Listeners(listeners) => listeners,
             other => bail!("the daemon answered {other:?}"),
         },
-        Err(error) if typed.json && crate::failure::status_of(&error) == status::NOTHING => Vec::new(),
+        Err(error) if typed.json && crate::failure::status_of(&error) == status::NOTHING => {
+            Vec::new()
+        }
         Err(error) => return Err(error),
     };
     if typed.json {

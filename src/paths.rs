@@ -16,8 +16,12 @@ use anyhow::{Context, Result, bail};
 pub(crate) fn runtime() -> Result<PathBuf> {
     let uid = rustix::process::getuid().as_raw();
     let named = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let parents = named.into_iter().chain([PathBuf::from(format!("/run/user/{uid}"))]);
-    let ours = |path: &PathBuf| path.is_absolute() && fs::metadata(path).is_ok_and(|found| found.uid() == uid);
+    let parents = named
+        .into_iter()
+        .chain([PathBuf::from(format!("/run/user/{uid}"))]);
+    let ours = |path: &PathBuf| {
+        path.is_absolute() && fs::metadata(path).is_ok_and(|found| found.uid() == uid)
+    };
     let directory = match parents.into_iter().find(ours) {
         Some(parent) => parent.join("wharf"),
         None => PathBuf::from(format!("/tmp/wharf-{uid}")),
@@ -28,8 +32,14 @@ pub(crate) fn runtime() -> Result<PathBuf> {
 
 /// The directory of what must last: `$XDG_STATE_HOME/wharf`, else `~/.local/state/wharf`, else the runtime directory.
 pub(crate) fn state() -> Result<PathBuf> {
-    let named = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || env::home_dir().filter(|path| path.is_absolute()).map(|home| home.join(".local/state"));
+    let named = env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let home = || {
+        env::home_dir()
+            .filter(|path| path.is_absolute())
+            .map(|home| home.join(".local/state"))
+    };
     if let Some(directory) = named.or_else(home).map(|parent| parent.join("wharf"))
         && private(&directory).is_ok()
     {
@@ -56,12 +66,18 @@ fn private(directory: &Path) -> Result<()> {
     match builder.recursive(true).mode(0o700).create(directory) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error).with_context(|| format!("cannot make {}", directory.display())),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot make {}", directory.display()));
+        }
     }
-    let found = fs::symlink_metadata(directory).with_context(|| format!("cannot read {}", directory.display()))?;
+    let found = fs::symlink_metadata(directory)
+        .with_context(|| format!("cannot read {}", directory.display()))?;
     let uid = rustix::process::getuid().as_raw();
     if !found.is_dir() || found.uid() != uid {
-        bail!("{} is not a directory of user {uid}; set XDG_RUNTIME_DIR to one that is", directory.display());
+        bail!(
+            "{} is not a directory of user {uid}; set XDG_RUNTIME_DIR to one that is",
+            directory.display()
+        );
     }
     if found.mode() & 0o077 != 0 {
         fs::set_permissions(directory, fs::Permissions::from_mode(0o700))

@@ -24,8 +24,16 @@ use crate::{cli, client, space};
 
 /// Runs the program and answers with its exit status.
 pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
+<<<<<<< HEAD
     let from_host: Vec<_> =
         typed.from_host.iter().filter_map(|port| NonZeroU16::new(port.number())).collect();
+=======
+    let from_host: Vec<_> = typed
+        .from_host
+        .iter()
+        .filter_map(|port| NonZeroU16::new(port.number()))
+        .collect();
+>>>>>>> main
     let asked = Ask::Run(Run {
         target: target(typed.space)?,
         from_host: from_host.clone(),
@@ -33,44 +41,80 @@ pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
         mtu: typed.mtu,
     });
     let answer = client::ask(&asked, Absence::Start)?;
-    let Reply::Entered { space, run, remarks } = answer.reply else { bail!("the daemon answered something else") };
+    let Reply::Entered {
+        space,
+        run,
+        remarks,
+    } = answer.reply
+    else {
+        bail!("the daemon answered something else")
+    };
     if !typed.quiet {
         announce(&space, &remarks);
     }
+<<<<<<< HEAD
     let signals = Signals::catch().context("cannot catch signals")?;
     let program = start(&typed.command, answer.descriptors, &space, &run)?;
     let resume = Ask::Resume { space: space.name, run, from_host };
     let mut session = Session { channel: Some(answer.channel), resume };
     let ended = attend(program, signals, &mut session)?;
+=======
+    let program = start(&typed.command, answer.descriptors, &space, &run);
+    let resume = Ask::Resume {
+        space: space.name,
+        run,
+        from_host,
+    };
+    let mut session = Session {
+        channel: Some(answer.channel),
+        resume,
+    };
+    let ended = program.and_then(|(program, signals)| attend(program, signals, &mut session));
+>>>>>>> main
     session.finish();
-    Ok(ExitCode::from(ended))
+    Ok(ExitCode::from(ended?))
 }
 
-/// The space of that name, else the one of the project that holds the current directory.
+/// The space of that name, else the one that this process is in, else the one of the project that holds the current
+/// directory.
 pub(crate) fn target(space: Option<String>) -> Result<Target> {
-    if let Some(name) = space {
+    if let Some(name) = space.or_else(|| std::env::var("WHARF_SPACE").ok()) {
         return Ok(Target::Name(name));
     }
-    let directory = std::env::current_dir().context("cannot tell the current directory; name a space with -s")?;
+    let directory = std::env::current_dir()
+        .context("cannot tell the current directory; name a space with -s")?;
     Ok(Target::Directory(space::project::root(&directory)))
 }
 
 fn announce(space: &SpaceInfo, remarks: &[String]) {
-    let url = space.url.as_ref().map_or_else(String::new, |url| format!(" · {url}"));
+    let url = space
+        .url
+        .as_ref()
+        .map_or_else(String::new, |url| format!(" · {url}"));
     eprintln!("wharf: space {} · {}{url}", space.name, space.ipv4);
     for remark in remarks {
         eprintln!("wharf: {remark}");
     }
 }
 
-fn start(words: &[OsString], descriptors: Vec<OwnedFd>, space: &SpaceInfo, run: &str) -> Result<Pid> {
+/// The program, and the signals that come for it.
+fn start(
+    words: &[OsString],
+    descriptors: Vec<OwnedFd>,
+    space: &SpaceInfo,
+    run: &str,
+) -> Result<(Pid, Signals)> {
+    let signals = Signals::catch().context("cannot catch signals")?;
     let (name, arguments) = words.split_first().context("no program was named")?;
     let [user, network] = <[OwnedFd; 2]>::try_from(descriptors)
         .map_err(|_| anyhow::anyhow!("the daemon sent no namespaces"))?;
     let mut command = Command::new(name);
-    command.args(arguments).env("WHARF_SPACE", &space.name).env("WHARF_RUN", run);
+    command
+        .args(arguments)
+        .env("WHARF_SPACE", &space.name)
+        .env("WHARF_RUN", run);
     match (Namespaces { user, network }).spawn(command) {
-        Ok(child) => Ok(Pid::from_child(&child)),
+        Ok(child) => Ok((Pid::from_child(&child), signals)),
         Err(EnterError::Namespace(error)) if error.raw_os_error() == Some(libc::EPERM) => Err(Failure {
             message: "this process is inside another space; start the program from outside of it, or without -s".into(),
             status: status::NOT_PERMITTED,
@@ -104,13 +148,16 @@ impl Session {
         self.channel = None;
         match client::ask(&self.resume, Absence::Start) {
             Ok(answer) => self.channel = Some(answer.channel),
-            Err(error) => eprintln!("wharf: the daemon is gone: {error:#}; the program goes on without a network"),
+            Err(error) => eprintln!(
+                "wharf: the daemon is gone: {error:#}; the program goes on without a network"
+            ),
         }
     }
 
     fn finish(self) {
         // If the daemon is gone at this moment, there is nobody to tell.
-        self.channel.map(|channel| channel.send(&Finished, &[]).ok());
+        self.channel
+            .map(|channel| channel.send(&Finished, &[]).ok());
     }
 }
 
@@ -122,7 +169,9 @@ fn attend(program: Pid, mut signals: Signals, session: &mut Session) -> Result<u
         }
         let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
         // Any child: a daemon that this process once started may end, too.
-        while let Some((child, status)) = waitpid(None, options).context("cannot wait for the program")? {
+        while let Some((child, status)) =
+            waitpid(None, options).context("cannot wait for the program")?
+        {
             if child != program {
                 continue;
             }
@@ -133,13 +182,20 @@ fn attend(program: Pid, mut signals: Signals, session: &mut Session) -> Result<u
             kill_process(rustix::process::getpid(), Signal::STOP).context("cannot stop")?;
         }
         let mut watched = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
-        watched.extend(session.descriptor().map(|daemon| PollFd::from_borrowed_fd(daemon, PollFlags::IN)));
+        watched.extend(
+            session
+                .descriptor()
+                .map(|daemon| PollFd::from_borrowed_fd(daemon, PollFlags::IN)),
+        );
         match poll(&mut watched, None) {
             Err(rustix::io::Errno::INTR) => continue,
             polled => polled.context("cannot wait for signals")?,
         };
         // The daemon says nothing to a run: what can be read is its end.
-        if watched.get(1).is_some_and(|daemon| !daemon.revents().is_empty()) {
+        if watched
+            .get(1)
+            .is_some_and(|daemon| !daemon.revents().is_empty())
+        {
             session.resume();
         }
     }
@@ -155,6 +211,8 @@ fn pass_on(caught: Caught, program: Pid) {
 
 /// The exit status for the shell, unless the program was only stopped.
 fn end(status: WaitStatus) -> Option<u8> {
-    let code = status.exit_status().or_else(|| Some(128 + status.terminating_signal()?))?;
+    let code = status
+        .exit_status()
+        .or_else(|| Some(128 + status.terminating_signal()?))?;
     Some(u8::try_from(code).unwrap_or(u8::MAX))
 }

@@ -7,7 +7,8 @@ use std::os::unix::net::UnixStream;
 
 use rustix::process::Signal;
 use signal_hook::consts::{
-    SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH,
+    SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2,
+    SIGWINCH,
 };
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::WithOrigin;
@@ -15,7 +16,8 @@ use signal_hook::low_level::siginfo::{Cause, Origin};
 
 /// Every signal that has a meaning for a program in a terminal or under a supervisor.
 const CAUGHT: [i32; 11] = [
-    SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH,
+    SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2,
+    SIGWINCH,
 ];
 
 /// One caught signal.
@@ -37,7 +39,9 @@ impl Signals {
     /// Catches from now on. What was ignored at the start (nohup) stays ignored, here and in the program.
     pub(crate) fn catch() -> io::Result<Self> {
         let ignored = ignored(&fs::read_to_string("/proc/self/status")?);
-        let caught = CAUGHT.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0 || *signal == SIGCHLD);
+        let caught = CAUGHT
+            .into_iter()
+            .filter(|signal| ignored >> (signal - 1) & 1 == 0 || *signal == SIGCHLD);
         let (read, write) = UnixStream::pair()?;
         let delivery = SignalDelivery::with_pipe(read, write, WithOrigin::default(), caught)?;
         Ok(Self { delivery })
@@ -67,7 +71,9 @@ impl From<Origin> for Caught {
 /// The set of ignored signals, bit n-1 for signal n, out of /proc/self/status.
 fn ignored(status: &str) -> u64 {
     let hexadecimal = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    hexadecimal.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+    hexadecimal
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -1,25 +1,47 @@
-//! The only unsafe code of the program: what runs between fork(2) and exec(2), and reading into memory that nothing
-//! has written yet.
+//! Unsafe code of the program: what runs between fork(2) and exec(2), new namespaces, descriptors that are waited for,
+//! and reading into memory that nothing has written yet.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use bytes::{BufMut, BytesMut};
 use rustix::net::{RecvFlags, recv};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Has `step` run in the child of `command`, after fork(2) and before exec(2).
 ///
 /// `step` must be a plain sequence of system calls: no allocation, no lock, no panic. The callers' steps are, and the
 /// commands that start programs this way have a single thread, so that even a violation could not deadlock.
-pub(crate) fn before_exec(command: &mut Command, step: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
+pub(crate) fn before_exec(
+    command: &mut Command,
+    step: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) {
     // SAFETY: per the contract above `step` is async-signal-safe, which is what pre_exec asks.
     unsafe { command.pre_exec(step) };
 }
 
+/// Moves this process, which must have a single thread, into a user and a network namespace of its own.
+pub(crate) fn unshare() -> io::Result<()> {
+    // SAFETY: only unsharing the descriptor table could take descriptors from under other threads; it stays shared.
+    Ok(unsafe { unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNET) }?)
+}
+
+/// `descriptor`, to be waited for until it is readable.
+pub(crate) fn awaitable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the result owns the descriptor, so that it stays open, and the same, for as long as it is watched.
+    Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
+}
+
 /// Appends to `buffer`, within its capacity, at most `limit` bytes from `socket`; 0 is the end of the stream.
-pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut BytesMut, limit: usize) -> rustix::io::Result<usize> {
+pub(crate) fn receive(
+    socket: BorrowedFd<'_>,
+    buffer: &mut BytesMut,
+    limit: usize,
+) -> rustix::io::Result<usize> {
     let room = buffer.spare_capacity_mut();
     let limit = limit.min(room.len());
     let ((read, _), _) = recv(socket, &mut room[..limit], RecvFlags::empty())?;

@@ -30,14 +30,25 @@ pub(super) async fn let_in(space: &Rc<Space>, ports: &[NonZeroU16]) -> Vec<Strin
         for (address, kind) in LOOPBACK {
             match listen(space, address, port, kind).await {
                 Ok(listener) => space.employ(serve(listener, port)),
-                Err(error) => remarks.push(format!("cannot let port {port} in at {address}: {error}")),
+                Err(error) => {
+                    remarks.push(format!("cannot let port {port} in at {address}: {error}"))
+                }
             }
         }
     }
     remarks
 }
 
+<<<<<<< HEAD
 async fn listen(space: &Space, address: IpAddr, port: NonZeroU16, kind: Socket) -> io::Result<TcpListener> {
+=======
+async fn listen(
+    space: &Space,
+    address: IpAddr,
+    port: NonZeroU16,
+    kind: Socket,
+) -> io::Result<TcpListener> {
+>>>>>>> main
     let socket = std::net::TcpStream::from(space.own_socket(kind).await?);
     let socket = TcpSocket::from_std_stream(socket);
     socket.set_reuseaddr(true)?;
@@ -64,7 +75,10 @@ async fn carry(mut inside: TcpStream, port: NonZeroU16) {
         inside.set_zero_linger().ok();
         return;
     };
-    inside.set_nodelay(true).and_then(|()| outside.set_nodelay(true)).ok();
+    inside
+        .set_nodelay(true)
+        .and_then(|()| outside.set_nodelay(true))
+        .ok();
     // An end that is cut off is the peers' matter; both see it.
     copy_bidirectional(&mut inside, &mut outside).await.ok();
 }

@@ -16,11 +16,16 @@ use crate::name::{self, Front, PortInfo, SpaceRef};
 
 /// Where the front is unless `WHARF_NAMES_PORT` says otherwise.
 const PORT: u16 = 7070;
-const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+const LOOPBACK: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::LOCALHOST),
+    IpAddr::V6(Ipv6Addr::LOCALHOST),
+];
 
 /// The port of the by-name front, unless none is wanted (`WHARF_NAMES_PORT=0`).
 pub(crate) fn port() -> Option<u16> {
-    let wanted = std::env::var("WHARF_NAMES_PORT").ok().and_then(|port| port.parse().ok());
+    let wanted = std::env::var("WHARF_NAMES_PORT")
+        .ok()
+        .and_then(|port| port.parse().ok());
     Some(wanted.unwrap_or(PORT)).filter(|&port| port != 0)
 }
 
@@ -33,7 +38,10 @@ pub(super) struct Doors {
 impl Doors {
     /// No door is open yet. To be called inside a `LocalSet`.
     pub(super) fn new(spaces: Rc<Spaces>) -> Self {
-        Self { front: Front::new(Directory(spaces)), open: RefCell::default() }
+        Self {
+            front: Front::new(Directory(spaces)),
+            open: RefCell::default(),
+        }
     }
 
     /// Opens the doors that are not open, as far as nobody else stands there; answers with what keeps one shut, in a
@@ -80,8 +88,16 @@ fn explain(address: IpAddr, port: u16, error: &io::Error) -> String {
             && (listener.address == address || listener.address.is_unspecified())
     };
     let listeners = list::machine_listeners().unwrap_or_default();
-    if let Some(program) = listeners.iter().find(covers).and_then(|listener| listener.programs.first()) {
-        let _ = write!(sentence, ", held by {} (pid {})", program.program, program.pid);
+    if let Some(program) = listeners
+        .iter()
+        .find(covers)
+        .and_then(|listener| listener.programs.first())
+    {
+        let _ = write!(
+            sentence,
+            ", held by {} (pid {})",
+            program.program, program.pid
+        );
     }
     sentence += "; end that or choose another port with WHARF_NAMES_PORT";
     sentence
@@ -101,14 +117,22 @@ impl name::Spaces for Directory {
     }
 
     async fn listeners(&self, space: &SpaceRef) -> Vec<PortInfo> {
-        let Some(space) = self.0.find(&space.name) else { return Vec::new() };
+        let Some(space) = self.0.find(&space.name) else {
+            return Vec::new();
+        };
         let sockets = space.listening().unwrap_or_else(|error| {
             tracing::error!("cannot list {}: {error}", space.entry.name);
             Vec::new()
         });
         let mut ports: Vec<PortInfo> = Vec::new();
-        for (socket, program) in sockets.into_iter().filter(|(socket, _)| socket.protocol == Protocol::Tcp) {
-            match ports.iter_mut().find(|known| known.port == socket.port.get()) {
+        for (socket, program) in sockets
+            .into_iter()
+            .filter(|(socket, _)| socket.protocol == Protocol::Tcp)
+        {
+            match ports
+                .iter_mut()
+                .find(|known| known.port == socket.port.get())
+            {
                 Some(known) => known.addresses.push(socket.address),
                 None => ports.push(PortInfo {
                     port: socket.port.get(),
@@ -123,7 +147,10 @@ impl name::Spaces for Directory {
     }
 
     async fn dial(&self, space: &SpaceRef, port: &PortInfo) -> io::Result<TcpStream> {
-        let space = self.0.find(&space.name).ok_or(io::ErrorKind::NotConnected)?;
+        let space = self
+            .0
+            .find(&space.name)
+            .ok_or(io::ErrorKind::NotConnected)?;
         space.dial(port.port).await
     }
 }

@@ -15,8 +15,8 @@ use crate::channel::AsyncChannel;
 use crate::doctor;
 use crate::failure::{Failure, status};
 use crate::space::enter::Namespaces;
-use crate::space::keeper::{Charter, Order, Report, Socket, Step};
 use crate::space::ids;
+use crate::space::keeper::{Charter, Order, Report, Socket, Step};
 use crate::space::network::Kind;
 
 /// A space as its keeper hands it over.
@@ -44,7 +44,10 @@ impl Keeper {
     pub(super) async fn socket(&self, kind: Socket) -> io::Result<OwnedFd> {
         let gone = || io::Error::new(io::ErrorKind::NotConnected, "the space's keeper is gone");
         let (answer, answered) = oneshot::channel();
-        self.requests.send((kind, answer)).await.map_err(|_| gone())?;
+        self.requests
+            .send((kind, answer))
+            .await
+            .map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 
@@ -76,10 +79,15 @@ impl Keeper {
 async fn one_socket(channel: &mut AsyncChannel, kind: Socket) -> io::Result<OwnedFd> {
     channel.send(&Order::Socket(kind), &[]).await?;
     match channel.receive().await? {
-        Some((Report::Socket, mut descriptors)) => {
-            descriptors.pop().ok_or_else(|| io::Error::other("the keeper sent no socket"))
-        }
-        Some((Report::Failed { errno: Some(errno), .. }, _)) => Err(io::Error::from_raw_os_error(errno)),
+        Some((Report::Socket, mut descriptors)) => descriptors
+            .pop()
+            .ok_or_else(|| io::Error::other("the keeper sent no socket")),
+        Some((
+            Report::Failed {
+                errno: Some(errno), ..
+            },
+            _,
+        )) => Err(io::Error::from_raw_os_error(errno)),
         answer => Err(io::Error::other(format!("the keeper answered {answer:?}"))),
     }
 }
@@ -113,9 +121,20 @@ pub(super) async fn start(charter: Charter) -> Result<Handover> {
 /// Takes the space that the keeper at the other end of `channel` holds.
 pub(super) async fn take_over(mut channel: AsyncChannel) -> Result<Handover> {
     match channel.receive().await? {
-        Some((Report::Ready { charter, pid, kind, remarks }, descriptors)) => {
+        Some((
+            Report::Ready {
+                charter,
+                pid,
+                kind,
+                remarks,
+            },
+            descriptors,
+        )) => {
             let Ok([user, network, link, diag]) = <[OwnedFd; 4]>::try_from(descriptors) else {
-                bail!("the keeper of {} sent too few descriptors", charter.entry.name);
+                bail!(
+                    "the keeper of {} sent too few descriptors",
+                    charter.entry.name
+                );
             };
             Ok(Handover {
                 charter,
@@ -134,11 +153,18 @@ pub(super) async fn take_over(mut channel: AsyncChannel) -> Result<Handover> {
 
 fn failure(report: Option<Report>) -> anyhow::Error {
     match report {
-        Some(Report::Failed { step: Step::Unshare, message, errno }) => {
-            let error = errno.map_or_else(|| io::Error::other(message), io::Error::from_raw_os_error);
+        Some(Report::Failed {
+            step: Step::Unshare,
+            message,
+            errno,
+        }) => {
+            let error =
+                errno.map_or_else(|| io::Error::other(message), io::Error::from_raw_os_error);
             not_permitted(&error, doctor::NamespaceStep::Unshare)
         }
-        Some(Report::Failed { message, .. }) => anyhow::anyhow!("cannot set up the space: {message}"),
+        Some(Report::Failed { message, .. }) => {
+            anyhow::anyhow!("cannot set up the space: {message}")
+        }
         other => anyhow::anyhow!("the keeper ended before the space stood ({other:?})"),
     }
 }
@@ -147,5 +173,13 @@ fn not_permitted(error: &io::Error, step: doctor::NamespaceStep) -> anyhow::Erro
     let errno = Errno::from_io_error(error).unwrap_or(Errno::PERM);
     let why = doctor::explain_namespace_failure(&doctor::Machine::this(), errno, step);
     let message = format!("user namespaces are {}\n{}", why.finding, why.remedy);
+<<<<<<< HEAD
     Failure { message, status: status::NOT_PERMITTED }.into()
+=======
+    Failure {
+        message,
+        status: status::NOT_PERMITTED,
+    }
+    .into()
+>>>>>>> main
 }

@@ -55,7 +55,11 @@ pub(crate) fn serve() -> Result<()> {
 /// The lock that one daemon holds for its life; `None` if another has it.
 fn lock() -> Result<Option<File>> {
     let path = paths::runtime()?.join("lock");
-    let options = File::options().write(true).create(true).truncate(false).open(&path);
+    let options = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path);
     let file = options.with_context(|| format!("cannot open {}", path.display()))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
@@ -73,14 +77,22 @@ fn await_other() -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    bail!("another daemon holds the lock and does not answer at {}", socket.display())
+    bail!(
+        "another daemon holds the lock and does not answer at {}",
+        socket.display()
+    )
 }
 
 /// Says one line to the command that started this daemon, and closes standard output, for which that waits.
 fn say(line: &str) -> Result<()> {
     let mut stdout = io::stdout();
-    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("cannot report to the command")?;
-    let null = File::options().write(true).open("/dev/null").context("cannot open /dev/null")?;
+    writeln!(stdout, "{line}")
+        .and_then(|()| stdout.flush())
+        .context("cannot report to the command")?;
+    let null = File::options()
+        .write(true)
+        .open("/dev/null")
+        .context("cannot open /dev/null")?;
     Ok(rustix::stdio::dup2_stdout(null)?)
 }
 
@@ -111,10 +123,16 @@ fn prepare() -> Result<std::os::unix::net::UnixListener> {
 }
 
 fn run(listener: std::os::unix::net::UnixListener) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     LocalSet::new().block_on(&runtime, async {
         let listener = UnixListener::from_std(listener)?;
+<<<<<<< HEAD
         let spaces = Rc::new(Spaces::new(crate::relay::Names::new(tokio::sync::mpsc::channel(1).0))?);
+=======
+        let spaces = Spaces::start()?;
+>>>>>>> main
         spaces.adopt().await?;
         // Whoever comes first is told what stands in the way.
         drop(spaces.open_doors().await);
@@ -124,7 +142,7 @@ fn run(listener: std::os::unix::net::UnixListener) -> Result<()> {
             let spaces = Rc::clone(&spaces);
             tokio::task::spawn_local(async move { session::converse(socket, spaces).await });
         }
-        tracing::info!("the last space is gone");
+        tracing::info!("the last space is gone; {}", spaces.summary());
         fs::remove_file(paths::daemon_socket()?).ok();
         Ok(())
     })

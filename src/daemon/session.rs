@@ -22,7 +22,10 @@ pub(super) async fn converse(socket: tokio::net::UnixStream, spaces: Rc<Spaces>)
         Err(error) => Err(error.into()),
     };
     if let Err(error) = outcome {
-        let refused = Reply::Refused { message: format!("{error:#}"), status: status_of(&error) };
+        let refused = Reply::Refused {
+            message: format!("{error:#}"),
+            status: status_of(&error),
+        };
         channel.send(&refused, &[]).await.ok();
     }
 }
@@ -32,18 +35,33 @@ async fn answer(request: Request, channel: &mut AsyncChannel, spaces: &Rc<Spaces
         let message = "the running daemon is of another version of wharf; \
              when its programs have ended (or `wharf stop --all` of that version), this one works"
             .into();
-        return Err(Failure { message, status: status::WHARF_FAILED }.into());
+        return Err(Failure {
+            message,
+            status: status::WHARF_FAILED,
+        }
+        .into());
     }
     match request.ask {
         Ask::Run(run) => enter(&run, channel, spaces).await,
-        Ask::Resume { space, run, from_host } => {
-            let space = spaces.find(&space).ok_or_else(|| nothing(&Target::Name(space)))?.attach();
+        Ask::Resume {
+            space,
+            run,
+            from_host,
+        } => {
+            let space = spaces
+                .find(&space)
+                .ok_or_else(|| nothing(&Target::Name(space)))?
+                .attach();
             let remarks = from_host::let_in(&space, &from_host).await;
             stay(&space, &run, remarks, channel, spaces, Namespaces::Known).await
         }
         Ask::List { space } => {
             let listed = match space {
-                Some(name) => vec![spaces.find(&name).ok_or_else(|| nothing(&Target::Name(name)))?],
+                Some(name) => vec![
+                    spaces
+                        .find(&name)
+                        .ok_or_else(|| nothing(&Target::Name(name)))?,
+                ],
                 None => spaces.all(),
             };
             let listeners = spaces.listeners(&listed)?;
@@ -58,16 +76,22 @@ async fn answer(request: Request, channel: &mut AsyncChannel, spaces: &Rc<Spaces
 
 fn nothing(target: &Target) -> anyhow::Error {
     let message = match target {
-        Target::Name(name) => format!("no space called {name} runs; `wharf ls` lists those that do"),
+        Target::Name(name) => {
+            format!("no space called {name} runs; `wharf ls` lists those that do")
+        }
         Target::Directory(directory) => format!("no space runs for {}", directory.display()),
         Target::All => "no space runs".into(),
     };
-    Failure { message, status: status::NOTHING }.into()
+    Failure {
+        message,
+        status: status::NOTHING,
+    }
+    .into()
 }
 
 async fn enter(run: &Run, channel: &mut AsyncChannel, spaces: &Rc<Spaces>) -> Result<()> {
     let space = spaces.enter(run).await?;
-    let mut remarks = space.remarks.clone();
+    let mut remarks = space.remarks.borrow().clone();
     remarks.extend(from_host::let_in(&space, &run.from_host).await);
     let name = format!("{:016x}", rand::random::<u64>());
     stay(&space, &name, remarks, channel, spaces, Namespaces::Wanted).await
@@ -91,12 +115,26 @@ async fn stay(
 ) -> Result<()> {
     remarks.extend(spaces.open_doors().await);
     let info = space.info(spaces.url(space));
-    let entered = Reply::Entered { space: info, run: run.to_owned(), remarks };
-    let descriptors = [space.namespaces.user.as_fd(), space.namespaces.network.as_fd()];
-    let descriptors = if wanted == Namespaces::Wanted { &descriptors[..] } else { &[] };
+    let entered = Reply::Entered {
+        space: info,
+        run: run.to_owned(),
+        remarks,
+    };
+    let descriptors = [
+        space.namespaces.user.as_fd(),
+        space.namespaces.network.as_fd(),
+    ];
+    let descriptors = if wanted == Namespaces::Wanted {
+        &descriptors[..]
+    } else {
+        &[]
+    };
     channel.send(&entered, descriptors).await?;
     if !matches!(channel.receive().await, Ok(Some((Finished, _)))) {
-        tracing::info!("a run in {} was cut off; what is left of it is ended", space.entry.name);
+        tracing::info!(
+            "a run in {} was cut off; what is left of it is ended",
+            space.entry.name
+        );
         space.end_run(run).await?;
     }
     Ok(())
@@ -113,7 +151,10 @@ async fn stop(target: &Target, spaces: &Rc<Spaces>) -> Result<Vec<String>> {
         let spaces = Rc::clone(spaces);
         ending.spawn_local(async move {
             let name = space.entry.name.clone();
-            space.end(|_| true).await.map_err(|error| anyhow!("{name}: {error}"))?;
+            space
+                .end(|_| true)
+                .await
+                .map_err(|error| anyhow!("{name}: {error}"))?;
             spaces.gone(&space).await;
             Ok(name)
         });

@@ -7,17 +7,20 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
+<<<<<<< HEAD
 use std::num::NonZeroU16;
 use std::ops::Deref;
+=======
+>>>>>>> main
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU16;
+use std::ops::Deref;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Result;
 use rustix::process::{Pid, Signal, pidfd_send_signal};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -29,6 +32,7 @@ use crate::relay::{self, Relay};
 use crate::space::book::Entry;
 use crate::space::enter::Namespaces;
 use crate::space::keeper::Socket;
+use crate::sys;
 
 /// How long a process has after SIGTERM, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
@@ -41,7 +45,8 @@ pub(super) struct Space {
     pub(super) entry: Entry,
     pub(super) namespaces: Namespaces,
     pub(super) keeper: Keeper,
-    pub(super) remarks: Vec<String>,
+    /// What every user of it should know.
+    pub(super) remarks: RefCell<Vec<String>>,
     /// The machine's ports that are let in.
     pub(super) from_host: RefCell<HashSet<NonZeroU16>>,
     /// Cookies of wharf's own sockets inside, which no list shows.
@@ -80,8 +85,22 @@ impl Drop for Attached {
 
 impl Space {
     /// Carries on what a keeper handed over.
-    pub(super) fn carry(id: u64, handover: Handover, routes: &relay::Routes, names: relay::Names) -> Result<Rc<Self>> {
-        let Handover { charter, pid, kind, remarks, namespaces, link, diag, keeper } = handover;
+    pub(super) fn carry(
+        id: u64,
+        handover: Handover,
+        routes: &relay::Routes,
+        names: relay::Names,
+    ) -> Result<Rc<Self>> {
+        let Handover {
+            charter,
+            pid,
+            kind,
+            remarks,
+            namespaces,
+            link,
+            diag,
+            keeper,
+        } = handover;
         let relay = Relay::start(relay::Setting {
             link,
             kind,
@@ -97,7 +116,7 @@ impl Space {
             entry: charter.entry,
             namespaces,
             keeper,
-            remarks,
+            remarks: RefCell::new(remarks),
             from_host: RefCell::default(),
             hidden: RefCell::default(),
             servants: RefCell::default(),
@@ -151,7 +170,10 @@ impl Space {
     /// The processes inside, without the keeper.
     fn inhabitants(&self) -> io::Result<Vec<Member>> {
         let all = list::processes_in(self.namespace)?;
-        Ok(all.into_iter().filter(|member| member.pid != self.keeper_pid).collect())
+        Ok(all
+            .into_iter()
+            .filter(|member| member.pid != self.keeper_pid)
+            .collect())
     }
 
     /// Ends every process inside that is `meant`: asks, and after [`GRACE`] insists.
@@ -173,19 +195,24 @@ impl Space {
             signal(&left, Signal::KILL);
             all_end(&left).await;
         }
-        Err(io::Error::other("its processes multiply faster than they can be ended"))
+        Err(io::Error::other(
+            "its processes multiply faster than they can be ended",
+        ))
     }
 
     /// Ends what a cut-off run left behind.
     pub(super) async fn end_run(&self, run: &str) -> io::Result<()> {
         let mark = format!("WHARF_RUN={run}");
-        self.end(|member| has_variable(member.pid, mark.as_bytes())).await
+        self.end(|member| has_variable(member.pid, mark.as_bytes()))
+            .await
     }
 
     /// A socket inside that is wharf's own: lists don't show it.
     pub(super) async fn own_socket(&self, kind: Socket) -> io::Result<OwnedFd> {
         let socket = self.keeper.socket(kind).await?;
-        self.hidden.borrow_mut().insert(rustix::net::sockopt::socket_cookie(&socket)?);
+        self.hidden
+            .borrow_mut()
+            .insert(rustix::net::sockopt::socket_cookie(&socket)?);
         Ok(socket)
     }
 
@@ -197,12 +224,24 @@ impl Space {
     /// Connects to a port inside as a program inside would: at 127.0.0.1, else at ::1, else at the space's address.
     pub(super) async fn dial(&self, port: u16) -> io::Result<TcpStream> {
         let number = self.entry.number;
-        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        let loopback = [
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ];
         let mut outcome = Err(io::ErrorKind::ConnectionRefused.into());
-        for address in loopback.into_iter().chain([number.ipv4().into(), number.ipv6().into()]) {
-            let kind = if address.is_ipv4() { Socket::Tcp4 } else { Socket::Tcp6 };
+        for address in loopback
+            .into_iter()
+            .chain([number.ipv4().into(), number.ipv6().into()])
+        {
+            let kind = if address.is_ipv4() {
+                Socket::Tcp4
+            } else {
+                Socket::Tcp6
+            };
             let socket = std::net::TcpStream::from(self.keeper.socket(kind).await?);
-            outcome = TcpSocket::from_std_stream(socket).connect((address, port).into()).await;
+            outcome = TcpSocket::from_std_stream(socket)
+                .connect((address, port).into())
+                .await;
             match &outcome {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 _ => break,
@@ -217,18 +256,30 @@ impl Space {
         let mut sockets = diag::dump(self.diag.as_fd())?;
         sockets.retain(|socket| !hidden.contains(&socket.cookie));
         let mut known = self.programs.borrow_mut();
-        if sockets.iter().any(|socket| !known.contains_key(&socket.cookie)) {
-            let inodes = sockets.iter().map(|socket| (socket.inode, socket.cookie)).collect();
+        if sockets
+            .iter()
+            .any(|socket| !known.contains_key(&socket.cookie))
+        {
+            let inodes = sockets
+                .iter()
+                .map(|socket| (socket.inode, socket.cookie))
+                .collect();
             *known = self.programs_behind(&inodes)?;
         }
         let name = |socket: &diag::Socket| known.get(&socket.cookie).cloned().unwrap_or_default();
-        Ok(sockets.into_iter().map(|socket| (socket, name(&socket))).collect())
+        Ok(sockets
+            .into_iter()
+            .map(|socket| (socket, name(&socket)))
+            .collect())
     }
 
     /// Names of programs by cookie, for these sockets (cookie by inode). A socket whose program can't be seen has an
     /// empty one.
     fn programs_behind(&self, cookies: &HashMap<u64, u64>) -> Result<HashMap<u64, String>> {
-        let mut programs: HashMap<_, _> = cookies.values().map(|&cookie| (cookie, String::new())).collect();
+        let mut programs: HashMap<_, _> = cookies
+            .values()
+            .map(|&cookie| (cookie, String::new()))
+            .collect();
         let inodes = cookies.keys().copied().collect();
         for holder in holders::holders(&inodes, holders::Scope::In(&[self.namespace]))? {
             let cookies = holder.inodes.iter().filter_map(|inode| cookies.get(inode));
@@ -264,7 +315,7 @@ fn signal(members: &[Member], signal: Signal) {
 /// Waits until each of them has ended.
 async fn all_end(members: &[Member]) {
     for member in members {
-        match AsyncFd::with_interest(member.pidfd.as_fd(), Interest::READABLE) {
+        match member.pidfd.try_clone().and_then(sys::awaitable) {
             Ok(pidfd) => drop(pidfd.readable().await),
             Err(error) => {
                 tracing::error!("cannot watch process {:?}: {error}", member.pid);

@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, Notify};
 
 use super::front::Doors;
 use super::keeper::{self, Handover};
+use super::names::{self, NameService};
 use super::space::{Attached, Space};
 use crate::channel::AsyncChannel;
 use crate::list::{self, Listener};
@@ -29,16 +30,19 @@ pub(super) struct Spaces {
     book: Mutex<Book>,
     routes: Routes,
     pub(super) names: Names,
-    /// The by-name front, once it is made.
-    doors: OnceCell<Doors>,
     ids: Cell<u64>,
     commands: Cell<usize>,
     changed: Notify,
+    /// What serves the spaces, and knows them in turn.
+    doors: OnceCell<Doors>,
+    service: OnceCell<NameService>,
 }
 
 impl fmt::Debug for Spaces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Spaces").field("running", &self.running).finish_non_exhaustive()
+        f.debug_struct("Spaces")
+            .field("running", &self.running)
+            .finish_non_exhaustive()
     }
 }
 
@@ -53,18 +57,25 @@ impl Drop for Busy {
 }
 
 impl Spaces {
-    /// No space runs yet.
-    pub(super) fn new(names: Names) -> Result<Self> {
-        Ok(Self {
+    /// No space runs yet, but what serves them does. To be called inside a `LocalSet`.
+    pub(super) fn start() -> Result<Rc<Self>> {
+        let (names, asked) = names::channel();
+        let spaces = Rc::new(Self {
             running: RefCell::default(),
             book: Mutex::new(Book::open(paths::state()?.join("spaces.json"))?),
             routes: Routes::default(),
             names,
-            doors: OnceCell::new(),
             ids: Cell::new(0),
             commands: Cell::new(0),
             changed: Notify::new(),
-        })
+            doors: OnceCell::new(),
+            service: OnceCell::new(),
+        });
+        spaces.doors.get_or_init(|| Doors::new(Rc::clone(&spaces)));
+        spaces
+            .service
+            .get_or_init(|| NameService::start(Rc::clone(&spaces), asked));
+        Ok(spaces)
     }
 
     /// Marks that a command is being served.
@@ -97,8 +108,14 @@ impl Spaces {
                 Ok(socket) => {
                     socket.set_nonblocking(true)?;
                     let channel = AsyncChannel::new(tokio::net::UnixStream::from_std(socket)?);
-                    match keeper::take_over(channel).await.and_then(|handover| self.carry(handover)) {
-                        Ok(space) => tracing::info!("{} goes on", space.entry.name),
+                    match keeper::take_over(channel)
+                        .await
+                        .and_then(|handover| self.carry(handover))
+                    {
+                        Ok(space) => {
+                            self.furnish(&space).await;
+                            tracing::info!("{} goes on", space.entry.name);
+                        }
                         Err(error) => tracing::error!("{} is lost: {error:#}", path.display()),
                     }
                 }
@@ -117,16 +134,39 @@ impl Spaces {
             return Ok(space.attach());
         }
         let socket = socket_of(&entry)?;
-        let charter = Charter { entry, device: run.device, mtu: run.mtu, socket };
+        let charter = Charter {
+            entry,
+            device: run.device,
+            mtu: run.mtu,
+            socket,
+        };
         let space = self.carry(keeper::start(charter).await?)?;
-        tracing::info!("{} stands at {}", space.entry.name, space.entry.number.ipv4());
-        Ok(space.attach())
+        let attached = space.attach();
+        self.furnish(&space).await;
+        tracing::info!(
+            "{} stands at {}",
+            space.entry.name,
+            space.entry.number.ipv4()
+        );
+        Ok(attached)
+    }
+
+    /// Puts into a space what every space has.
+    async fn furnish(&self, space: &Space) {
+        if let Some(service) = self.service.get() {
+            space
+                .remarks
+                .borrow_mut()
+                .extend(service.serve(space).await);
+        }
     }
 
     fn carry(self: &Rc<Self>, handover: Handover) -> Result<Rc<Space>> {
         self.ids.set(self.ids.get() + 1);
         let space = Space::carry(self.ids.get(), handover, &self.routes, self.names.clone())?;
-        self.running.borrow_mut().insert(space.entry.name.clone(), Rc::clone(&space));
+        self.running
+            .borrow_mut()
+            .insert(space.entry.name.clone(), Rc::clone(&space));
         let (spaces, watched) = (Rc::clone(self), Rc::clone(&space));
         // Before this is first polled, a new space has its first run; an adopted one has its processes.
         tokio::task::spawn_local(async move {
@@ -149,7 +189,10 @@ impl Spaces {
     pub(super) async fn gone(&self, space: &Rc<Space>) {
         loop {
             let changed = self.changed.notified();
-            if !self.find(&space.entry.name).is_some_and(|running| Rc::ptr_eq(&running, space)) {
+            if !self
+                .find(&space.entry.name)
+                .is_some_and(|running| Rc::ptr_eq(&running, space))
+            {
                 return;
             }
             changed.await;
@@ -167,7 +210,12 @@ impl Spaces {
             Target::All => self.all(),
             Target::Name(name) => self.find(name).into_iter().collect(),
             Target::Directory(_) => {
-                let name = self.book.lock().await.find(target).map(|entry| entry.name.clone());
+                let name = self
+                    .book
+                    .lock()
+                    .await
+                    .find(target)
+                    .map(|entry| entry.name.clone());
                 name.and_then(|name| self.find(&name)).into_iter().collect()
             }
         }
@@ -181,13 +229,24 @@ impl Spaces {
     /// Every listener of these spaces.
     pub(super) fn listeners(&self, spaces: &[Rc<Space>]) -> Result<Vec<Listener>> {
         let hidden: Vec<_> = spaces.iter().map(|space| space.hidden()).collect();
-        let views: Vec<_> = spaces.iter().zip(&hidden).map(|(space, hidden)| space.view(hidden)).collect();
+        let views: Vec<_> = spaces
+            .iter()
+            .zip(&hidden)
+            .map(|(space, hidden)| space.view(hidden))
+            .collect();
         list::listeners(&views).context("cannot list the sockets of the spaces")
     }
 
+    /// A line for the log on what was done.
+    pub(super) fn summary(&self) -> String {
+        self.service.get().map_or_else(String::new, |service| {
+            format!("queries for names: {:?}", service.counts())
+        })
+    }
+
     /// Serves spaces by name, if that is not being done; answers with what stands in the way.
-    pub(super) async fn open_doors(self: &Rc<Self>) -> Option<String> {
-        self.doors.get_or_init(|| Doors::new(Rc::clone(self))).open().await
+    pub(super) async fn open_doors(&self) -> Option<String> {
+        self.doors.get()?.open().await
     }
 
     /// Where the web servers of a space are reached.

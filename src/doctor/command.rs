@@ -26,5 +26,9 @@ pub(crate) fn doctor(typed: &cli::Doctor) -> Result<ExitCode> {
     } else {
         print!("{}", text(&checks, Look::of_stdout().colour));
     }
-    Ok(if all_well(&checks) { ExitCode::SUCCESS } else { ExitCode::from(status::NOTHING) })
+    Ok(if all_well(&checks) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(status::NOTHING)
+    })
 }

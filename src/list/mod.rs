@@ -23,31 +23,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+pub(crate) use wharf_port::Protocol;
 
 pub(crate) use diag::DumpError;
 pub(crate) use holders::{Member, NetNamespace, processes_in};
 pub(crate) use process::Process;
 
 use holders::Scope;
-
-/// The transport protocol; each has ports of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Protocol {
-    /// RFC 9293.
-    Tcp,
-    /// RFC 768.
-    Udp,
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        })
-    }
-}
 
 /// One listening socket: a TCP listener, or a UDP socket that takes datagrams from anybody.
 ///
@@ -57,6 +39,7 @@ pub(crate) struct Listener {
     /// The space's name; `None` is the machine itself.
     pub(crate) space: Option<String>,
     /// TCP or UDP.
+    #[serde(with = "by_name")]
     pub(crate) protocol: Protocol,
     /// Where it listens; `0.0.0.0` and `::` stand for every address.
     pub(crate) address: IpAddr,
@@ -72,6 +55,28 @@ pub(crate) struct Listener {
     pub(crate) since: Option<Timestamp>,
     /// How `since` is known.
     pub(crate) since_from: SinceFrom,
+}
+
+/// A protocol's JSON form: its name.
+mod by_name {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use wharf_port::Protocol;
+
+    pub(super) fn serialize<S: Serializer>(
+        protocol: &Protocol,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(protocol.name())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Protocol, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
+    }
 }
 
 /// How it is known since when a listener exists.

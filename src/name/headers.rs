@@ -24,8 +24,8 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 /// `Connection` may name any field, but these decide whom a message is for and where it ends.
 const NEVER_HOP_BY_HOP: [HeaderName; 2] = [HOST, CONTENT_LENGTH];
 
-/// How often a request may pass this front before it is taken for a loop. More than once is legitimate: a server in one
-/// space may pass it on to another by name.
+/// How often a request may pass this front before it is taken for a loop. More than once is
+/// legitimate: a server in one space may pass it on to another by name.
 const PASSES_MAX: usize = 8;
 
 /// How this front calls itself in `Via`.
@@ -34,7 +34,8 @@ const PSEUDONYM: &str = "wharf";
 /// What the hop-by-hop fields asked for, once they are removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Hop {
-    /// The protocols of `Upgrade`, if `Connection` says that it is meant. Never `h2c`: RFC 9113 §3.1 gave that up.
+    /// The protocols of `Upgrade`, if `Connection` says that it is meant. Never `h2c`: RFC 9113
+    /// §3.1 gave that up.
     pub(super) upgrade: Option<HeaderValue>,
     /// Whether trailers are welcome.
     pub(super) trailers: bool,
@@ -72,8 +73,9 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
         .map(str::trim)
 }
 
-/// Whether a message's transfer coding is one that survives being taken off and put on again: none, or exactly
-/// `chunked`. Anything else would lose a coding, or is an attempt to have two servers read two different messages.
+/// Whether a message's transfer coding is one that survives being taken off and put on again: none,
+/// or exactly `chunked`. Anything else would lose a coding, or is an attempt to have two servers
+/// read two different messages.
 pub(super) fn plain_coding(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
@@ -129,8 +131,9 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     headers.insert(name, value);
 }
 
-/// Whether a field speaks about the way that a request took. Gateway interfaces such as WSGI read `_` and
-/// `-` alike, so a name with underscores could pass for one of these, or for one that frames the message.
+/// Whether a field speaks about the way that a request took. Gateway interfaces such as WSGI read
+/// `_` and `-` alike, so a name with underscores could pass for one of these, or for one that
+/// frames the message.
 fn is_forged(name: &HeaderName) -> bool {
     let name = name.as_str();
     let plain = name.replace('_', "-");

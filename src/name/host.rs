@@ -25,8 +25,8 @@ pub(super) enum Place {
     Foreign,
 }
 
-/// Reads a name, with or without the port of the machine. `None` if it is no authority at all, or names a user
-/// (RFC 9110 §4.2.4).
+/// Reads a name, with or without the port of the machine. `None` if it is no authority at all, or
+/// names a user (RFC 9110 §4.2.4).
 pub(super) fn place(authority: &str) -> Option<Place> {
     if authority.contains('@') {
         return None;

@@ -1,7 +1,8 @@
 //! Names of spaces: DNS labels, made from the names of directories.
 //!
-//! RFC 1123 §2.1 (letters, digits, hyphens; not at the ends), RFC 1035 §2.3.4 (63 bytes), RFC 5891 §4.2.3.1 (no
-//! hyphens in the third and fourth place, which is where encoded international names have theirs).
+//! RFC 1123 §2.1 (letters, digits, hyphens; not at the ends), RFC 1035 §2.3.4 (63 bytes), RFC 5891
+//! §4.2.3.1 (no hyphens in the third and fourth place, which is where encoded international names
+//! have theirs).
 
 use deunicode::deunicode_char;
 
@@ -15,7 +16,7 @@ const RESERVED: [&str; 5] = ["gateway", "host", "internal", "localhost", "wharf"
 const FALLBACK: &str = "space";
 
 /// Whether a name can't be a space's, because wharf itself answers to it.
-pub(crate) fn is_reserved(name: &str) -> bool {
+fn is_reserved(name: &str) -> bool {
     RESERVED.iter().any(|word| word.eq_ignore_ascii_case(name))
 }
 
@@ -26,10 +27,10 @@ pub(crate) fn is_label(name: &str) -> bool {
 
 /// Makes a space's name from any text, usually a directory's name.
 ///
-/// Letters outside ASCII are spelled with those inside; everything else that isn't a letter or digit
-/// separates words. The result is always a valid label: `My Shop_2` → `my-shop-2`, `Café` → `cafe`, nothing usable →
-/// `space`, a reserved name → `wharf-space`. Different texts may give the same label, so the caller
-/// makes them unique.
+/// Letters outside ASCII are spelled with those inside; everything else that isn't a letter or
+/// digit separates words. The result is always a valid label: `My Shop_2` → `my-shop-2`, `Café` →
+/// `cafe`, nothing usable → `space`, a reserved name → `wharf-space`. Different texts may give the
+/// same label, so the caller makes them unique.
 pub(crate) fn label(text: &str) -> String {
     let mut label = String::new();
     for letter in text.chars() {

@@ -22,13 +22,15 @@ use super::{Front, Spaces};
 /// asking anything.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How often an HTTP/2 client is asked whether it is still there, and how long it may take to answer.
+/// How often an HTTP/2 client is asked whether it is still there, and how long it may take to
+/// answer.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
 /// Pause after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What holds a client's place among [`super::CLIENTS_MAX`]. Tunnels keep it after the connection's own end.
+/// What holds a client's place among [`super::CLIENTS_MAX`]. Tunnels keep it after the connection's
+/// own end.
 pub(super) type Seat = Arc<OwnedSemaphorePermit>;
 
 /// Runs hyper's tasks on this thread: the futures are not `Send`.
@@ -42,8 +44,8 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
 }
 
 impl<S: Spaces> Front<S> {
-    /// Serves the clients of one listener, for ever. Call it once for each listener; when the future is dropped, its
-    /// connections are, too. It runs inside a `LocalSet`.
+    /// Serves the clients of one listener, for ever. Call it once for each listener; when the
+    /// future is dropped, its connections are, too. It runs inside a `LocalSet`.
     pub(crate) async fn serve(self: Rc<Self>, listener: TcpListener) -> Infallible {
         let mut connections = JoinSet::new();
         loop {

@@ -1,7 +1,7 @@
 //! By name: one port of the machine, shared by the web servers of all spaces.
 //!
 //! HTTP itself says whom it is for, in `Host` or `:authority`, so a single address (127.0.0.1:7070
-//! and [::1]:7070 unless configured) is enough for all of them:
+//! and `[::1]:7070` unless configured) is enough for all of them:
 //!
 //! | name asked for | who answers |
 //! |---|---|
@@ -15,22 +15,28 @@
 //! # Theory of operation
 //!
 //! [`Front::serve`] accepts connections, hyper reads HTTP/1.1 or HTTP/2 (prior knowledge) from them
-//! and [`Front`] answers each request: [`host`] parses the name, [`Spaces`] finds the space and what
-//! listens there, [`route`] picks a listener, [`proxy`] passes the request on through the listener's
-//! [`upstream`] (a pool of connections that [`Spaces::dial`] makes inside the space) and the response
-//! back. Bodies stream; nothing is buffered, so back-pressure reaches from one end to the other.
-//! When either side goes away, the other connection is dropped.
+//! and [`Front`] answers each request: [`host`] parses the name, [`Spaces`] finds the space and
+//! what listens there, [`route`] picks a listener, [`proxy`] passes the request on through the
+//! listener's [`upstream`] (a pool of connections that [`Spaces::dial`] makes inside the space) and
+//! the response back. Bodies stream; nothing is buffered, so back-pressure reaches from one end to
+//! the other. When either side goes away, the other connection is dropped.
 //!
 //! `Host` reaches the server as the client sent it. Development servers check it against DNS
 //! rebinding, and those that do (Vite, webpack-dev-server, Rails, Django in debug mode) let every
-//! name below `.localhost` pass; rewriting it to `localhost:PORT` would break the redirects, cookies and
-//! absolute links that they build from it.
+//! name below `.localhost` pass; rewriting it to `localhost:PORT` would break the redirects,
+//! cookies and absolute links that they build from it.
+//!
+//! Browsers and curl know that names below `.localhost` are loopback, and spaces learn it from our
+//! name service. Other programs on the machine know it if its resolver does (systemd-resolved,
+//! `nss-myhostname`).
 //!
 //! It is *not* a general proxy: it dials nothing but spaces, and it takes no `CONNECT`.
 //!
-//! RFCs: 9110 (semantics), 9112 (HTTP/1.1), 9113 (HTTP/2), 7239 (Forwarded), 6761 §6.3 (`.localhost`).
+//! RFCs: 9110 (semantics), 9112 (HTTP/1.1), 9113 (HTTP/2), 7239 (Forwarded), 6761 §6.3
+//! (`.localhost`).
 
 mod answer;
+mod explain;
 mod headers;
 mod host;
 mod label;
@@ -57,7 +63,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-pub(crate) use label::{is_label, is_reserved, label};
+pub(crate) use label::{is_label, label};
 
 /// Connections of clients at one time, tunnels included. Further ones wait in the kernel's queue.
 pub(crate) const CLIENTS_MAX: usize = 1024;
@@ -76,9 +82,9 @@ pub(crate) trait Spaces: 'static {
     /// request, so the answer should come from memory. Empty if the space has gone.
     fn listeners(&self, space: &SpaceRef) -> impl Future<Output = Vec<PortInfo>>;
 
-    /// Connects to a listener from inside the space, so that one on loopback is reached:
-    /// to 127.0.0.1, then ::1, or to the address that the listener is bound to. The front sets the time limit and
-    /// drops the future when nobody waits for it any more.
+    /// Connects to a listener from inside the space, so that one on loopback is reached: to
+    /// 127.0.0.1, then ::1, or to the address that the listener is bound to. The front sets the
+    /// time limit and drops the future when nobody waits for it any more.
     ///
     /// # Errors
     ///
@@ -95,7 +101,7 @@ pub(crate) trait Spaces: 'static {
 pub(crate) struct SpaceRef {
     /// Never used again for another space as long as the daemon lives.
     pub(crate) id: u64,
-    /// A DNS label in lower case; see [`label`].
+    /// A DNS label in lower case; see [`label()`].
     pub(crate) name: String,
     /// The directory that the space belongs to, shown to people.
     pub(crate) directory: PathBuf,
@@ -110,8 +116,8 @@ pub(crate) struct PortInfo {
     pub(crate) addresses: Vec<IpAddr>,
     /// The program's name, shown to people; empty if it isn't known.
     pub(crate) program: String,
-    /// Tells this listening socket from a later one on the same port (its inode or cookie). What was
-    /// learnt about a listener is forgotten with it.
+    /// Tells this listening socket from a later one on the same port (its inode or cookie). What
+    /// was learnt about a listener is forgotten with it.
     pub(crate) listener: u64,
 }
 

@@ -1,4 +1,5 @@
-//! The front's own pages: small, without scripts or anything from elsewhere, as HTML or as plain text.
+//! The front's own pages: small, without scripts or anything from elsewhere, as HTML or as plain
+//! text.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -41,8 +42,7 @@ body{font:1rem/1.5 system-ui,sans-serif;margin:0 auto;max-width:44rem;padding:2r
 h1{font-size:1.4rem}\
 ul{list-style:none;padding:0}\
 li{padding:.4rem 0;overflow-wrap:anywhere}\
-span{opacity:.75;padding-left:.75rem}\
-code{font:1em ui-monospace,monospace}";
+span{opacity:.75;padding-left:.75rem}";
 
 impl Form {
     /// The form that `Accept` asks for: HTML only if it is named.

@@ -1,4 +1,5 @@
-//! Questions to a listener: what it has at `/`, and whether it speaks HTTP/2 without being asked in HTTP/1.1 first.
+//! Questions to a listener: what it has at `/`, and whether it speaks HTTP/2 without being asked in
+//! HTTP/1.1 first.
 
 use std::io;
 use std::time::Duration;
@@ -12,7 +13,8 @@ use super::route::{self, Kind};
 /// How long a listener may think about its answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// As much of an answer as is read, in bytes. The status and the content type stand at the beginning.
+/// As much of an answer as is read, in bytes. The status and the content type stand at the
+/// beginning.
 const HEAD_MAX: usize = 8 * 1024;
 
 /// The client's preface and an empty SETTINGS frame (RFC 9113 §3.4, §6.5).
@@ -65,7 +67,8 @@ pub(super) async fn speaks_http2(mut stream: TcpStream) -> bool {
     };
     let [length @ .., kind, flags, _, _, _, _] = frame;
     let stream = &frame[5..];
-    // Each setting takes six bytes; the flag says that it acknowledges ours, which can't come first.
+    // Each setting takes six bytes; the flag says that it acknowledges ours, which can't come
+    // first.
     length[0] == 0
         && length[1] == 0
         && length[2] % 6 == 0

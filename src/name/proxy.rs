@@ -71,8 +71,8 @@ impl<S: Spaces> Front<S> {
         Ok(response.map(Either::Left))
     }
 
-    /// Whether the listener speaks HTTP/2 without an upgrade: asked once, then remembered. While it can't be
-    /// reached, nothing is learnt.
+    /// Whether the listener speaks HTTP/2 without an upgrade: asked once, then remembered. While it
+    /// can't be reached, nothing is learnt.
     async fn speaks_http2(&self, passage: &Passage<'_>) -> bool {
         let ask = async || {
             let stream = upstream::dial(&*self.spaces, passage.space, passage.listener).await?;
@@ -101,7 +101,8 @@ impl<S: Spaces> Front<S> {
 
 /// Makes a request one of HTTP/1.1: target in origin form, `Host`, and a body whose end is marked.
 fn for_http1(request: &mut Request<Incoming>, authority: &Authority, hop: &Hop) {
-    // hyper's pool goes by the authority in the URI, and HTTP/1.1 doesn't send it: one name means one pool.
+    // hyper's pool goes by the authority in the URI, and HTTP/1.1 doesn't send it: one name means
+    // one pool.
     let pool = Authority::from_static("space");
     *request.uri_mut() = target(request.uri(), pool);
     *request.version_mut() = Version::HTTP_11;

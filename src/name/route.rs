@@ -2,19 +2,21 @@
 //!
 //! # Theory of operation
 //!
-//! A guess that is sometimes wrong is worse than a question: it is how people end up talking to the wrong
-//! server. So the rule looks only at what the listeners are, never at their order or age:
+//! A guess that is sometimes wrong is worse than a question: it is how people end up talking to the
+//! wrong server. So the rule looks only at what the listeners are, never at their order or age:
 //!
 //! 1. The only listener is the one, whatever it is.
-//! 2. Of several, those on ports of well-known protocols other than HTTP are left aside, unasked: a database should not
-//!    find our question in its log.
-//! 3. The others are asked for `/` once, and the answer is remembered as long as the socket listens. The best kind that
-//!    occurs decides: a *page* (HTML, a redirect, a login) before other *HTTP* (an API, a debugger, a
-//!    reload socket) before *silence* (connected, but no answer: perhaps still starting).
-//! 4. If exactly one listener is of the best kind, it is the one. If there are more, a page with links lets the person choose.
+//! 2. Of several, those on ports of well-known protocols other than HTTP are left aside, unasked: a
+//!    database should not find our question in its log.
+//! 3. The others are asked for `/` once, and the answer is remembered as long as the socket
+//!    listens. The best kind that occurs decides: a *page* (HTML, a redirect, a login) before other
+//!    *HTTP* (an API, a debugger, a reload socket) before *silence* (connected, but no answer:
+//!    perhaps still starting).
+//! 4. If exactly one listener is of the best kind, it is the one. If there are more, a page with
+//!    links lets the person choose.
 //!
-//! While no listener gives a page, those that were not a page are asked again after [`ASK_AGAIN`], since
-//! development servers listen before they can answer.
+//! While no listener gives a page, those that spoke HTTP or kept silent are asked again after
+//! [`ASK_AGAIN`], since development servers listen before they can answer.
 
 use std::time::Duration;
 
@@ -47,8 +49,9 @@ pub(super) enum Choice<'a> {
     Nobody,
 }
 
-/// Ports where a listener surely is no web server: SSH, mail, DNS, LDAP, SMB, SQL Server, Oracle, MQTT, ZooKeeper,
-/// MySQL, PostgreSQL (and poolers), AMQP, Redis (and Sentinel), Cassandra, Kafka, memcached, MongoDB.
+/// Ports where a listener surely is no web server: SSH, mail, DNS, LDAP, SMB, SQL Server, Oracle,
+/// MQTT, ZooKeeper, MySQL, PostgreSQL (and poolers), AMQP, Redis (and Sentinel), Cassandra, Kafka,
+/// memcached, MongoDB.
 const NOT_WEB: [u16; 25] = [
     22, 25, 53, 110, 143, 389, 445, 465, 587, 636, 993, 995, 1433, 1521, 1883, 2181, 3306, 5432,
     5672, 6379, 6432, 9042, 9092, 11211, 27017,

@@ -1,7 +1,7 @@
 //! The way to one listener of a space: pools of connections, and what was learnt about it.
 //!
-//! hyper's client wants connectors whose futures are `Send`; spaces live on one thread. So a connector
-//! sends its wish to [`dial_all`], which runs where the spaces are.
+//! hyper's client wants connectors whose futures are `Send`; spaces live on one thread. So a
+//! connector sends its wish to [`dial_all`], which runs where the spaces are.
 
 use std::future::Future;
 use std::io;
@@ -26,8 +26,8 @@ use super::{PortInfo, SpaceRef, Spaces};
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long an idle connection is kept. Shorter than the five seconds after which Node and Apache
-/// close one, so that a request doesn't meet the closing; and a server that handles one connection at a
-/// time is not blocked for long.
+/// close one, so that a request doesn't meet the closing; and a server that handles one connection
+/// at a time is not blocked for long.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Idle connections kept to one listener.

@@ -47,7 +47,10 @@ pub(super) struct Associations {
 
 impl Default for Associations {
     fn default() -> Self {
-        Self { used: LruCache::new(KEPT), scratch: vec![0; 1 << 16].into() }
+        Self {
+            used: LruCache::new(KEPT),
+            scratch: vec![0; 1 << 16].into(),
+        }
     }
 }
 
@@ -84,7 +87,11 @@ impl Engine {
 
     /// Ends those that were idle for too long.
     pub(super) fn expire_associations(&mut self) {
-        while self.associations.deadline().is_some_and(|deadline| deadline <= self.now) {
+        while self
+            .associations
+            .deadline()
+            .is_some_and(|deadline| deadline <= self.now)
+        {
             if let Some((_, (key, _))) = self.associations.used.pop_lru() {
                 self.sources.remove(key);
             }
@@ -93,7 +100,9 @@ impl Engine {
 
     /// Something came for an association, or an error about it.
     pub(super) fn attend_association(&mut self, key: DefaultKey) {
-        let Some(Source::Association(association)) = self.sources.get(key) else { return };
+        let Some(Source::Association(association)) = self.sources.get(key) else {
+            return;
+        };
         let name = association.name;
         self.associations.touch(&name, self.now);
         match name {
@@ -104,10 +113,14 @@ impl Engine {
 
     /// Takes the errors that ICMP brought off a socket's queue; what they said, a call on the socket has said already.
     pub(super) fn clear_errors(&self, key: DefaultKey) {
-        let Some(Source::Association(association)) = self.sources.get(key) else { return };
+        let Some(Source::Association(association)) = self.sources.get(key) else {
+            return;
+        };
         let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
         for _ in 0..SHARE {
-            if recvmsg::<SockaddrStorage>(association.machine.as_raw_fd(), &mut [], None, flags).is_err() {
+            if recvmsg::<SockaddrStorage>(association.machine.as_raw_fd(), &mut [], None, flags)
+                .is_err()
+            {
                 return;
             }
         }

@@ -24,7 +24,11 @@ pub(super) struct Buffers {
 
 impl Buffers {
     /// Reads once from `socket`, at most `limit` bytes; empty at the end of the stream.
-    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, limit: usize) -> rustix::io::Result<Bytes> {
+    pub(super) fn receive(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        limit: usize,
+    ) -> rustix::io::Result<Bytes> {
         let buffer = self.with_room();
         sys::receive(socket, buffer, limit)?;
         if buffer.len() > COPIED {
@@ -40,7 +44,9 @@ impl Buffers {
         let has_room = |buffer: &BytesMut| buffer.capacity() >= ROOM_MIN;
         if !has_room(&self.kept[self.current]) {
             let order = (self.current + 1..KEPT).chain(0..=self.current);
-            let free = order.into_iter().find(|&index| self.kept[index].try_reclaim(CAPACITY));
+            let free = order
+                .into_iter()
+                .find(|&index| self.kept[index].try_reclaim(CAPACITY));
             self.current = free.unwrap_or((self.current + 1) % KEPT);
             if free.is_none() {
                 self.kept[self.current] = BytesMut::with_capacity(CAPACITY);
@@ -89,7 +95,11 @@ mod tests {
                 all
             })
             .collect();
-        assert!(kept.iter().zip(0..).all(|(bytes, round)| *bytes == [round; 3000]));
+        assert!(
+            kept.iter()
+                .zip(0..)
+                .all(|(bytes, round)| *bytes == [round; 3000])
+        );
         drop(near);
         assert!(buffers.receive(far.as_fd(), 1).unwrap().is_empty());
     }

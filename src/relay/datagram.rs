@@ -7,7 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use bytes::Bytes;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg, setsockopt, sockopt};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg, setsockopt, sockopt,
+};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use slotmap::DefaultKey;
@@ -24,7 +26,11 @@ impl Engine {
         if self.names.serve(&flow) {
             // The frame's memory is the link's; a query waits for its answer elsewhere.
             let payload = Bytes::copy_from_slice(&payload);
-            return self.names.ask(Query::Datagram { flow, payload, back: self.back.clone() });
+            return self.names.ask(Query::Datagram {
+                flow,
+                payload,
+                back: self.back.clone(),
+            });
         }
         let name = Name::Datagrams(flow);
         let known = self.associations.touch(&name, self.now);
@@ -32,7 +38,9 @@ impl Engine {
             Ok(key) => key,
             Err(error) => return self.reject(flow, error),
         };
-        let Some(Source::Association(association)) = self.sources.get(key) else { return };
+        let Some(Source::Association(association)) = self.sources.get(key) else {
+            return;
+        };
         let mut outcome = send(&association.machine, &payload, segment);
         if let Err(error) = outcome
             && outside::verdict(error).is_some()
@@ -40,7 +48,9 @@ impl Engine {
             // An earlier datagram's error; it is passed on, and this one gets its own chance.
             self.reject(flow, error);
             self.clear_errors(key);
-            let Some(Source::Association(association)) = self.sources.get(key) else { return };
+            let Some(Source::Association(association)) = self.sources.get(key) else {
+                return;
+            };
             outcome = send(&association.machine, &payload, segment);
         }
         if let Err(error) = outcome {
@@ -59,18 +69,25 @@ impl Engine {
     fn open_flow(&mut self, flow: Flow) -> rustix::io::Result<DefaultKey> {
         let targets = outside::targets(flow.local.address()).map_err(|_| Errno::NETUNREACH)?;
         let machine = open(targets[0], flow.local.port().number())?;
-        self.associate(Association { machine, name: Name::Datagrams(flow) })
+        self.associate(Association {
+            machine,
+            name: Name::Datagrams(flow),
+        })
     }
 
     /// Datagrams from the machine's network for the program inside.
     pub(super) fn datagrams_in(&mut self, key: DefaultKey, flow: Flow) {
         for _ in 0..SHARE {
-            let Some(Source::Association(association)) = self.sources.get(key) else { return };
+            let Some(Source::Association(association)) = self.sources.get(key) else {
+                return;
+            };
             match receive(&association.machine, &mut self.associations.scratch) {
                 Ok((length, segment)) => {
                     let payload = Bytes::copy_from_slice(&self.associations.scratch[..length]);
                     // A full link loses it, as any network may.
-                    self.host.send_datagram(self.now, flow, payload, segment).ok();
+                    self.host
+                        .send_datagram(self.now, flow, payload, segment)
+                        .ok();
                 }
                 Err(Errno::AGAIN) => return,
                 Err(error) => {
@@ -86,7 +103,11 @@ impl Engine {
 /// A socket for one flow to `target`.
 fn open(target: IpAddr, port: u16) -> rustix::io::Result<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let family = if target.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
     let machine = socket_with(family, SocketType::DGRAM, flags, None)?;
     hear_errors(&machine, target)?;
     // Kernels without it deliver datagrams one by one.
@@ -121,12 +142,21 @@ fn send(machine: &OwnedFd, payload: &[u8], segment: Option<u16>) -> rustix::io::
 fn receive(machine: &OwnedFd, into: &mut [u8]) -> rustix::io::Result<(usize, Option<u16>)> {
     let mut control = nix::cmsg_space!(i32);
     let mut slices = [IoSliceMut::new(into)];
-    let received = recvmsg::<()>(machine.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::empty())
-        .map_err(errno)?;
-    let segment = received.cmsgs().into_iter().flatten().find_map(|message| match message {
-        ControlMessageOwned::UdpGroSegments(size) => u16::try_from(size).ok(),
-        _ => None,
-    });
+    let received = recvmsg::<()>(
+        machine.as_raw_fd(),
+        &mut slices,
+        Some(&mut control),
+        MsgFlags::empty(),
+    )
+    .map_err(errno)?;
+    let segment = received
+        .cmsgs()
+        .into_iter()
+        .flatten()
+        .find_map(|message| match message {
+            ControlMessageOwned::UdpGroSegments(size) => u16::try_from(size).ok(),
+            _ => None,
+        });
     let segment = segment.filter(|&size| usize::from(size) < received.bytes);
     Ok((received.bytes, segment))
 }

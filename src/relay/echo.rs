@@ -8,7 +8,10 @@ use std::os::fd::OwnedFd;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect, ipproto, recv, send, socket_with};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect, ipproto, recv, send,
+    socket_with,
+};
 use slotmap::DefaultKey;
 use wharf_net::Unreachable;
 
@@ -40,18 +43,33 @@ const HEADER: usize = 8;
 impl Engine {
     /// An echo request from inside.
     pub(super) fn echo_out(&mut self, ping: Ping, sequence: u16, payload: Bytes) {
-        let [by_ping, by_raw] = [Sender::PingSocket, Sender::RawSocket].map(|sender| Name::Pings(ping, sender));
+        let [by_ping, by_raw] =
+            [Sender::PingSocket, Sender::RawSocket].map(|sender| Name::Pings(ping, sender));
         let known = self.associations.touch(&by_ping, self.now);
         let known = known.or_else(|| self.associations.touch(&by_raw, self.now));
         let key = match known.map_or_else(|| self.open_ping(ping), Ok) {
             Ok(key) => key,
             Err(Errno::ACCESS | Errno::PERM) if is_of_the_machine(ping.local) => {
-                return self.host.echo_reply(self.now, ping.local, ping.remote, ping.ident, sequence, payload);
+                self.host
+                    .echo_reply(
+                        self.now,
+                        ping.local,
+                        ping.remote,
+                        ping.ident,
+                        sequence,
+                        payload,
+                    )
+                    .ok();
+                return;
             }
             Err(error) => return self.reject_ping(ping, sequence, error),
         };
-        let Some(Source::Association(association)) = self.sources.get(key) else { return };
-        let Name::Pings(_, sender) = association.name else { return };
+        let Some(Source::Association(association)) = self.sources.get(key) else {
+            return;
+        };
+        let Name::Pings(_, sender) = association.name else {
+            return;
+        };
         let request = request(ping, sender, sequence, &payload);
         if let Err(error) = send(&association.machine, &request, SendFlags::NOSIGNAL) {
             self.reject_ping(ping, sequence, error);
@@ -61,26 +79,48 @@ impl Engine {
 
     fn reject_ping(&mut self, ping: Ping, sequence: u16, error: Errno) {
         if let Some(verdict) = outside::verdict(error) {
-            self.host.reject_echo(self.now, ping.local, ping.remote, ping.ident, sequence, verdict);
+            self.host.reject_echo(
+                self.now,
+                ping.local,
+                ping.remote,
+                ping.ident,
+                sequence,
+                verdict,
+            );
         }
     }
 
     fn open_ping(&mut self, ping: Ping) -> rustix::io::Result<DefaultKey> {
         outside::targets(ping.local).map_err(|_: Unreachable| Errno::NETUNREACH)?;
         let (machine, sender) = open(ping.local)?;
-        self.associate(Association { machine, name: Name::Pings(ping, sender) })
+        self.associate(Association {
+            machine,
+            name: Name::Pings(ping, sender),
+        })
     }
 
     /// Answers from the machine's network.
     pub(super) fn echoes_in(&mut self, key: DefaultKey, ping: Ping, sender: Sender) {
         for _ in 0..SHARE {
-            let Some(Source::Association(association)) = self.sources.get(key) else { return };
+            let Some(Source::Association(association)) = self.sources.get(key) else {
+                return;
+            };
             let scratch = &mut *self.associations.scratch;
             match recv(&association.machine, &mut *scratch, RecvFlags::empty()) {
                 Ok((length, _)) => {
                     if let Some((sequence, payload)) = reply(ping, sender, &scratch[..length]) {
                         let payload = Bytes::copy_from_slice(payload);
-                        self.host.echo_reply(self.now, ping.local, ping.remote, ping.ident, sequence, payload);
+                        // A full link loses it, as any network may.
+                        self.host
+                            .echo_reply(
+                                self.now,
+                                ping.local,
+                                ping.remote,
+                                ping.ident,
+                                sequence,
+                                payload,
+                            )
+                            .ok();
                     }
                 }
                 Err(Errno::AGAIN) => return,
@@ -100,7 +140,10 @@ fn open(target: IpAddr) -> rustix::io::Result<(OwnedFd, Sender)> {
     };
     let opened = match socket_with(family, SocketType::DGRAM, flags, Some(protocol)) {
         Ok(machine) => (machine, Sender::PingSocket),
-        Err(Errno::ACCESS) => (socket_with(family, SocketType::RAW, flags, Some(protocol))?, Sender::RawSocket),
+        Err(Errno::ACCESS) => (
+            socket_with(family, SocketType::RAW, flags, Some(protocol))?,
+            Sender::RawSocket,
+        ),
         Err(error) => return Err(error),
     };
     hear_errors(&opened.0, target)?;
@@ -133,13 +176,25 @@ fn request(ping: Ping, sender: Sender, sequence: u16, payload: &[u8]) -> BytesMu
 fn reply(ping: Ping, sender: Sender, message: &[u8]) -> Option<(u16, &[u8])> {
     let message = match (ping.local, sender) {
         // A raw IPv4 socket delivers the IP header as well.
-        (IpAddr::V4(_), Sender::RawSocket) => message.get(usize::from(message.first()? & 0xf) * 4..)?,
+        (IpAddr::V4(_), Sender::RawSocket) => {
+            message.get(usize::from(message.first()? & 0xf) * 4..)?
+        }
         _ => message,
     };
     let (header, payload) = message.split_first_chunk::<HEADER>()?;
-    let [kind, _, _, _, ident_high, ident_low, sequence_high, sequence_low] = *header;
+    let [
+        kind,
+        _,
+        _,
+        _,
+        ident_high,
+        ident_low,
+        sequence_high,
+        sequence_low,
+    ] = *header;
     let answer = if ping.local.is_ipv4() { 0 } else { 129 };
-    let ours = sender == Sender::PingSocket || u16::from_be_bytes([ident_high, ident_low]) == ping.ident;
+    let ours =
+        sender == Sender::PingSocket || u16::from_be_bytes([ident_high, ident_low]) == ping.ident;
     (kind == answer && ours).then(|| (u16::from_be_bytes([sequence_high, sequence_low]), payload))
 }
 
@@ -156,12 +211,18 @@ mod tests {
     #[test]
     fn only_answers_to_this_session_count() {
         let answer = [0, 0, 0, 0, 0, 7, 0, 3, b'x'];
-        assert_eq!(reply(PING, Sender::PingSocket, &answer), Some((3, &b"x"[..])));
+        assert_eq!(
+            reply(PING, Sender::PingSocket, &answer),
+            Some((3, &b"x"[..]))
+        );
         let raw: Vec<u8> = [&[0x45; 20][..], &answer].concat();
         assert_eq!(reply(PING, Sender::RawSocket, &raw), Some((3, &b"x"[..])));
         let others = Ping { ident: 8, ..PING };
         assert_eq!(reply(others, Sender::RawSocket, &raw), None);
-        assert_eq!(reply(PING, Sender::PingSocket, &[3, 1, 0, 0, 0, 7, 0, 3]), None);
+        assert_eq!(
+            reply(PING, Sender::PingSocket, &[3, 1, 0, 0, 0, 7, 0, 3]),
+            None
+        );
         assert_eq!(reply(PING, Sender::RawSocket, &[0x4f; 10]), None);
         assert_eq!(reply(PING, Sender::PingSocket, &[]), None);
     }

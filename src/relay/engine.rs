@@ -15,17 +15,18 @@ use rustix::io::Errno;
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 use smallvec::SmallVec;
 use wharf_link::{BATCH, Link, Slots};
+use wharf_net::wire::ethernet::Mac;
 use wharf_net::{Capabilities, Cidr, Config, Event, Frame, Host, Instant, SocketId};
 use wharf_net::wire::ethernet::Mac;
 
-use super::buffers::Buffers;
 use super::association::{Association, Associations};
+use super::buffers::Buffers;
+use super::echo::Ping;
 use super::names::Names;
 use super::routes::{Entered, Routes};
 use super::stream::Stream;
-use super::echo::Ping;
 use super::{Back, Command, Setting, attach};
-use crate::space::network::{GATEWAY_MAC, GATEWAY_IPV4, GATEWAY_IPV6};
+use crate::space::network::{GATEWAY_IPV4, GATEWAY_IPV6, GATEWAY_MAC};
 
 /// Events taken from the kernel per turn.
 const EVENTS: usize = 128;
@@ -72,11 +73,21 @@ impl Poll {
     pub(super) fn watch(&self, socket: impl AsFd, key: DefaultKey) -> rustix::io::Result<()> {
         use epoll::EventFlags as On;
         let on = On::IN | On::OUT | On::RDHUP | On::ET;
-        epoll::add(&self.0, socket, epoll::EventData::new_u64(key.data().as_ffi()), on)
+        epoll::add(
+            &self.0,
+            socket,
+            epoll::EventData::new_u64(key.data().as_ffi()),
+            on,
+        )
     }
 
     fn watch_input(&self, descriptor: BorrowedFd<'_>, name: u64) -> rustix::io::Result<()> {
-        epoll::add(&self.0, descriptor, epoll::EventData::new_u64(name), epoll::EventFlags::IN)
+        epoll::add(
+            &self.0,
+            descriptor,
+            epoll::EventData::new_u64(name),
+            epoll::EventFlags::IN,
+        )
     }
 
     fn watch_room(&self, descriptor: BorrowedFd<'_>, wanted: bool) -> rustix::io::Result<()> {
@@ -88,8 +99,20 @@ impl Poll {
 
 impl Engine {
     /// Makes everything ready; fails only for want of descriptors or memory.
-    pub(super) fn new(setting: Setting, commands: Receiver<Command>, back: Back) -> io::Result<Self> {
-        let Setting { link, kind, number, name, mtu, routes, names } = setting;
+    pub(super) fn new(
+        setting: Setting,
+        commands: Receiver<Command>,
+        back: Back,
+    ) -> io::Result<Self> {
+        let Setting {
+            link,
+            kind,
+            number,
+            name,
+            mtu,
+            routes,
+            names,
+        } = setting;
         let link_descriptor = link.try_clone()?;
         let others = attach(kind, link.try_clone()?, mtu)?;
         let link = attach(kind, link, mtu)?;
@@ -157,7 +180,11 @@ impl Engine {
         for key in std::mem::take(&mut self.unfinished) {
             self.attend(key, epoll::EventFlags::empty());
         }
-        if self.host.deadline().is_some_and(|deadline| deadline <= self.now) {
+        if self
+            .host
+            .deadline()
+            .is_some_and(|deadline| deadline <= self.now)
+        {
             self.host.expire(self.now);
         }
         self.expire_associations();
@@ -169,14 +196,26 @@ impl Engine {
     /// Waits for the next thing to do, whichever clock or descriptor brings it.
     fn wait(&mut self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
         self.read_clock();
-        let deadline = [self.host.deadline(), self.associations.deadline()].into_iter().flatten().min();
+        let deadline = [self.host.deadline(), self.associations.deadline()]
+            .into_iter()
+            .flatten()
+            .min();
         let timeout = if self.unfinished.is_empty() {
             deadline.map(|deadline| deadline - self.now)
         } else {
             Some(time::Duration::ZERO)
         };
-        let timeout = timeout.map(|timeout| Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: 3600, tv_nsec: 0 }));
-        match epoll::wait(&self.poll.0, rustix::buffer::spare_capacity(events), timeout.as_ref()) {
+        let timeout = timeout.map(|timeout| {
+            Timespec::try_from(timeout).unwrap_or(Timespec {
+                tv_sec: 3600,
+                tv_nsec: 0,
+            })
+        });
+        match epoll::wait(
+            &self.poll.0,
+            rustix::buffer::spare_capacity(events),
+            timeout.as_ref(),
+        ) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -194,7 +233,9 @@ impl Engine {
                 Err(error) if is_transient(&error) => return Ok(()),
                 Err(error) => return Err(error),
             };
-            let Some(bytes) = self.routes.pass_on(bytes) else { continue };
+            let Some(bytes) = self.routes.pass_on(bytes) else {
+                continue;
+            };
             // The host counts what it discards, and why.
             if let Ok(frame) = Frame::from_link(bytes) {
                 self.host.receive(self.now, frame);
@@ -217,7 +258,8 @@ impl Engine {
                     return Ok(self.poll.watch_room(self.link_descriptor.as_fd(), true)?);
                 }
                 // Lost as on any network; whoever needs it sends it again.
-                Err(error) if is_transient(&error) || error.kind() == io::ErrorKind::InvalidInput => {}
+                Err(error)
+                    if is_transient(&error) || error.kind() == io::ErrorKind::InvalidInput => {}
                 Err(error) => return Err(error),
             }
         }
@@ -244,9 +286,33 @@ impl Engine {
             match event {
                 Event::Knock { knock, flow } => self.knock(knock, flow),
                 Event::Ready { socket, ready } => self.stream_ready(socket, ready),
+<<<<<<< HEAD
                 Event::Datagram { flow, payload, segment } => self.datagram_out(flow, payload, segment),
                 Event::Echo { local, remote, ident, sequence, payload } => {
                     self.echo_out(Ping { local, remote, ident }, sequence, payload);
+=======
+                Event::Datagram {
+                    flow,
+                    payload,
+                    segment,
+                } => self.datagram_out(flow, payload, segment),
+                Event::Echo {
+                    local,
+                    remote,
+                    ident,
+                    sequence,
+                    payload,
+                } => {
+                    self.echo_out(
+                        Ping {
+                            local,
+                            remote,
+                            ident,
+                        },
+                        sequence,
+                        payload,
+                    );
+>>>>>>> main
                 }
                 // The host has no sockets of its own here.
                 _ => {}
@@ -290,7 +356,10 @@ fn config(link: &dyn Link) -> io::Result<Config> {
         tcp_segment: takes.tcp_segment,
         udp_segment: takes.udp_segment,
     };
-    config.addresses = vec![Cidr::host(GATEWAY_IPV4.into()), Cidr::host(GATEWAY_IPV6.into())];
+    config.addresses = vec![
+        Cidr::host(GATEWAY_IPV4.into()),
+        Cidr::host(GATEWAY_IPV6.into()),
+    ];
     config.accept_anything = true;
     config.limit_icmp = false;
     // The programs at both ends decide what waits for more; the relay never does.

@@ -89,8 +89,13 @@ impl Relay {
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let back = Back { commands, wake };
         let engine = engine::Engine::new(setting, received, back.clone())?;
-        let thread = std::thread::Builder::new().name("relay".into()).spawn(move || engine.run())?;
-        Ok(Self { back, thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("relay".into())
+            .spawn(move || engine.run())?;
+        Ok(Self {
+            back,
+            thread: Some(thread),
+        })
     }
 }
 
@@ -108,7 +113,11 @@ impl Drop for Relay {
 impl Back {
     /// Sends a datagram to the program at the flow's remote end, as if from its local end.
     pub(crate) fn datagram(&self, flow: Flow, payload: Bytes) {
-        if self.commands.try_send(Command::Datagram(flow, payload)).is_ok() {
+        if self
+            .commands
+            .try_send(Command::Datagram(flow, payload))
+            .is_ok()
+        {
             self.wake();
         }
     }

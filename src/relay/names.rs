@@ -39,7 +39,10 @@ pub(crate) struct Names {
 impl Names {
     /// Sends queries to `queries`; no address is a name server yet.
     pub(crate) fn new(queries: mpsc::Sender<Query>) -> Self {
-        Self { servers: Arc::default(), queries }
+        Self {
+            servers: Arc::default(),
+            queries,
+        }
     }
 
     /// From now on these are the name servers.
@@ -51,7 +54,15 @@ impl Names {
     pub(super) fn serve(&self, flow: &Flow) -> bool {
         let local = flow.local;
         local.port() == DOMAIN
+<<<<<<< HEAD
             && self.servers.read().expect("no holder of the lock panics").contains(&local.address())
+=======
+            && self
+                .servers
+                .read()
+                .expect("no holder of the lock panics")
+                .contains(&local.address())
+>>>>>>> main
     }
 
     /// Passes a query on; drops it if the daemon is behind, as a busy name server does.

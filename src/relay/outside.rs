@@ -32,7 +32,12 @@ pub(super) fn targets(address: IpAddr) -> Result<Targets, Unreachable> {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast() || v4.octets()[0] == 0,
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
-    if plain != address || local || plain.is_loopback() || plain.is_unspecified() || plain.is_multicast() {
+    if plain != address
+        || local
+        || plain.is_loopback()
+        || plain.is_unspecified()
+        || plain.is_multicast()
+    {
         return Err(Unreachable::Network);
     }
     Ok([address].into_iter().collect())
@@ -43,7 +48,9 @@ pub(super) fn verdict(error: rustix::io::Errno) -> Option<Unreachable> {
     use rustix::io::Errno;
     match error {
         Errno::CONNREFUSED => Some(Unreachable::Port),
-        Errno::NETUNREACH | Errno::NETDOWN | Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT => Some(Unreachable::Network),
+        Errno::NETUNREACH | Errno::NETDOWN | Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT => {
+            Some(Unreachable::Network)
+        }
         Errno::HOSTUNREACH | Errno::HOSTDOWN => Some(Unreachable::Host),
         Errno::ACCESS | Errno::PERM => Some(Unreachable::Prohibited),
         _ => None,
@@ -56,17 +63,38 @@ mod tests {
 
     #[test]
     fn the_gateway_is_the_machines_loopback() {
-        assert_eq!(targets(GATEWAY_IPV4.into()).unwrap()[..], [LOOPBACK4, LOOPBACK6]);
-        assert_eq!(targets(GATEWAY_IPV6.into()).unwrap()[..], [LOOPBACK6, LOOPBACK4]);
+        assert_eq!(
+            targets(GATEWAY_IPV4.into()).unwrap()[..],
+            [LOOPBACK4, LOOPBACK6]
+        );
+        assert_eq!(
+            targets(GATEWAY_IPV6.into()).unwrap()[..],
+            [LOOPBACK6, LOOPBACK4]
+        );
     }
 
     #[test]
     fn the_machines_own_corners_are_out_of_reach() {
         for hidden in [
-            "127.0.0.1", "127.77.3.2", "0.0.0.0", "0.1.2.3", "255.255.255.255", "224.0.0.251", "169.254.1.1", "::", "::1",
-            "::ffff:127.0.0.1", "::ffff:192.0.2.1", "ff02::fb", "fe80::1",
+            "127.0.0.1",
+            "127.77.3.2",
+            "0.0.0.0",
+            "0.1.2.3",
+            "255.255.255.255",
+            "224.0.0.251",
+            "169.254.1.1",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:192.0.2.1",
+            "ff02::fb",
+            "fe80::1",
         ] {
-            assert_eq!(targets(hidden.parse().unwrap()), Err(Unreachable::Network), "{hidden}");
+            assert_eq!(
+                targets(hidden.parse().unwrap()),
+                Err(Unreachable::Network),
+                "{hidden}"
+            );
         }
     }
 

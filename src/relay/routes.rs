@@ -40,7 +40,11 @@ pub(super) struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let mut links = self.routes.links.write().unwrap_or_else(PoisonError::into_inner);
+        let mut links = self
+            .routes
+            .links
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         for address in &self.addresses {
             links.remove(address);
         }
@@ -53,7 +57,10 @@ impl Routes {
         let link = Arc::new(Mutex::new(link));
         let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
         links.extend(addresses.map(|address| (address, Arc::clone(&link))));
-        Entered { routes: self.clone(), addresses }
+        Entered {
+            routes: self.clone(),
+            addresses,
+        }
     }
 
     /// Sends `frame` (with its virtio header) on if it is for a space; gives it back if it isn't.
@@ -63,8 +70,15 @@ impl Routes {
             links.get(&address).map(Arc::clone)
         });
         let Some(link) = link else { return Some(frame) };
+<<<<<<< HEAD
         let mut frame = frame.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         if forward::lower_hops(&mut frame[HEADER..], Mac(GATEWAY_MAC), Mac(SPACE_MAC)) {
+=======
+        let mut frame = frame
+            .try_into_mut()
+            .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        if forward::prepare(&mut frame[HEADER..], Mac(GATEWAY_MAC), Mac(SPACE_MAC)) {
+>>>>>>> main
             // What the other link cannot take now is dropped, as by any router.
             let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
             link.send(&[IoSlice::new(&frame)]).ok();

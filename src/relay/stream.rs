@@ -8,8 +8,8 @@ use std::os::unix::net::UnixStream;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType, connect, sendmsg, shutdown,
-    socket_with, sockopt,
+    AddressFamily, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType, connect,
+    sendmsg, shutdown, socket_with, sockopt,
 };
 use slotmap::DefaultKey;
 use smallvec::SmallVec;
@@ -44,7 +44,11 @@ pub(super) struct Stream {
 #[derive(Debug)]
 enum Stage {
     /// The machine's connection is being made.
-    Connecting { knock: KnockId, flow: Flow, next: Targets },
+    Connecting {
+        knock: KnockId,
+        flow: Flow,
+        next: Targets,
+    },
     /// Both stand.
     Open(SocketId),
 }
@@ -68,7 +72,9 @@ impl Engine {
         }
         match outside::targets(flow.local.address()) {
             Ok(targets) => self.try_targets(knock, flow, targets),
-            Err(verdict) => self.host.refuse(self.now, knock, Refusal::Unreachable(verdict)),
+            Err(verdict) => self
+                .host
+                .refuse(self.now, knock, Refusal::Unreachable(verdict)),
         }
     }
 
@@ -78,7 +84,9 @@ impl Engine {
             far.set_nonblocking(true)?;
             Ok((near, far))
         });
-        let Ok((near, far)) = pair else { return self.host.refuse(self.now, knock, Refusal::Reset) };
+        let Ok((near, far)) = pair else {
+            return self.host.refuse(self.now, knock, Refusal::Reset);
+        };
         self.names.ask(Query::Stream(far));
         if let Ok(socket) = self.host.admit(self.now, knock) {
             self.watch(Stream::new(near.into(), Stage::Open(socket)));
@@ -92,7 +100,11 @@ impl Engine {
             let target = targets.remove(0);
             match start(target, flow.local.port().number()) {
                 Ok(machine) => {
-                    let stage = Stage::Connecting { knock, flow, next: targets };
+                    let stage = Stage::Connecting {
+                        knock,
+                        flow,
+                        next: targets,
+                    };
                     return self.watch(Stream::new(machine, stage));
                 }
                 Err(error) => verdict = error,
@@ -118,7 +130,9 @@ impl Engine {
     fn watch(&mut self, stream: Stream) {
         let stage_socket = stream.socket();
         let key = self.sources.insert(Source::Stream(stream));
-        let Some(Source::Stream(stream)) = self.sources.get(key) else { return };
+        let Some(Source::Stream(stream)) = self.sources.get(key) else {
+            return;
+        };
         if let Err(error) = self.poll.watch(&stream.machine, key) {
             tracing::error!("cannot watch a connection: {error}");
             return self.cut(key);
@@ -130,7 +144,9 @@ impl Engine {
 
     /// The machine's socket changed.
     pub(super) fn attend_stream(&mut self, key: DefaultKey, flags: EventFlags) {
-        let Some(Source::Stream(stream)) = self.sources.get_mut(key) else { return };
+        let Some(Source::Stream(stream)) = self.sources.get_mut(key) else {
+            return;
+        };
         let broken = flags.intersects(EventFlags::ERR | EventFlags::HUP);
         stream.readable |= broken || flags.intersects(EventFlags::IN | EventFlags::RDHUP);
         stream.writable |= broken || flags.contains(EventFlags::OUT);
@@ -145,9 +161,13 @@ impl Engine {
 
     /// The machine's connection stands, or can't be made.
     fn connected(&mut self, key: DefaultKey) {
-        let Some(Source::Stream(stream)) = self.sources.get_mut(key) else { return };
+        let Some(Source::Stream(stream)) = self.sources.get_mut(key) else {
+            return;
+        };
         let outcome = sockopt::socket_error(&stream.machine);
-        let Stage::Connecting { knock, flow, next } = &mut stream.stage else { return };
+        let Stage::Connecting { knock, flow, next } = &mut stream.stage else {
+            return;
+        };
         let (knock, flow, next) = (*knock, *flow, std::mem::take(next));
         match outcome {
             Ok(Ok(())) => match self.host.admit(self.now, knock) {
@@ -160,14 +180,20 @@ impl Engine {
             },
             Ok(Err(error)) | Err(error) => {
                 self.sources.remove(key);
-                if next.is_empty() { self.refuse(knock, error) } else { self.try_targets(knock, flow, next) }
+                if next.is_empty() {
+                    self.refuse(knock, error)
+                } else {
+                    self.try_targets(knock, flow, next)
+                }
             }
         }
     }
 
     /// The host's socket changed.
     pub(super) fn stream_ready(&mut self, socket: SocketId, ready: Ready) {
-        let Some(&key) = self.by_socket.get(&socket) else { return };
+        let Some(&key) = self.by_socket.get(&socket) else {
+            return;
+        };
         if ready.contains(Ready::FAILED) {
             return self.cut(key);
         }
@@ -181,8 +207,12 @@ impl Engine {
 
     /// Moves what can be moved, both ways, and ends what has ended.
     fn pump(&mut self, key: DefaultKey) {
-        let Some(Source::Stream(stream)) = self.sources.get_mut(key) else { return };
-        let Stage::Open(socket) = stream.stage else { return };
+        let Some(Source::Stream(stream)) = self.sources.get_mut(key) else {
+            return;
+        };
+        let Stage::Open(socket) = stream.stage else {
+            return;
+        };
         let out = stream.push(&mut self.host, self.now, socket);
         let back = stream.pull(&mut self.host, self.now, socket, &mut self.buffers);
         if out == Outcome::Cut || back == Outcome::Cut {
@@ -200,7 +230,9 @@ impl Engine {
 
     /// One side was cut off: so is the other.
     fn cut(&mut self, key: DefaultKey) {
-        let Some(Source::Stream(stream)) = self.sources.remove(key) else { return };
+        let Some(Source::Stream(stream)) = self.sources.remove(key) else {
+            return;
+        };
         // Zero linger makes closing a reset; a stream to the name service has none, and needs none.
         sockopt::set_socket_linger(&stream.machine, Some(std::time::Duration::ZERO)).ok();
         match stream.stage {
@@ -216,7 +248,11 @@ impl Engine {
 
 /// A connection to `target`, on its way.
 fn start(target: IpAddr, port: u16) -> rustix::io::Result<OwnedFd> {
-    let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let family = if target.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let machine = socket_with(family, SocketType::STREAM, flags, None)?;
     // What the program inside sent has waited for more already, if that was wanted.
@@ -229,7 +265,15 @@ fn start(target: IpAddr, port: u16) -> rustix::io::Result<OwnedFd> {
 
 impl Stream {
     fn new(machine: OwnedFd, stage: Stage) -> Self {
-        Self { machine, stage, readable: false, writable: false, said: false, heard: false, inside_said: false }
+        Self {
+            machine,
+            stage,
+            readable: false,
+            writable: false,
+            said: false,
+            heard: false,
+            inside_said: false,
+        }
     }
 
     fn socket(&self) -> Option<SocketId> {
@@ -251,7 +295,12 @@ impl Stream {
             if moved >= SHARE {
                 return Outcome::More;
             }
-            match sendmsg(&self.machine, &slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL) {
+            match sendmsg(
+                &self.machine,
+                &slices,
+                &mut SendAncillaryBuffer::default(),
+                SendFlags::NOSIGNAL,
+            ) {
                 Ok(sent) => {
                     drop(slices);
                     host.consume(now, socket, sent);
@@ -270,7 +319,13 @@ impl Stream {
     }
 
     /// From the machine to the program.
-    fn pull(&mut self, host: &mut Host, now: Instant, socket: SocketId, buffers: &mut Buffers) -> Outcome {
+    fn pull(
+        &mut self,
+        host: &mut Host,
+        now: Instant,
+        socket: SocketId,
+        buffers: &mut Buffers,
+    ) -> Outcome {
         let mut moved = 0;
         while self.readable && !self.said {
             let room = host.room(socket);
@@ -287,7 +342,8 @@ impl Stream {
                 }
                 Ok(bytes) => {
                     moved += bytes.len();
-                    host.write(now, socket, bytes);
+                    // There is room for all of it; a connection that has just failed says so by itself.
+                    host.write(now, socket, bytes).ok();
                 }
                 Err(Errno::AGAIN) => self.readable = false,
                 Err(_) => return Outcome::Cut,

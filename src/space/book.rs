@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::name::label;
+use crate::name::{is_label, label};
 use crate::protocol::Target;
 
 /// A space's number: x and y of 10.77.x.y, both 1–254.
@@ -67,10 +67,15 @@ impl Book {
     pub(crate) fn open(file: PathBuf) -> Result<Self> {
         let mut book: Self = match fs::read(&file) {
             Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
-                format!("{} is damaged; mend or remove it (addresses may then change)", file.display())
+                format!(
+                    "{} is damaged; mend or remove it (addresses may then change)",
+                    file.display()
+                )
             })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default(),
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", file.display()));
+            }
         };
         book.file = file;
         Ok(book)
@@ -87,14 +92,20 @@ impl Book {
 
     /// The entry that `target` means, entered and saved if it is new. Entries of removed projects make room, unless
     /// they are `running`.
-    pub(crate) fn enter(&mut self, target: &Target, running: impl Fn(&str) -> bool) -> Result<Entry> {
+    pub(crate) fn enter(
+        &mut self,
+        target: &Target,
+        running: impl Fn(&str) -> bool,
+    ) -> Result<Entry> {
         if let Some(entry) = self.find(target) {
             return Ok(entry.clone());
         }
         self.forget_removed_projects(running);
         let entry = match target {
             Target::Name(name) => self.entry(checked(name)?, None)?,
-            Target::Directory(directory) => self.entry(self.free_name(directory), Some(directory))?,
+            Target::Directory(directory) => {
+                self.entry(self.free_name(directory), Some(directory))?
+            }
             Target::All => bail!("one space must be named"),
         };
         self.spaces.push(entry.clone());
@@ -112,7 +123,11 @@ impl Book {
             .map(|step| Number::nth(start.wrapping_add(step)))
             .find(|number| !taken(number))
             .context("every address of 10.77.0.0/16 is given to a space; remove projects that are no more")?;
-        Ok(Entry { name, directory: directory.map(Path::to_path_buf), number })
+        Ok(Entry {
+            name,
+            directory: directory.map(Path::to_path_buf),
+            number,
+        })
     }
 
     /// The directory's own name as a label, with a number behind it if another project has it.
@@ -134,7 +149,8 @@ impl Book {
         let gone = |directory: &PathBuf| {
             fs::metadata(directory).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
         };
-        self.spaces.retain(|entry| running(&entry.name) || !entry.directory.as_ref().is_some_and(gone));
+        self.spaces
+            .retain(|entry| running(&entry.name) || !entry.directory.as_ref().is_some_and(gone));
     }
 
     /// Writes beside and renames, so that a crash leaves the old book or the new one.
@@ -150,11 +166,13 @@ impl Book {
 
 /// `name` if it can be a space's.
 fn checked(name: &str) -> Result<String> {
-    let made = label(name);
-    if made != name {
-        bail!("a space's name is a DNS label (a–z, 0–9, -, at most 63): {name:?} is not, {made:?} would be");
+    if !is_label(name) {
+        let made = label(name);
+        bail!(
+            "a space's name is a DNS label (a–z, 0–9, -, at most 63): {name:?} is not, {made:?} would be"
+        );
     }
-    Ok(made)
+    Ok(name.to_owned())
 }
 
 #[cfg(test)]
@@ -168,7 +186,9 @@ mod tests {
 
     #[test]
     fn numbers_are_distinct_and_stay_clear_of_the_gateway() {
-        let all: HashSet<_> = (0..Number::COUNT.into()).map(|n| Number::nth(n).ipv4()).collect();
+        let all: HashSet<_> = (0..Number::COUNT.into())
+            .map(|n| Number::nth(n).ipv4())
+            .collect();
         assert_eq!(all.len(), usize::from(Number::COUNT));
         assert!(all.iter().all(|address| {
             let [.., x, y] = address.octets();
@@ -196,16 +216,28 @@ mod tests {
         let mut book = book(top.path());
         let first = book.enter(&Target::Directory(a), |_| false).unwrap();
         let second = book.enter(&Target::Directory(b), |_| false).unwrap();
-        assert_eq!((first.name.as_str(), second.name.as_str()), ("shop", "shop-2"));
+        assert_eq!(
+            (first.name.as_str(), second.name.as_str()),
+            ("shop", "shop-2")
+        );
         assert_ne!(first.number, second.number);
-        assert_eq!(book.enter(&Target::Name("shop-2".into()), |_| false).unwrap(), second);
+        assert_eq!(
+            book.enter(&Target::Name("shop-2".into()), |_| false)
+                .unwrap(),
+            second
+        );
     }
 
     #[test]
     fn a_name_that_is_no_label_is_refused_with_one_that_is() {
         let top = tempfile::tempdir().unwrap();
-        let error = book(top.path()).enter(&Target::Name("My Shop".into()), |_| false).unwrap_err();
-        assert!(error.to_string().contains("\"my-shop\" would be"), "{error}");
+        let error = book(top.path())
+            .enter(&Target::Name("My Shop".into()), |_| false)
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("\"my-shop\" would be"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -213,7 +245,12 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         let file = top.path().join("spaces.json");
         fs::write(&file, "{").unwrap();
-        assert!(Book::open(file.clone()).unwrap_err().to_string().contains("damaged"));
+        assert!(
+            Book::open(file.clone())
+                .unwrap_err()
+                .to_string()
+                .contains("damaged")
+        );
         assert_eq!(fs::read(&file).unwrap(), b"{");
     }
 }

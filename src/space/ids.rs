@@ -10,16 +10,30 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 /// Writes the id maps of process `pid`, which has just made a user namespace that is a child of ours.
 pub(crate) fn map(pid: u32) -> io::Result<()> {
-    let may = capabilities(None)?.effective.contains(CapabilitySet::SETUID | CapabilitySet::SETGID);
+    let may = capabilities(None)?
+        .effective
+        .contains(CapabilitySet::SETUID | CapabilitySet::SETGID);
     let write = |file: &str, content: &str| -> io::Result<()> {
         // One write(2): the kernel takes a map only as a whole.
-        fs::File::options().write(true).open(format!("/proc/{pid}/{file}"))?.write_all(content.as_bytes())
+        fs::File::options()
+            .write(true)
+            .open(format!("/proc/{pid}/{file}"))?
+            .write_all(content.as_bytes())
     };
     if may {
-        write("uid_map", &identity(&fs::read_to_string("/proc/self/uid_map")?))?;
-        return write("gid_map", &identity(&fs::read_to_string("/proc/self/gid_map")?));
+        write(
+            "uid_map",
+            &identity(&fs::read_to_string("/proc/self/uid_map")?),
+        )?;
+        return write(
+            "gid_map",
+            &identity(&fs::read_to_string("/proc/self/gid_map")?),
+        );
     }
-    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let (uid, gid) = (
+        rustix::process::geteuid().as_raw(),
+        rustix::process::getegid().as_raw(),
+    );
     write("uid_map", &format!("{uid} {uid} 1\n"))?;
     write("setgroups", "deny")?;
     write("gid_map", &format!("{gid} {gid} 1\n"))
@@ -41,7 +55,10 @@ mod tests {
 
     #[test]
     fn each_extent_keeps_its_ids() {
-        assert_eq!(identity("         0          0 4294967295\n"), "0 0 4294967295\n");
+        assert_eq!(
+            identity("         0          0 4294967295\n"),
+            "0 0 4294967295\n"
+        );
         assert_eq!(identity("0 1000 1\n1 100000 65536\n"), "0 0 1\n1 1 65536\n");
     }
 }

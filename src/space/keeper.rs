@@ -13,16 +13,19 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags, set_capabilities};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use serde::{Deserialize, Serialize};
 
 use super::book::Entry;
 use super::network::{self, Device, Kind};
 use crate::channel::Channel;
-use crate::{list, paths};
+use crate::{list, paths, sys};
 
 /// How often a keeper without a daemon looks whether anything still runs in its space.
-const ORPHAN_LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+const ORPHAN_LOOK: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
 
 /// What a space is to be.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -115,12 +118,16 @@ struct Inside {
 /// The life of a keeper; `daemon` is the socket to the daemon that started it.
 pub(crate) fn keep(daemon: UnixStream) -> Result<()> {
     let mut daemon = Channel::new(daemon);
-    let Some((Order::Make(charter), _)) = daemon.receive()? else { return Ok(()) };
-    if let Err(error) = rustix::thread::unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNET) {
+    let Some((Order::Make(charter), _)) = daemon.receive()? else {
+        return Ok(());
+    };
+    if let Err(error) = sys::unshare() {
         return fail(&daemon, Step::Unshare, &error.into());
     }
     daemon.send(&Report::Unshared, &[])?;
-    let Some((Order::Mapped, _)) = daemon.receive()? else { return Ok(()) };
+    let Some((Order::Mapped, _)) = daemon.receive()? else {
+        return Ok(());
+    };
     let inside = match Inside::make(charter) {
         Ok(inside) => inside,
         Err(error) => return fail(&daemon, Step::Network, &error),
@@ -135,8 +142,17 @@ pub(crate) fn keep(daemon: UnixStream) -> Result<()> {
 }
 
 fn fail(daemon: &Channel, step: Step, error: &anyhow::Error) -> Result<()> {
-    let errno = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error());
-    Ok(daemon.send(&Report::Failed { step, message: format!("{error:#}"), errno }, &[])?)
+    let errno = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error());
+    Ok(daemon.send(
+        &Report::Failed {
+            step,
+            message: format!("{error:#}"),
+            errno,
+        },
+        &[],
+    )?)
 }
 
 fn listen(path: &PathBuf) -> Result<UnixListener> {
@@ -154,8 +170,21 @@ impl Inside {
         let network = fs::File::open("/proc/self/ns/net")?.into();
         // From here on it makes plain sockets, for which it needs no right at all.
         let none = CapabilitySet::empty();
-        set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
-        Ok(Self { charter, user, network, made, diag })
+        set_capabilities(
+            None,
+            CapabilitySets {
+                effective: none,
+                permitted: none,
+                inheritable: none,
+            },
+        )?;
+        Ok(Self {
+            charter,
+            user,
+            network,
+            made,
+            diag,
+        })
     }
 
     fn report(&self, daemon: &Channel) -> io::Result<()> {
@@ -186,7 +215,10 @@ impl Inside {
                 Woken::ByTime => {
                     let namespace = list::NetNamespace::of(&self.network)?;
                     let own = rustix::process::getpid();
-                    if list::processes_in(namespace)?.iter().all(|process| process.pid == own) {
+                    if list::processes_in(namespace)?
+                        .iter()
+                        .all(|process| process.pid == own)
+                    {
                         return Ok(());
                     }
                 }

@@ -25,7 +25,6 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use wharf_link::{Link, Packet, Tap, forbid_udp_trains};
 
-use failure::told;
 pub(crate) use failure::{SetUpError, Step};
 use rtnetlink::{Mac, Rtnetlink};
 
@@ -165,19 +164,11 @@ fn make_link(
     match tap {
         Ok(tap) => Ok((tap.into(), Kind::Tap)),
         Err(error) if plan.device == Device::Tap => Err(SetUpError::Tap(error)),
-        Err(tap) => match make_packet(plan, netlink, remarks) {
-            Ok(link) => {
-                remarks.push(format!(
-                    "a packet socket carries this space's frames, since {}",
-                    told(&tap)
-                ));
-                Ok(link)
-            }
-            Err(packet) => Err(SetUpError::NoDevice {
-                tap,
-                packet: Box::new(packet),
-            }),
-        },
+        // As good as a TAP; that there is none, `wharf doctor` tells those who wonder.
+        Err(tap) => make_packet(plan, netlink, remarks).map_err(|packet| SetUpError::NoDevice {
+            tap,
+            packet: Box::new(packet),
+        }),
     }
 }
 

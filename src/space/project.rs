@@ -7,7 +7,11 @@ use std::path::{Path, PathBuf};
 /// The root of the git worktree that holds `directory`, else `directory`.
 pub(crate) fn root(directory: &Path) -> PathBuf {
     let holds_git = |candidate: &&Path| candidate.join(".git").symlink_metadata().is_ok();
-    directory.ancestors().find(holds_git).unwrap_or(directory).to_path_buf()
+    directory
+        .ancestors()
+        .find(holds_git)
+        .unwrap_or(directory)
+        .to_path_buf()
 }
 
 #[cfg(test)]
@@ -22,7 +26,11 @@ mod tests {
         fs::create_dir_all(main.join(".git")).unwrap();
         fs::create_dir_all(main.join("src/deep")).unwrap();
         fs::create_dir_all(linked.join("src")).unwrap();
-        fs::write(linked.join(".git"), "gitdir: ../shop/.git/worktrees/shop-b\n").unwrap();
+        fs::write(
+            linked.join(".git"),
+            "gitdir: ../shop/.git/worktrees/shop-b\n",
+        )
+        .unwrap();
         assert_eq!(root(&main.join("src/deep")), main);
         assert_eq!(root(&linked.join("src")), linked);
         assert_eq!(root(top.path()), top.path());

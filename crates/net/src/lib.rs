@@ -3,8 +3,11 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod cidr;
+pub mod forward;
 mod frame;
 mod host;
 pub mod tcp;
@@ -13,6 +16,10 @@ pub mod wire;
 
 pub use cidr::{Cidr, NotCidr};
 pub use frame::{Capabilities, Checksum, Frame, Offload, Segmentation};
-pub use host::{Config, Event, KnockId, Ready, Refusal, Route, SocketId, Unreachable};
+pub use host::{
+    AcceptError, Config, Discard, Discards, Event, Host, KnockError, KnockId, NoSuchSocket,
+    OwnBindError, OwnConnectError, OwnListenError, Ready, Received, RecvError, Refusal, Route,
+    SendError, Setting, SocketId, TooMany, Unreachable,
+};
 pub use time::Instant;
 pub use host::{Host, fwd as forward};

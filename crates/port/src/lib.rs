@@ -9,12 +9,15 @@ mod endpoint;
 mod flow;
 mod number;
 mod protocol;
+pub mod registry;
+pub mod table;
 
 pub use address::{Cover, Domain, WrongFamily};
 pub use endpoint::{End, Endpoint, Local};
 pub use flow::Flow;
 pub use number::{Port, PortClass, PortRange};
 pub use protocol::Protocol;
+pub use table::{Device, Hold, Reuse, Table};
 
 /// Why a text is not a port, an endpoint, a flow or a protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

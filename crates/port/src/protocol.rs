@@ -35,6 +35,14 @@ impl Protocol {
         }
     }
 
+    /// 0 for TCP and 1 for UDP, for arrays with something for each.
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::Tcp => 0,
+            Self::Udp => 1,
+        }
+    }
+
     /// Its name in small letters, as `/etc/services` writes it.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -1,17 +1,9 @@
 //! Connections that stay, and bodies of every kind, in both directions.
 
 use super::*;
-use http_body_util::StreamBody;
-use hyper::body::{Body, Frame};
+use hyper::body::Body;
 use hyper::{HeaderMap, StatusCode};
 use tokio::sync::mpsc;
-
-/// A body that is sent piece by piece.
-fn fed() -> (mpsc::Sender<Frame<Bytes>>, AnyBody) {
-    let (feed, mut pieces) = mpsc::channel::<Frame<Bytes>>(1);
-    let stream = futures_util::stream::poll_fn(move |cx| pieces.poll_recv(cx).map(|p| p.map(Ok)));
-    (feed, BodyExt::boxed(StreamBody::new(stream)))
-}
 
 /// A sum over a body that notices what is missing, doubled or swapped.
 async fn digest<B: Body<Data = Bytes, Error = hyper::Error> + Unpin>(mut body: B) -> (u64, u64) {
@@ -80,7 +72,8 @@ fn pipelined_requests_are_answered_in_order() {
 #[test]
 fn large_bodies_stream_both_ways_without_being_kept() {
     town(async |town| {
-        // The server sends each piece back as it comes: this would stop dead if one side were buffered first.
+        // The server sends each piece back as it comes: this would stop dead if one side were
+        // buffered first.
         let echo = server(async |request| {
             assert!(!request.headers().contains_key("content-length"));
             assert_eq!(request.headers()["transfer-encoding"], "chunked");

@@ -1,11 +1,7 @@
 //! HTTP/2 with prior knowledge, to servers that speak it and to those that don't.
 
 use super::*;
-use http_body_util::StreamBody;
-use hyper::body::Frame;
 use hyper::{HeaderMap, StatusCode, Version};
-use hyper_util::rt::TokioExecutor;
-use tokio::sync::mpsc;
 
 fn request(path: &str, body: AnyBody) -> Request<AnyBody> {
     let uri = format!("http://shop.localhost:7070{path}");
@@ -15,41 +11,38 @@ fn request(path: &str, body: AnyBody) -> Request<AnyBody> {
         .unwrap()
 }
 
-/// A body that is sent piece by piece, as in `bodies`, whose errors may cross threads.
-fn fed() -> (mpsc::Sender<Frame<Bytes>>, AnyBody) {
-    let (feed, mut pieces) = mpsc::channel::<Frame<Bytes>>(1);
-    let stream = futures_util::stream::poll_fn(move |cx| pieces.poll_recv(cx).map(|p| p.map(Ok)));
-    (feed, BodyExt::boxed(StreamBody::new(stream)))
+/// Sends back what it gets, with a trailer.
+async fn talk(request: Request<Incoming>) -> Result<Response<AnyBody>, Infallible> {
+    assert_eq!(request.version(), Version::HTTP_2);
+    assert_eq!(request.uri().authority().unwrap(), "shop.localhost:7070");
+    assert_eq!(request.headers()["te"], "trailers");
+    assert_eq!(request.headers()["via"], "2 wharf");
+    assert!(!request.headers().contains_key("host"));
+    let (feed, body) = fed();
+    tokio::spawn(async move {
+        let mut asked = request.into_body();
+        while let Some(frame) = asked.frame().await {
+            let Ok(data) = frame.unwrap().into_data() else {
+                break;
+            };
+            feed.send(Frame::data(data)).await.unwrap();
+        }
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", "0".parse().unwrap());
+        feed.send(Frame::trailers(trailers)).await.unwrap();
+    });
+    let response = Response::builder().header("content-type", "application/grpc");
+    Ok(response.body(body).unwrap())
 }
 
-/// A program that speaks HTTP/2 only, as gRPC servers do: it sends back what it gets, with a trailer.
+/// A program that speaks HTTP/2 only, as gRPC servers do.
 async fn grpc(town: &Town, connections: Rc<Cell<usize>>) -> SpaceRef {
     let address = program(async move |stream| {
         connections.set(connections.get() + 1);
-        let service = service_fn(async |request: Request<Incoming>| {
-            assert_eq!(request.version(), Version::HTTP_2);
-            assert_eq!(request.uri().authority().unwrap(), "shop.localhost:7070");
-            assert_eq!(request.headers()["te"], "trailers");
-            assert_eq!(request.headers()["via"], "2 wharf");
-            assert!(!request.headers().contains_key("host"));
-            let (feed, body) = fed();
-            spawn_local(async move {
-                let mut asked = request.into_body();
-                while let Some(frame) = asked.frame().await {
-                    let Ok(data) = frame.unwrap().into_data() else {
-                        break;
-                    };
-                    feed.send(Frame::data(data)).await.unwrap();
-                }
-                let mut trailers = HeaderMap::new();
-                trailers.insert("grpc-status", "0".parse().unwrap());
-                feed.send(Frame::trailers(trailers)).await.unwrap();
-            });
-            let response = Response::builder().header("content-type", "application/grpc");
-            Ok::<_, Infallible>(response.body(body).unwrap())
-        });
         let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-        let _ = server.serve_connection(TokioIo::new(stream), service).await;
+        let _ = server
+            .serve_connection(TokioIo::new(stream), service_fn(talk))
+            .await;
     });
     town.add("shop", 50051, address.await)
 }

@@ -16,14 +16,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
 
 use super::{Front, PortInfo, SpaceRef, Spaces};
@@ -38,10 +39,13 @@ struct Town {
     address: SocketAddr,
 }
 
+/// Listeners, and where they are served.
+type Ports = Vec<(PortInfo, SocketAddr)>;
+
 /// The spaces of a town. Their ports are served at addresses of the machine.
 #[derive(Default)]
 struct Census {
-    spaces: RefCell<Vec<(SpaceRef, Vec<(PortInfo, SocketAddr)>)>>,
+    spaces: RefCell<Vec<(SpaceRef, Ports)>>,
     next: Cell<u64>,
     dials: Cell<usize>,
 }
@@ -212,6 +216,13 @@ fn full(text: impl Into<Bytes>) -> AnyBody {
 async fn text(response: Response<Incoming>) -> String {
     let body = response.into_body().collect().await.unwrap().to_bytes();
     String::from_utf8(body.to_vec()).unwrap()
+}
+
+/// A body that is sent piece by piece.
+fn fed() -> (mpsc::Sender<Frame<Bytes>>, AnyBody) {
+    let (feed, mut pieces) = mpsc::channel::<Frame<Bytes>>(1);
+    let stream = futures_util::stream::poll_fn(move |cx| pieces.poll_recv(cx).map(|p| p.map(Ok)));
+    (feed, BodyExt::boxed(StreamBody::new(stream)))
 }
 
 /// A program that speaks HTTP/1.1.

@@ -87,6 +87,50 @@ fn when_several_have_a_page_the_person_chooses() {
 }
 
 #[test]
+fn a_listener_that_keeps_silent_does_not_stand_in_the_way() {
+    town(async |town| {
+        let silent = program(async |mut stream| {
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        });
+        town.add("shop", 4000, silent.await);
+        town.add("shop", 5173, says("page").await);
+        assert_eq!(text(town.get("shop.localhost", "/").await).await, "page");
+    });
+}
+
+#[test]
+fn a_server_that_was_still_starting_is_asked_again_later() {
+    town(async |town| {
+        let ready = Rc::new(Cell::new(false));
+        let is_ready = Rc::clone(&ready);
+        let starting = server(async move |_| {
+            let status = if is_ready.get() { 200 } else { 503 };
+            let response = Response::builder().status(status);
+            let response = response.header("content-type", "text/html");
+            response.body(full("ready")).unwrap()
+        });
+        town.add(
+            "shop",
+            3000,
+            server(async |_| Response::new(full("{}"))).await,
+        );
+        town.add("shop", 5173, starting.await);
+        let ask = async || town.get("shop.localhost", "/").await.status();
+        assert_eq!(ask().await, StatusCode::MULTIPLE_CHOICES);
+        ready.set(true);
+        assert_eq!(
+            ask().await,
+            StatusCode::MULTIPLE_CHOICES,
+            "not at every request"
+        );
+        tokio::time::pause();
+        tokio::time::advance(super::super::route::ASK_AGAIN).await;
+        tokio::time::resume();
+        assert_eq!(ask().await, StatusCode::OK);
+    });
+}
+
+#[test]
 fn listeners_that_are_no_web_servers_are_listed() {
     town(async |town| {
         town.add("shop", 4000, program(async |_stream| {}).await);
@@ -113,7 +157,7 @@ fn unknown_names_get_a_list_of_what_there_is() {
             page.starts_with("There is no space called shoop\n"),
             "{page}"
         );
-        assert!(page.contains("http://3000.shop.localhost:7070/"), "{page}");
+        assert!(page.contains("http://shop.localhost:7070/"), "{page}");
         assert!(page.contains("http://quiet.localhost:7070/"), "{page}");
     });
 }
@@ -143,7 +187,7 @@ fn wharf_itself_shows_what_there_is() {
             );
             let page = text(response).await;
             assert!(
-                page.contains("<a href=\"http://3000.shop.localhost:7070/\">"),
+                page.contains("<a href=\"http://shop.localhost:7070/\">"),
                 "{page}"
             );
         }
@@ -285,7 +329,7 @@ fn an_old_client_without_a_host_gets_the_list() {
         town.add("shop", 3000, says("shop").await);
         let answer = town.raw("GET / HTTP/1.0\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
-        assert!(answer.contains("http://3000.shop.localhost/"), "{answer}");
+        assert!(answer.contains("http://shop.localhost/"), "{answer}");
         let named = town
             .raw("GET / HTTP/1.0\r\nHost: shop.localhost\r\n\r\n")
             .await;

@@ -1,8 +1,10 @@
-//! Requests that two servers could read differently: none may arrive as anything but what was checked.
+//! Requests that two servers could read differently: none may arrive as anything but what was
+//! checked.
 
 use super::*;
 
-/// A program that reads whatever comes on its connections into one pot, and answers each connection once.
+/// A program that reads whatever comes on its connections into one pot, and answers each connection
+/// once.
 async fn pot(town: &Town) -> Rc<RefCell<Vec<String>>> {
     let pot: Rc<RefCell<Vec<String>>> = Rc::default();
     let inside = Rc::clone(&pot);
@@ -20,111 +22,112 @@ async fn pot(town: &Town) -> Rc<RefCell<Vec<String>>> {
     pot
 }
 
+/// What is wrong, and a request in which it is.
+const REFUSED: [(&str, &str); 25] = [
+    (
+        "a bare CR in a value",
+        "GET / HTTP/1.1\r\nHost: shop.localhost\r\nX: a\rb\r\n\r\n",
+    ),
+    (
+        "a bare CR in a name",
+        "GET / HTTP/1.1\r\nHost: shop.localhost\r\nX\r: a\r\n\r\n",
+    ),
+    (
+        "NUL in a value",
+        "GET / HTTP/1.1\r\nHost: shop.localhost\r\nX: a\0b\r\n\r\n",
+    ),
+    (
+        "a blank before the colon",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length : 5\r\n\r\nhello",
+    ),
+    (
+        "a folded field",
+        "GET / HTTP/1.1\r\nHost: shop.localhost\r\nX: a\r\n b\r\n\r\n",
+    ),
+    (
+        "a blank before the first field",
+        "GET / HTTP/1.1\r\n X: a\r\nHost: shop.localhost\r\n\r\n",
+    ),
+    (
+        "two lengths",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+    ),
+    (
+        "lengths in a list",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 5, 6\r\n\r\nhello!",
+    ),
+    (
+        "a signed length",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: +5\r\n\r\nhello",
+    ),
+    (
+        "a hexadecimal length",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 0x5\r\n\r\nhello",
+    ),
+    (
+        "a huge length",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 99999999999999999999\r\n\r\n",
+    ),
+    (
+        "a negative length",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: -1\r\n\r\n",
+    ),
+    (
+        "chunked not last",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "another coding first",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "chunked twice",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "identity and chunked",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "no coding that exists",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "a vertical tab in a coding",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "chunked in HTTP/1.0",
+        "POST / HTTP/1.0\r\nHost: shop.localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "two hosts",
+        "GET / HTTP/1.1\r\nHost: shop.localhost\r\nHost: other.localhost\r\n\r\n",
+    ),
+    ("no host", "GET / HTTP/1.1\r\n\r\n"),
+    (
+        "a user in the host",
+        "GET / HTTP/1.1\r\nHost: shop.localhost@other.localhost\r\n\r\n",
+    ),
+    (
+        "two hosts in one",
+        "GET / HTTP/1.1\r\nHost: shop.localhost, other.localhost\r\n\r\n",
+    ),
+    (
+        "a blank in the target",
+        "GET /a b HTTP/1.1\r\nHost: shop.localhost\r\n\r\n",
+    ),
+    (
+        "another version",
+        "GET / HTTP/1.9\r\nHost: shop.localhost\r\n\r\n",
+    ),
+];
+
 #[test]
 fn malformed_requests_are_refused_and_never_arrive() {
-    let refused = [
-        (
-            "a bare CR in a value",
-            "GET / HTTP/1.1\r\nHost: shop.localhost\r\nX: a\rb\r\n\r\n",
-        ),
-        (
-            "a bare CR in a name",
-            "GET / HTTP/1.1\r\nHost: shop.localhost\r\nX\r: a\r\n\r\n",
-        ),
-        (
-            "NUL in a value",
-            "GET / HTTP/1.1\r\nHost: shop.localhost\r\nX: a\0b\r\n\r\n",
-        ),
-        (
-            "a blank before the colon",
-            "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length : 5\r\n\r\nhello",
-        ),
-        (
-            "a folded field",
-            "GET / HTTP/1.1\r\nHost: shop.localhost\r\nX: a\r\n b\r\n\r\n",
-        ),
-        (
-            "a blank before the first field",
-            "GET / HTTP/1.1\r\n X: a\r\nHost: shop.localhost\r\n\r\n",
-        ),
-        (
-            "two lengths",
-            "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
-        ),
-        (
-            "lengths in a list",
-            "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 5, 6\r\n\r\nhello!",
-        ),
-        (
-            "a signed length",
-            "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: +5\r\n\r\nhello",
-        ),
-        (
-            "a hexadecimal length",
-            "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 0x5\r\n\r\nhello",
-        ),
-        (
-            "a huge length",
-            "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 99999999999999999999\r\n\r\n",
-        ),
-        (
-            "a negative length",
-            "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: -1\r\n\r\n",
-        ),
-        (
-            "chunked not last",
-            "POST / HTTP/1.1\r\nHost: shop.localhost\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
-        ),
-        (
-            "another coding first",
-            "POST / HTTP/1.1\r\nHost: shop.localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-        ),
-        (
-            "chunked twice",
-            "POST / HTTP/1.1\r\nHost: shop.localhost\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        ),
-        (
-            "identity and chunked",
-            "POST / HTTP/1.1\r\nHost: shop.localhost\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        ),
-        (
-            "no coding that exists",
-            "POST / HTTP/1.1\r\nHost: shop.localhost\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-        ),
-        (
-            "a vertical tab in a coding",
-            "POST / HTTP/1.1\r\nHost: shop.localhost\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
-        ),
-        (
-            "chunked in HTTP/1.0",
-            "POST / HTTP/1.0\r\nHost: shop.localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        ),
-        (
-            "two hosts",
-            "GET / HTTP/1.1\r\nHost: shop.localhost\r\nHost: other.localhost\r\n\r\n",
-        ),
-        ("no host", "GET / HTTP/1.1\r\n\r\n"),
-        (
-            "a user in the host",
-            "GET / HTTP/1.1\r\nHost: shop.localhost@other.localhost\r\n\r\n",
-        ),
-        (
-            "two hosts in one",
-            "GET / HTTP/1.1\r\nHost: shop.localhost, other.localhost\r\n\r\n",
-        ),
-        (
-            "a blank in the target",
-            "GET /a b HTTP/1.1\r\nHost: shop.localhost\r\n\r\n",
-        ),
-        (
-            "another version",
-            "GET / HTTP/1.9\r\nHost: shop.localhost\r\n\r\n",
-        ),
-    ];
     town(async |town| {
         let pot = pot(&town).await;
-        for (what, request) in refused {
-            // A second request that must not be read as one of its own, whatever became of the first.
+        for (what, request) in REFUSED {
             let mut client = TcpStream::connect(town.address).await.unwrap();
             client.write_all(request.as_bytes()).await.unwrap();
             client.shutdown().await.unwrap();

@@ -307,11 +307,7 @@ fn without_tun_a_packet_socket_takes_its_place() {
     }
     let made = set_up_in_time(Device::Auto);
     assert_eq!(made.kind, Kind::Packet);
-    assert!(
-        made.remarks[0].contains("/dev/net/tun"),
-        "{:?}",
-        made.remarks
-    );
+    assert!(made.remarks.is_empty(), "{:?}", made.remarks);
     assert_connected(made);
 }
 

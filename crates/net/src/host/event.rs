@@ -74,6 +74,14 @@ pub enum Event {
         /// To be given back unchanged.
         payload: Bytes,
     },
+    /// Accept-anything: an ICMP error about a datagram that [`Host::send_datagram`](crate::Host::send_datagram) sent, and
+    /// that no socket is bound for.
+    Rejected {
+        /// The datagram's flow.
+        flow: Flow,
+        /// Why it was not delivered.
+        unreachable: Unreachable,
+    },
 }
 
 /// Why a peer cannot reach what it wanted, in ICMP's words: RFC 792, RFC 1812 §5.2.7.1, RFC 4443 §3.1.

@@ -1,10 +1,35 @@
 //! The host.
+//!
+//! One idea a file: [`ingress`] takes packets apart, [`egress`] and [`edge`] put them together, [`route`], [`neighbour`] and
+//! [`resolve`] find the way, [`reassembly`] joins fragments, [`icmp`] and [`icmp_error`] speak ICMP, [`udp`], [`tcp`] and [`knock`]
+//! find sockets, [`stream`] and [`own`] are what a caller does with them.
 
 mod config;
+mod discard;
+mod edge;
+mod egress;
 mod event;
+mod events;
+mod icmp;
+mod icmp_error;
+mod ingress;
+mod keys;
+mod knock;
+mod neighbour;
+mod own;
+mod reassembly;
+mod resolve;
+mod route;
+mod sockets;
+mod stream;
+mod tcp;
+mod timers;
+mod udp;
 
 pub use config::{Config, Route};
+pub use discard::{Discard, Discards};
 pub use event::{Event, KnockId, Ready, Refusal, SocketId, Unreachable};
+<<<<<<< HEAD
 use bytes::Bytes; use crate::{Frame, Instant}; use core::net::IpAddr; use wharf_port::Flow;
 pub struct Host;
 #[allow(unused)]
@@ -18,3 +43,177 @@ impl Host {
  pub fn echo_reply(&mut self,n:Instant,l:IpAddr,r:IpAddr,i:u16,s:u16,p:Bytes){} pub fn reject_echo(&mut self,n:Instant,l:IpAddr,r:IpAddr,i:u16,s:u16,u:Unreachable){}
 }
 pub mod fwd { use crate::wire::ethernet::Mac; pub fn destination(f:&[u8])->Option<core::net::IpAddr>{None} pub fn lower_hops(f:&mut [u8], a:Mac,b:Mac)->bool{false} }
+=======
+pub use knock::KnockError;
+pub use own::{
+    AcceptError, NoSuchSocket, OwnBindError, OwnConnectError, OwnListenError, Setting, TooMany,
+};
+pub use udp::{Received, RecvError, SendError};
+
+use alloc::collections::VecDeque;
+use wharf_port::table::{self, Table};
+
+use self::events::{Events, Queued};
+use self::icmp_error::Limiter;
+use self::keys::{Keyed, Keys};
+use self::knock::Knocks;
+use self::neighbour::Neighbours;
+use self::reassembly::Reassembly;
+use self::route::Routes;
+use self::sockets::Sockets;
+use self::timers::Timers;
+use crate::frame::Frame;
+use crate::time::Instant;
+
+/// A network host without I/O: frames and time go in, frames and events come out.
+///
+/// - **For the link**: [`receive`](Self::receive) what comes, [`transmit`](Self::transmit) until it is `None` after every
+///   other call.
+/// - **For the clock**: [`expire`](Self::expire) when [`deadline`](Self::deadline) has come.
+/// - **For the caller**: [`event`](Self::event) says what has happened.
+/// - **Connections**: [`write`](Self::write), [`chunks`](Self::chunks), [`consume`](Self::consume),
+///   [`shutdown`](Self::shutdown), [`abort`](Self::abort), [`close`](Self::close), and what can be asked of them.
+/// - **A host that accepts anything**: [`admit`](Self::admit), [`refuse`](Self::refuse),
+///   [`send_datagram`](Self::send_datagram), [`reject_datagram`](Self::reject_datagram), [`echo_reply`](Self::echo_reply),
+///   [`reject_echo`](Self::reject_echo).
+/// - **Own sockets**: [`open`](Self::open), [`bind`](Self::bind), [`listen`](Self::listen), [`accept`](Self::accept),
+///   [`connect`](Self::connect), [`set`](Self::set), [`send_to`](Self::send_to), [`recv_from`](Self::recv_from).
+///
+/// Nothing that a peer sends makes it panic, loop, or grow without bound; what goes nowhere is counted in
+/// [`discards`](Self::discards).
+///
+/// ```
+/// use wharf_net::wire::ethernet::Mac;
+/// use wharf_net::{Config, Host, Instant};
+/// use wharf_port::{Domain, Protocol};
+///
+/// let mut config = Config::new(Mac([2, 0, 0, 0, 0, 1]), [7; 32]);
+/// config.addresses = vec!["10.0.0.2/24".parse().unwrap()];
+/// let mut host = Host::new(config);
+/// let socket = host.open(Protocol::Tcp, Domain::V4).unwrap();
+/// host.connect(Instant::ZERO, socket, "10.0.0.1:80".parse().unwrap()).unwrap();
+/// // The first thing to send is the question where 10.0.0.1 is: an ARP request to everybody.
+/// let frame = host.transmit(Instant::ZERO).unwrap();
+/// assert_eq!(&frame.to_ethernet()[..6], [0xff; 6]);
+/// ```
+#[derive(Debug)]
+pub struct Host {
+    config: Config,
+    keys: Keys,
+    routes: Routes,
+    neighbours: Neighbours,
+    reassembly: Reassembly,
+    limiter: Limiter,
+    table: Table<SocketId>,
+    sockets: Sockets,
+    knocks: Knocks,
+    timers: Timers,
+    events: Events,
+    /// Frames for the link.
+    output: VecDeque<Frame>,
+    /// Frames from the host to itself.
+    internal: VecDeque<Frame>,
+    /// Sockets that may have something to send.
+    work: VecDeque<SocketId>,
+    discards: Discards,
+}
+
+impl Host {
+    /// A host without sockets.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let keyed = Keyed::new(&config.seed);
+        let table = Table::new(&table::Config::new(config.seed));
+        Self {
+            keys: Keys::new(&config.seed),
+            routes: Routes::new(&config),
+            neighbours: Neighbours::new(keyed),
+            reassembly: Reassembly::new(keyed),
+            limiter: Limiter::new(),
+            table,
+            sockets: Sockets::default(),
+            knocks: Knocks::new(keyed),
+            timers: Timers::default(),
+            events: Events::default(),
+            output: VecDeque::new(),
+            internal: VecDeque::new(),
+            work: VecDeque::new(),
+            discards: Discards::new(),
+            config,
+        }
+    }
+
+    /// The next frame for the link. To be called until it is `None` after every other call, or when the link takes frames
+    /// again.
+    pub fn transmit(&mut self, now: Instant) -> Option<Frame> {
+        loop {
+            if let Some(frame) = self.output.pop_front() {
+                return Some(frame);
+            }
+            if let Some(frame) = self.internal.pop_front() {
+                self.receive_internal(now, &frame);
+                continue;
+            }
+            if !self.work(now) {
+                return None;
+            }
+        }
+    }
+
+    /// When [`expire`](Self::expire) wants to be called next. Known once [`transmit`](Self::transmit) has run dry.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let deadlines = [
+            self.timers.first(),
+            self.knocks.deadline(),
+            self.neighbours.deadline(),
+            self.reassembly.deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Does what is due. Calling it early does no harm.
+    pub fn expire(&mut self, now: Instant) {
+        self.expire_sockets(now);
+        self.expire_knocks(now);
+        self.expire_neighbours(now);
+        self.expire_reassembly(now);
+    }
+
+    /// What has happened, in order; `None` when the caller knows everything.
+    pub fn event(&mut self) -> Option<Event> {
+        loop {
+            match self.events.pop()? {
+                Queued::Event(event) => return Some(event),
+                Queued::Ready(socket) => {
+                    let Some(found) = self.sockets.find_mut(socket) else {
+                        continue;
+                    };
+                    let ready = core::mem::take(&mut found.ready);
+                    if !ready.is_empty() {
+                        return Some(Event::Ready { socket, ready });
+                    }
+                }
+            }
+        }
+    }
+
+    /// What went nowhere, and why.
+    #[must_use]
+    pub fn discards(&self) -> &Discards {
+        &self.discards
+    }
+
+    /// How many sockets there are, those that finish alone included.
+    #[must_use]
+    pub fn socket_count(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Counts a discard.
+    fn drop_for(&mut self, reason: Discard) -> Discard {
+        self.discards.count(reason);
+        reason
+    }
+}
+>>>>>>> main

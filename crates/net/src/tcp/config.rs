@@ -113,6 +113,8 @@ pub struct Setup {
     pub timestamp_offset: u32,
     /// The segment size to announce: the link's MTU less 40 (IPv4) or 60 (IPv6) octets (RFC 9293 §3.7.1).
     pub mss: u16,
+    /// The segment size to assume of a peer that announces none: 536 over IPv4, 1220 over IPv6 (RFC 9293 §3.7.1, MUST-15).
+    pub default_mss: u16,
 }
 
 /// What a handshake finished elsewhere agreed on: the contents of a SYN cookie (RFC 4987 §3.6).

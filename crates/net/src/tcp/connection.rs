@@ -1,28 +1,53 @@
-//! One connection.
+//! One connection, as its host and its program see it: a thin face over the state it is in.
+//!
+//! What happens within SYN-SENT is in `syn_sent`, from SYN-RECEIVED to LAST-ACK in `active`; afterwards only what is unread
+//! remains, and in TIME-WAIT the record.
+
+use alloc::boxed::Box;
+use core::time::Duration;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
+use super::active::{Active, Exit, Holder, Shared};
+use super::inbox::Inbox;
+use super::outbox::Slices;
+use super::sender::Fin;
+use super::syn_sent::{Answer, SynSent};
+use super::time_wait::Arrival;
+use super::timers::Timer;
 use super::{
     Config, Ecn, Error, Handshake, KeepAlive, Limits, Ready, Setup, State, TimeWait, WriteError,
+    reset_for,
 };
 use crate::time::Instant;
 use crate::wire::tcp::{Control, SeqNum};
-use core::time::Duration;
 
 /// A segment to send: header fields and slices of what was written.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
     /// The header, ports aside.
     pub control: Control,
-    /// The text, in order.
-    pub payload: SmallVec<[Bytes; 4]>,
+    /// The text, in order; at most 64 slices.
+    pub payload: Slices,
     /// Octets in `payload`.
     pub length: usize,
     /// The segment size at which the link has to cut the payload, if it is longer than one segment.
     pub segment: Option<u16>,
     /// The congestion bits for the IP header.
     pub ecn: Ecn,
+}
+
+impl Outgoing {
+    /// A segment without text.
+    pub(super) fn bare(control: Control) -> Self {
+        Self {
+            control,
+            payload: Slices::new(),
+            length: 0,
+            segment: None,
+            ecn: Ecn::NotCapable,
+        }
+    }
 }
 
 /// One end of a TCP connection, from the first SYN to TIME-WAIT; ports and addresses are its holder's.
@@ -33,15 +58,56 @@ pub struct Outgoing {
 /// - **For the program**: [`write`](Self::write), [`chunks`](Self::chunks), [`consume`](Self::consume),
 ///   [`shutdown`](Self::shutdown), [`close`](Self::close), [`abort`](Self::abort).
 /// - **To be asked**: [`state`](Self::state), [`take_ready`](Self::take_ready), [`error`](Self::error), [`room`](Self::room).
+///
+/// ```
+/// use bytes::Bytes;
+/// use wharf_net::tcp::{Config, Connection, Limits, Setup, State};
+/// use wharf_net::time::Instant;
+/// use wharf_net::wire::tcp::SeqNum;
+///
+/// let (now, config) = (Instant::ZERO, Config::default());
+/// let setup = |isn| Setup { isn: SeqNum::new(isn), timestamp_offset: 0, mss: 1460, default_mss: 536 };
+/// let limits = Limits { mss: 1460, offload: None };
+///
+/// let mut client = Connection::connect(now, &config, &setup(1));
+/// let syn = client.transmit(now, &limits).expect("a SYN");
+/// let mut server = Connection::accept(now, &config, &setup(2), &syn.control, Bytes::new());
+/// while let Some(segment) = server.transmit(now, &limits) {
+///     client.receive(now, &segment.control, Bytes::new(), segment.ecn);
+/// }
+/// assert_eq!(client.state(), State::Established);
+/// ```
 #[derive(Debug)]
-pub struct Connection {}
+pub struct Connection {
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    SynSent(Box<SynSent>),
+    Active(Box<Active>),
+    Over(Over),
+}
+
+/// What remains when a connection is over.
+#[derive(Debug, Default)]
+struct Over {
+    ready: Ready,
+    /// The last word.
+    reply: Option<Control>,
+    error: Option<Error>,
+    /// What came and was not read.
+    inbox: Inbox,
+    time_wait: Option<TimeWait>,
+}
 
 impl Connection {
     /// Opens actively: the SYN is the first thing that [`transmit`](Self::transmit) gives.
     #[must_use]
     pub fn connect(now: Instant, config: &Config, setup: &Setup) -> Self {
-        let _ = (now, config, setup);
-        Self {}
+        Self {
+            phase: Phase::SynSent(Box::new(SynSent::new(now, config, setup))),
+        }
     }
 
     /// Answers a SYN that arrived, perhaps some time ago: the SYN-ACK is the first thing that `transmit` gives.
@@ -53,172 +119,413 @@ impl Connection {
         setup: &Setup,
         syn: &Control,
         payload: Bytes,
-        ecn: Ecn,
     ) -> Self {
-        let _ = (now, config, setup, syn, payload, ecn);
-        Self {}
+        Self::active(Active::accept(now, config, setup, syn, payload))
     }
 
     /// Begins in ESTABLISHED with what a handshake kept elsewhere (a SYN cookie) agreed on. The segment that completed it is
     /// then given to [`receive`](Self::receive) as well, for its text.
     #[must_use]
     pub fn resume(now: Instant, config: &Config, setup: &Setup, handshake: &Handshake) -> Self {
-        let _ = (now, config, setup, handshake);
-        Self {}
+        Self::active(Active::resume(now, config, setup, handshake))
     }
 
-    /// Takes a segment that arrived for this connection.
+    fn active(active: Active) -> Self {
+        Self {
+            phase: Phase::Active(Box::new(active)),
+        }
+    }
+
+    /// Takes a segment that arrived for this connection. Its checksum was right, and its ports and addresses are this
+    /// connection's; nothing else is taken for granted.
     pub fn receive(&mut self, now: Instant, segment: &Control, payload: Bytes, ecn: Ecn) {
-        let _ = (now, segment, payload, ecn);
+        match &mut self.phase {
+            Phase::SynSent(opening) => match opening.receive(segment) {
+                Answer::Wait => {}
+                Answer::Meet => self.meet(now, segment, payload),
+                Answer::Fail(error) => self.leave(now, Exit::Failed(error)),
+            },
+            Phase::Active(active) => {
+                if let Some(exit) = active.receive(now, segment, payload, ecn) {
+                    self.leave(now, exit);
+                }
+            }
+            Phase::Over(over) => over.receive(now, segment, payload.len()),
+        }
+    }
+
+    fn meet(&mut self, now: Instant, syn: &Control, text: Bytes) {
+        match core::mem::replace(&mut self.phase, Phase::Over(Over::default())) {
+            Phase::SynSent(opening) => *self = Self::active(opening.meet(now, syn, text)),
+            other => self.phase = other,
+        }
+    }
+
+    /// The living states are left behind.
+    fn leave(&mut self, now: Instant, exit: Exit) {
+        let mut over = match core::mem::replace(&mut self.phase, Phase::Over(Over::default())) {
+            Phase::SynSent(mut opening) => Over::after(&mut opening.shared, Inbox::default()),
+            Phase::Active(mut active) => {
+                let inbox = core::mem::take(&mut active.receiver.inbox);
+                let mut over = Over::after(&mut active.shared, inbox);
+                if exit == Exit::TimeWait {
+                    over.wait(now, active.time_wait(now));
+                }
+                over
+            }
+            Phase::Over(over) => over,
+        };
+        match exit {
+            Exit::Failed(error) => {
+                over.error = Some(error);
+                over.ready |= Ready::FAILED;
+                over.inbox = Inbox::default();
+            }
+            Exit::Closed | Exit::TimeWait => over.ready |= Ready::CLOSED,
+        }
+        self.phase = Phase::Over(over);
     }
 
     /// The next segment to send now, if any. Call it until it returns `None`, after each batch of other calls.
     pub fn transmit(&mut self, now: Instant, limits: &Limits) -> Option<Outgoing> {
-        let _ = (now, limits);
-        None
+        match &mut self.phase {
+            Phase::SynSent(opening) => opening.transmit(now).map(Outgoing::bare),
+            Phase::Active(active) => active.transmit(now, limits),
+            Phase::Over(over) => over.reply.take().map(Outgoing::bare),
+        }
     }
 
-    /// When [`expire`](Self::expire) wants to be called next.
+    /// When [`expire`](Self::expire) wants to be called next. It changes with every other call.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        None
+        match &self.phase {
+            Phase::SynSent(opening) => opening.timers.next(),
+            Phase::Active(active) => active.timers.next(),
+            Phase::Over(over) => over.time_wait.as_ref().map(TimeWait::deadline),
+        }
     }
 
     /// Runs the timers that are due. Calling it early does no harm.
     pub fn expire(&mut self, now: Instant) {
-        let _ = now;
+        let exit = match &mut self.phase {
+            Phase::SynSent(opening) => opening.expire(now).map(Exit::Failed),
+            Phase::Active(active) => active.expire(now),
+            Phase::Over(over) => {
+                over.time_wait = over
+                    .time_wait
+                    .take()
+                    .filter(|record| record.deadline() > now);
+                None
+            }
+        };
+        if let Some(exit) = exit {
+            self.leave(now, exit);
+        }
     }
 
     /// Octets that [`write`](Self::write) would take now.
     #[must_use]
     pub fn room(&self) -> usize {
-        0
+        match &self.phase {
+            Phase::SynSent(opening) if opening.fin == Fin::Open => opening.room(),
+            Phase::Active(active) if active.sender.fin == Fin::Open => active.sender.room(),
+            _ => 0,
+        }
     }
 
-    /// Queues data for sending and returns how many octets of it were taken: all, or [`room`](Self::room).
+    /// Queues data for sending and returns how many octets of it were taken: all, or [`room`](Self::room). What is written
+    /// before the handshake is complete goes after it. Large buffers are sent from where they are; small ones are gathered.
     ///
     /// # Errors
     ///
     /// [`WriteError::Closed`] after `shutdown`, `close` or in a finished connection; [`WriteError::Failed`] in a failed one.
-    pub fn write(&mut self, data: Bytes) -> Result<usize, WriteError> {
-        let _ = data;
-        Ok(0)
+    pub fn write(&mut self, mut data: Bytes) -> Result<usize, WriteError> {
+        data.truncate(self.room());
+        let taken = data.len();
+        match &mut self.phase {
+            Phase::SynSent(opening) if opening.fin == Fin::Open => opening.outbox.push(data),
+            Phase::Active(active) if active.sender.fin == Fin::Open => {
+                active.sender.outbox.push(data);
+                active.sender.is_relieved();
+            }
+            Phase::Over(Over {
+                error: Some(error), ..
+            }) => return Err(WriteError::Failed(*error)),
+            _ => return Err(WriteError::Closed),
+        }
+        Ok(taken)
+    }
+
+    fn inbox(&self) -> Option<&Inbox> {
+        match &self.phase {
+            Phase::SynSent(_) => None,
+            Phase::Active(active) => Some(&active.receiver.inbox),
+            Phase::Over(over) => Some(&over.inbox),
+        }
     }
 
     /// Octets received in order and not yet consumed.
     #[must_use]
     pub fn readable(&self) -> usize {
-        0
+        self.inbox().map_or(0, Inbox::len)
     }
 
     /// What [`readable`](Self::readable) counts, in order.
     pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
-        core::iter::empty()
+        self.inbox().into_iter().flat_map(Inbox::chunks)
     }
 
     /// Drops the first `count` octets of what is readable (all of it if there are fewer), which opens the window.
     pub fn consume(&mut self, now: Instant, count: usize) {
-        let _ = (now, count);
+        match &mut self.phase {
+            Phase::SynSent(_) => {}
+            Phase::Active(active) => {
+                let rtt = active.rtt();
+                active.receiver.consume(now, count, rtt);
+            }
+            Phase::Over(over) => {
+                over.inbox.consume(count);
+            }
+        }
     }
 
-    /// Closes our direction: a FIN follows what is queued (RFC 9293 §3.10.4). Reading goes on.
-    pub fn shutdown(&mut self, now: Instant) {
-        let _ = now;
+    /// Closes our direction: a FIN follows what is queued (RFC 9293 §3.10.4). Reading goes on. A connection that is still in
+    /// SYN-SENT sends its FIN once it is established.
+    pub fn shutdown(&mut self) {
+        match &mut self.phase {
+            Phase::SynSent(opening) => opening.fin = Fin::Queued,
+            Phase::Active(active) => active.shutdown(),
+            Phase::Over(_) => {}
+        }
     }
 
     /// The program lets go of the connection: `shutdown`, and whatever still arrives is answered by a reset, as is unread data
-    /// right now (RFC 1122 §4.2.2.13). The connection finishes alone; it is over when [`is_finished`](Self::is_finished).
+    /// right now (RFC 1122 §4.2.2.13). In SYN-SENT it is simply over (RFC 9293 §3.10.4). The connection finishes alone; drop it when
+    /// [`is_finished`](Self::is_finished).
     pub fn close(&mut self, now: Instant) {
-        let _ = now;
+        let exit = match &mut self.phase {
+            Phase::SynSent(_) => Some(Exit::Closed),
+            Phase::Active(active) => active.close(now),
+            Phase::Over(over) => {
+                over.inbox = Inbox::default();
+                None
+            }
+        };
+        if let Some(exit) = exit {
+            self.leave(now, exit);
+        }
     }
 
     /// Resets the connection: everything queued is dropped (RFC 9293 §3.10.5).
     pub fn abort(&mut self, now: Instant) {
-        let _ = now;
+        match &mut self.phase {
+            Phase::SynSent(_) => self.leave(now, Exit::Failed(Error::Aborted)),
+            Phase::Active(active) => {
+                let exit = active.abort();
+                self.leave(now, exit);
+            }
+            Phase::Over(over) => {
+                *over = Over {
+                    reply: over.reply.take(),
+                    ready: over.ready,
+                    ..Over::default()
+                }
+            }
+        }
     }
 
     /// Ends the connection with `error` without sending anything: for what the network reports (RFC 1122 §4.2.3.9). The caller
     /// has checked with [`covers`](Self::covers) that the report is about a segment in flight.
-    pub fn fail(&mut self, error: Error) {
-        let _ = error;
+    pub fn fail(&mut self, now: Instant, error: Error) {
+        if !matches!(self.phase, Phase::Over(_)) {
+            self.leave(now, Exit::Failed(error));
+        }
     }
 
     /// Whether `seq` is of a segment sent and not acknowledged: the test for ICMP messages (RFC 5927 §4.1).
     #[must_use]
     pub fn covers(&self, seq: SeqNum) -> bool {
-        let _ = seq;
-        false
+        match &self.phase {
+            Phase::SynSent(opening) => opening.covers(seq),
+            Phase::Active(active) => seq.within(active.sender.una, active.sender.max),
+            Phase::Over(_) => false,
+        }
     }
 
     /// The path takes only `mss` octets (TCP options included) per packet from now on; what was sent in larger ones is sent
     /// again (RFC 1191 §6.5, RFC 8201 §5.4). Larger values raise nothing.
-    pub fn shrink_mss(&mut self, now: Instant, mss: u16) {
-        let _ = (now, mss);
+    pub fn shrink_mss(&mut self, mss: u16) {
+        if let Phase::Active(active) = &mut self.phase {
+            active.sender.shrink_path(mss);
+        }
     }
 
     /// The state in RFC 9293's words.
     #[must_use]
     pub fn state(&self) -> State {
-        State::Closed
+        match &self.phase {
+            Phase::SynSent(_) => State::SynSent,
+            Phase::Active(active) => active.state(),
+            Phase::Over(Over {
+                time_wait: Some(_), ..
+            }) => State::TimeWait,
+            Phase::Over(_) => State::Closed,
+        }
     }
 
     /// How the connection failed, if it did.
     #[must_use]
     pub fn error(&self) -> Option<Error> {
-        None
+        match &self.phase {
+            Phase::Over(over) => over.error,
+            _ => None,
+        }
     }
 
     /// What has happened since the last call.
     pub fn take_ready(&mut self) -> Ready {
-        Ready::NONE
+        core::mem::take(match &mut self.phase {
+            Phase::SynSent(opening) => &mut opening.shared.ready,
+            Phase::Active(active) => &mut active.shared.ready,
+            Phase::Over(over) => &mut over.ready,
+        })
     }
 
-    /// Whether the peer's FIN has come and everything before it was consumed.
+    /// Whether nothing more will become readable: the peer's FIN came, or the connection is over.
     #[must_use]
     pub fn is_read_closed(&self) -> bool {
-        false
+        match &self.phase {
+            Phase::SynSent(_) => false,
+            Phase::Active(active) => active.receiver.is_closed(),
+            Phase::Over(_) => true,
+        }
     }
 
     /// Whether nothing is left to send, to answer or to wait for: the connection is CLOSED and its last segment was taken from
     /// `transmit`. In TIME-WAIT, [`time_wait`](Self::time_wait) can take over earlier.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        true
+        matches!(
+            &self.phase,
+            Phase::Over(Over {
+                reply: None,
+                time_wait: None,
+                ..
+            })
+        )
     }
 
     /// In TIME-WAIT: the record that answers in this connection's place once nobody holds it and `transmit` has run dry.
     #[must_use]
     pub fn time_wait(&self) -> Option<&TimeWait> {
-        None
+        match &self.phase {
+            Phase::Over(over) => over.time_wait.as_ref(),
+            _ => None,
+        }
     }
 
-    /// Nagle's algorithm off (or on): small segments go out at once.
+    fn shared(&mut self) -> Option<&mut Shared> {
+        match &mut self.phase {
+            Phase::SynSent(opening) => Some(&mut opening.shared),
+            Phase::Active(active) => Some(&mut active.shared),
+            Phase::Over(_) => None,
+        }
+    }
+
+    /// Nagle's algorithm off (or on): small segments go out at once (RFC 9293 §3.7.4).
     pub fn set_nodelay(&mut self, nodelay: bool) {
-        let _ = nodelay;
+        if let Some(shared) = self.shared() {
+            shared.config.nodelay = nodelay;
+        }
     }
 
-    /// While corked, only full segments are sent; uncorking sends the rest.
+    /// While corked, only full segments are sent; uncorking, and shutting down, sends the rest.
     pub fn set_cork(&mut self, cork: bool) {
-        let _ = cork;
+        if let Some(shared) = self.shared() {
+            shared.corked = cork;
+        }
     }
 
-    /// Keep-alives on or off.
+    /// Keep-alives on or off (RFC 9293 §3.8.4).
     pub fn set_keepalive(&mut self, now: Instant, keepalive: Option<KeepAlive>) {
-        let _ = (now, keepalive);
+        if let Some(shared) = self.shared() {
+            shared.config.keepalive = keepalive;
+        }
+        if let Phase::Active(active) = &mut self.phase
+            && active.state() != State::SynReceived
+        {
+            active.watch_silence(now);
+        }
     }
 
-    /// How long data may stay unacknowledged (RFC 5482).
+    /// How long data may stay unacknowledged, from now on (RFC 5482).
     pub fn set_user_timeout(&mut self, now: Instant, timeout: Option<Duration>) {
-        let _ = (now, timeout);
+        if let Some(shared) = self.shared() {
+            shared.config.user_timeout = timeout;
+        }
+        match (&mut self.phase, timeout) {
+            (Phase::SynSent(opening), Some(timeout)) => {
+                opening.timers.set(Timer::UserTimeout, now + timeout)
+            }
+            (Phase::SynSent(opening), None) => opening.timers.stop(Timer::UserTimeout),
+            (Phase::Active(active), _) => {
+                active.timers.stop(Timer::UserTimeout);
+                active.watch_progress(now);
+            }
+            (Phase::Over(_), _) => {}
+        }
     }
 
-    /// Fixes the receive buffer's size in octets and ends its auto-tuning.
+    /// Fixes the receive buffer's size in octets and ends its auto-tuning. A window already offered is not taken back.
     pub fn set_receive_buffer(&mut self, octets: usize) {
-        let _ = octets;
+        match &mut self.phase {
+            Phase::SynSent(opening) => opening.shared.config.receive_initial = octets,
+            Phase::Active(active) => active.receiver.set_limit(octets),
+            Phase::Over(_) => {}
+        }
     }
 
     /// Fixes the send buffer's size in octets and ends its auto-tuning.
     pub fn set_send_buffer(&mut self, octets: usize) {
-        let _ = octets;
+        if let Some(shared) = self.shared() {
+            shared.config.send_initial = octets;
+            shared.config.send_max = octets;
+        }
+        if let Phase::Active(active) = &mut self.phase {
+            active.sender.buffer.fix(octets);
+        }
+    }
+
+    /// Whether the program has let go ([`close`](Self::close)).
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        matches!(&self.phase, Phase::Active(active) if active.shared.holder == Holder::Nobody)
+    }
+}
+
+impl Over {
+    fn after(shared: &mut Shared, inbox: Inbox) -> Self {
+        Self {
+            ready: shared.ready,
+            reply: shared.reply.take(),
+            inbox,
+            ..Self::default()
+        }
+    }
+
+    /// TIME-WAIT begins with the acknowledgment of what ended the connection.
+    fn wait(&mut self, now: Instant, record: TimeWait) {
+        self.reply = Some(record.acknowledgment(now));
+        self.time_wait = Some(record);
+    }
+
+    fn receive(&mut self, now: Instant, segment: &Control, payload: usize) {
+        let Some(record) = &mut self.time_wait else {
+            self.reply = reset_for(segment, payload);
+            return;
+        };
+        if let Arrival::Answer(answer) = record.receive(now, segment, payload) {
+            self.reply = Some(answer);
+        }
     }
 }

@@ -1,10 +1,54 @@
-//! TCP.
+//! TCP, one connection at a time: RFC 9293 and what has grown around it.
+//!
+//! A [`Connection`] is a pure machine: segments and time in, segments out. It knows no addresses, ports, packets or clocks; those are the
+//! host's, as are listeners, SYN cookies (RFC 4987) and the choice of initial sequence numbers (RFC 6528).
+//!
+//! # A segment's way
+//!
+//! ```text
+//!            receive                                                  transmit
+//!               │                                                        ▲
+//!   syn_sent ── arrival: eight checks ── acknowledgment ── recovery    output
+//!               │                         │       │                    │    │
+//!            receiver                   sender  scoreboard             │    │
+//!            inbox, reassembly          outbox  rtt, congestion ───────┘    │
+//!               └───────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! # What is in it
+//!
+//! Window scaling, timestamps and PAWS (RFC 7323), SACK both ways (2018, 2883, 6675), RACK-TLP (8985), proportional rate
+//! reduction (6937), retransmission timeouts (6298), NewReno for peers without SACK (6582), CUBIC (9438) and Reno (5681), the
+//! initial window of ten (6928), challenge acknowledgments (5961), ECN (3168), TIME-WAIT as a record (1337, 6191).
+//!
+//! Segments are as long as the link takes them: with segmentation offload up to 64 KiB, and the bookkeeping is per such segment.
 
+mod acknowledgment;
+mod active;
+mod agreement;
+mod arrival;
 mod config;
 mod congestion;
 mod connection;
+mod expiry;
+mod inbox;
+mod limiter;
+mod outbox;
+mod output;
+mod reassembly;
+mod receiver;
+mod recovery;
+mod rtt;
+mod scoreboard;
+mod sender;
+mod stamps;
 mod status;
+mod syn_sent;
 mod time_wait;
+mod timers;
+
+#[cfg(test)]
+mod tests;
 
 pub use config::{Config, Ecn, EcnUse, Handshake, KeepAlive, Limits, Setup};
 pub use congestion::Algorithm;

@@ -54,6 +54,12 @@ impl Ready {
         self.0 & other.0 == other.0
     }
 
+    /// Whether any part of `other` is in this set.
+    #[must_use]
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// Whether nothing is in the set.
     #[must_use]
     pub const fn is_empty(self) -> bool {

@@ -36,7 +36,9 @@ impl Mac {
         }
     }
 
-    fn of_group_v6(group: Ipv6Addr) -> Self {
+    /// Where a packet for an IPv6 multicast group goes. RFC 2464 §7.
+    #[must_use]
+    pub fn of_group_v6(group: Ipv6Addr) -> Self {
         let [.., a, b, c, d] = group.octets();
         Self([0x33, 0x33, a, b, c, d])
     }

@@ -88,6 +88,16 @@ pub fn never_zero(checksum: u16) -> u16 {
     if checksum == 0 { 0xffff } else { checksum }
 }
 
+/// The longest payload of a datagram between addresses of this one's family: what lengths of 16 bits leave. The length of an
+/// IPv4 packet counts its header.
+#[must_use]
+pub fn max_payload(family: IpAddr) -> usize {
+    match family {
+        IpAddr::V4(_) => 65_535 - 20 - LEN,
+        IpAddr::V6(_) => 65_535 - LEN,
+    }
+}
+
 impl fmt::Display for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

@@ -1,0 +1,356 @@
+//! From transport to link: route, fragment if need be, find the neighbour, and queue.
+//!
+//! RFC 791 §2.3 and RFC 8200 §4.5 (fragmentation), RFC 6864 (identification).
+
+use bytes::{Bytes, BytesMut};
+use core::net::IpAddr;
+use smallvec::SmallVec;
+
+use super::Host;
+use super::discard::Discard;
+use super::edge;
+use super::event::SocketId;
+use super::neighbour::{Waiting, Way};
+use crate::frame::{Checksum, Frame, Offload, Segmentation};
+use crate::time::Instant;
+use crate::wire::checksum::Sum;
+use crate::wire::ethernet::{self, EtherType, Mac};
+use crate::wire::{extension, ipv4, ipv6};
+
+/// Frames that may wait for the link.
+const MAX_OUTPUT: usize = 4096;
+/// RFC 1122 §3.2.1.7, and the value in IANA's registry of IP parameters.
+pub(super) const HOP_LIMIT: u8 = 64;
+
+/// A transport header, checksum field zero.
+pub(super) type Transport = SmallVec<[u8; 64]>;
+/// Slices of payload.
+pub(super) type Body = SmallVec<[Bytes; 4]>;
+
+/// A packet to be sent.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    pub(super) protocol: u8,
+    pub(super) traffic_class: u8,
+    pub(super) hop_limit: u8,
+    pub(super) transport: Transport,
+    pub(super) body: Body,
+    /// Where in `transport` the checksum is still to be made, over a pseudo-header; nothing when it is there.
+    pub(super) checksum_at: Option<u16>,
+    pub(super) segment: Segmentation,
+    /// Whether it may be cut into fragments on the way.
+    pub(super) whole: Whole,
+    /// Whom to tell if the neighbour does not answer.
+    pub(super) socket: Option<SocketId>,
+}
+
+/// Whether a packet may be cut into fragments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whole {
+    /// It goes whole or not at all: path MTU discovery.
+    Always,
+    /// It may be cut.
+    IfItFits,
+}
+
+impl Outbound {
+    /// A packet with a transport header and no payload.
+    pub(super) fn new(source: IpAddr, destination: IpAddr, protocol: u8, transport: &[u8]) -> Self {
+        Self {
+            source,
+            destination,
+            protocol,
+            traffic_class: 0,
+            hop_limit: HOP_LIMIT,
+            transport: SmallVec::from_slice(transport),
+            body: Body::new(),
+            checksum_at: None,
+            segment: Segmentation::None,
+            whole: Whole::IfItFits,
+            socket: None,
+        }
+    }
+
+    /// The octets of the packet, as an ICMP error quotes them.
+    pub(super) fn quote(&self) -> Bytes {
+        let mut packet = BytesMut::new();
+        packet.extend_from_slice(&self.ip_header(self.payload_len(), 0, (0, false)));
+        packet.extend_from_slice(&self.transport);
+        packet.freeze()
+    }
+
+    fn payload_len(&self) -> usize {
+        let body: usize = self.body.iter().map(Bytes::len).sum();
+        self.transport.len() + body
+    }
+
+    fn ip_len(&self) -> usize {
+        if self.source.is_ipv4() {
+            ipv4::LEN
+        } else {
+            ipv6::LEN
+        }
+    }
+
+    fn pseudo(&self) -> Sum {
+        Sum::pseudo(
+            self.source,
+            self.destination,
+            self.protocol,
+            self.payload_len(),
+        )
+    }
+
+    /// The IP header of one packet. `fragment`: offset and whether more follow, IPv4 only.
+    fn ip_header(&self, payload: usize, ident: u32, fragment: (u16, bool)) -> SmallVec<[u8; 64]> {
+        let payload_len = u16::try_from(payload).unwrap_or(u16::MAX);
+        match (self.source, self.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let (fragment_offset, more_fragments) = fragment;
+                let header = ipv4::Header {
+                    traffic_class: self.traffic_class,
+                    payload_len,
+                    ident: ident as u16,
+                    dont_fragment: self.whole == Whole::Always,
+                    more_fragments,
+                    fragment_offset,
+                    ttl: self.hop_limit,
+                    protocol: self.protocol,
+                    source,
+                    destination,
+                };
+                SmallVec::from_slice(&header.emit())
+            }
+            (source, destination) => {
+                let header = ipv6::Header {
+                    traffic_class: self.traffic_class,
+                    flow_label: 0,
+                    payload_len,
+                    next_header: self.protocol,
+                    hop_limit: self.hop_limit,
+                    source: v6(source),
+                    destination: v6(destination),
+                };
+                SmallVec::from_slice(&header.emit())
+            }
+        }
+    }
+}
+
+fn v6(address: IpAddr) -> core::net::Ipv6Addr {
+    match address {
+        IpAddr::V6(v6) => v6,
+        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+    }
+}
+
+/// Headers from Ethernet on; the hardware addresses are filled in when the neighbour is known.
+type Headers = SmallVec<[u8; 128]>;
+
+fn headers(packet: &Outbound, ip: &[u8]) -> Headers {
+    let mut headers = Headers::new();
+    let ethertype = if packet.source.is_ipv4() {
+        EtherType::Ipv4
+    } else {
+        EtherType::Ipv6
+    };
+    let ethernet = ethernet::Header {
+        destination: Mac::default(),
+        source: Mac::default(),
+        ethertype,
+    };
+    headers.extend_from_slice(&ethernet.emit());
+    headers.extend_from_slice(ip);
+    headers
+}
+
+impl Host {
+    /// Sends a packet: at once, or when its neighbour is found.
+    pub(super) fn send(&mut self, now: Instant, packet: Outbound) -> Result<(), Discard> {
+        let Some(hop) = self.hop(packet.destination) else {
+            return Err(self.drop_for(Discard::NoRoute));
+        };
+        let mtu = usize::from(self.routes.mtu(now, packet.destination));
+        let length = packet.ip_len() + packet.payload_len();
+        if length <= mtu || packet.segment != Segmentation::None || packet.whole == Whole::Always {
+            let count = match packet.segment {
+                Segmentation::None => 1,
+                Segmentation::Tcp { mss: size } | Segmentation::Udp { size } => {
+                    length.div_ceil(usize::from(size.max(1)))
+                }
+            };
+            let ident = self
+                .keys
+                .ident(packet.source, packet.destination, count as u32);
+            let frame = whole_frame(&packet, ident);
+            return self.route_frame(now, hop, frame, packet.socket);
+        }
+        let ident = self.keys.ident(packet.source, packet.destination, 1);
+        for frame in fragments(&packet, ident, mtu) {
+            self.route_frame(now, hop, frame, packet.socket)?;
+        }
+        Ok(())
+    }
+
+    /// Where a destination is reached.
+    fn hop(&self, destination: IpAddr) -> Option<Hop> {
+        if self.routes.is_internal(destination) {
+            return Some(Hop::Internal);
+        }
+        if let Some(mac) = Mac::of_group(destination) {
+            return Some(Hop::Station(mac));
+        }
+        match destination {
+            IpAddr::V4(v4) if self.routes.is_broadcast(v4) => Some(Hop::Station(Mac::BROADCAST)),
+            _ => self.routes.next_hop(destination).map(Hop::Neighbour),
+        }
+    }
+
+    fn route_frame(
+        &mut self,
+        now: Instant,
+        hop: Hop,
+        frame: Frame,
+        socket: Option<SocketId>,
+    ) -> Result<(), Discard> {
+        match hop {
+            Hop::Internal => {
+                if self.internal.len() >= MAX_OUTPUT {
+                    return Err(self.drop_for(Discard::OutputLimit));
+                }
+                self.internal.push_back(frame);
+                Ok(())
+            }
+            Hop::Station(mac) => self.put(frame, mac),
+            Hop::Neighbour(address) => self.send_neighbour(now, address, Waiting { frame, socket }),
+        }
+    }
+
+    fn send_neighbour(
+        &mut self,
+        now: Instant,
+        address: IpAddr,
+        waiting: Waiting,
+    ) -> Result<(), Discard> {
+        let (way, frame) = self.neighbours.way(now, address, waiting);
+        let mac = match way {
+            Way::Known(mac) => mac,
+            Way::Doubtful(mac) => {
+                self.ask(address, Some(mac));
+                mac
+            }
+            Way::Ask => {
+                self.ask(address, None);
+                return Ok(());
+            }
+            Way::Asked => return Ok(()),
+            Way::Full => return Err(self.drop_for(Discard::NoNeighbour)),
+        };
+        match frame {
+            Some(frame) => self.put(frame, mac),
+            None => Ok(()),
+        }
+    }
+
+    /// Queues a frame for a station of the link, cut up as far as the link needs it.
+    pub(super) fn put(&mut self, mut frame: Frame, destination: Mac) -> Result<(), Discard> {
+        if self.output.len() >= MAX_OUTPUT {
+            return Err(self.drop_for(Discard::OutputLimit));
+        }
+        if let Some(addresses) = frame.headers_mut().get_mut(..12) {
+            addresses[..6].copy_from_slice(&destination.0);
+            addresses[6..].copy_from_slice(&self.config.mac.0);
+        }
+        edge::finish(frame, self.config.capabilities, &mut self.output);
+        Ok(())
+    }
+}
+
+/// Where a packet goes next.
+#[derive(Clone, Copy, Debug)]
+enum Hop {
+    /// Back into the host.
+    Internal,
+    /// To a station or group that is known.
+    Station(Mac),
+    /// To a neighbour, once it is found.
+    Neighbour(IpAddr),
+}
+
+pub(super) fn whole_frame(packet: &Outbound, ident: u32) -> Frame {
+    let ip = packet.ip_header(packet.payload_len(), ident, (0, false));
+    let mut headers = headers(packet, &ip);
+    let start = headers.len();
+    headers.extend_from_slice(&packet.transport);
+    let checksum = match packet.checksum_at {
+        None => Checksum::Complete,
+        Some(offset) => {
+            let at = start + usize::from(offset);
+            headers[at..at + 2].copy_from_slice(&packet.pseudo().folded().to_be_bytes());
+            Checksum::Partial {
+                start: start as u16,
+                offset,
+            }
+        }
+    };
+    Frame::build(
+        &headers,
+        packet.body.clone(),
+        Offload {
+            checksum,
+            segment: packet.segment,
+        },
+    )
+}
+
+/// The frames of a packet that is larger than the MTU.
+fn fragments(packet: &Outbound, ident: u32, mtu: usize) -> impl Iterator<Item = Frame> {
+    let payload = completed(packet);
+    let v6 = packet.source.is_ipv6();
+    let overhead = packet.ip_len() + if v6 { ipv6::FRAGMENT_LEN } else { 0 };
+    let step = (mtu - overhead) & !7;
+    (0..payload.len()).step_by(step).map(move |at| {
+        let piece = payload.slice(at..(at + step).min(payload.len()));
+        let more = at + piece.len() < payload.len();
+        let mut headers = if v6 {
+            let fragment = ipv6::Fragment {
+                next_header: packet.protocol,
+                offset: at as u16,
+                more,
+                ident,
+            };
+            let mut ip = packet.ip_header(piece.len() + ipv6::FRAGMENT_LEN, ident, (0, false));
+            ip[6] = extension::FRAGMENT_HEADER;
+            let mut headers = headers(packet, &ip);
+            headers.extend_from_slice(&fragment.emit());
+            headers
+        } else {
+            headers(
+                packet,
+                &packet.ip_header(piece.len(), ident, (at as u16, more)),
+            )
+        };
+        headers.shrink_to_fit();
+        Frame::build(&headers, SmallVec::from_iter([piece]), Offload::default())
+    })
+}
+
+/// Transport header and payload in one, checksum made.
+fn completed(packet: &Outbound) -> Bytes {
+    let mut payload = BytesMut::with_capacity(packet.payload_len());
+    payload.extend_from_slice(&packet.transport);
+    packet
+        .body
+        .iter()
+        .for_each(|slice| payload.extend_from_slice(slice));
+    if let Some(offset) = packet.checksum_at {
+        let mut sum = packet.pseudo();
+        sum.add(&payload);
+        let at = usize::from(offset);
+        let checksum = crate::wire::udp::never_zero(sum.checksum());
+        payload[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+    }
+    payload.freeze()
+}

@@ -1,0 +1,414 @@
+//! From link to transport: Ethernet, IP, fragments; then to the protocol that is meant.
+//!
+//! RFC 894, RFC 791, RFC 1122 §3.2.1, RFC 8200.
+
+use bytes::{Bytes, BytesMut};
+use core::net::IpAddr;
+
+use super::Host;
+use super::discard::Discard;
+use super::icmp_error::Trouble;
+use super::reassembly::{Key, Piece};
+use super::route::Scope;
+use crate::frame::{Checksum, Frame, Segmentation};
+use crate::tcp::Ecn;
+use crate::time::Instant;
+use crate::wire::ethernet::{self, EtherType, Mac};
+use crate::wire::extension::{self, End, Obstacle};
+use crate::wire::{Malformed, icmpv4, icmpv6, ipv4, ipv6, udp};
+use wharf_port::Protocol;
+
+/// Below this much payload, a copy is cheaper than keeping the whole frame's buffer.
+const COPYBREAK: usize = 512;
+
+/// A packet that arrived whole.
+#[derive(Clone, Debug)]
+pub(super) struct Inbound {
+    /// From the IP header to the payload's end.
+    pub(super) packet: Bytes,
+    /// Where in `packet` the transport header begins.
+    pub(super) transport: usize,
+    pub(super) protocol: u8,
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    pub(super) scope: Scope,
+    pub(super) hop_limit: u8,
+    pub(super) ecn: Ecn,
+    pub(super) trust: Trust,
+    pub(super) segment: Segmentation,
+    /// The neighbour that handed it to us.
+    pub(super) station: Mac,
+}
+
+/// Whether the transport checksum has to be verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// The link vouches for it.
+    Verified,
+    /// Nobody has looked yet.
+    Unverified,
+}
+
+/// What the frame says about the packet in it.
+#[derive(Clone, Copy, Debug)]
+struct Envelope {
+    station: Mac,
+    reach: Reach,
+    trust: Trust,
+    segment: Segmentation,
+}
+
+/// To how many stations a frame was addressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    One,
+    Group,
+}
+
+impl Inbound {
+    /// Transport header and payload.
+    pub(super) fn payload(&self) -> &[u8] {
+        &self.packet[self.transport..]
+    }
+
+    /// IPv6: where in the packet the field is that names the transport protocol.
+    pub(super) fn next_header_field(&self) -> u32 {
+        let (mut field, mut at) = (6, ipv6::LEN);
+        while at < self.transport {
+            let eighths = match self.packet[field] {
+                extension::FRAGMENT_HEADER => 0,
+                _ => self.packet.get(at + 1).copied().unwrap_or(0),
+            };
+            (field, at) = (at, at + (usize::from(eighths) + 1) * 8);
+        }
+        field as u32
+    }
+
+    /// A part of [`payload`](Self::payload) that may be kept: shares the frame's buffer unless it is small.
+    pub(super) fn keep(&self, start: usize, end: usize) -> Bytes {
+        let (start, end) = (self.transport + start, self.transport + end);
+        if end - start < COPYBREAK {
+            return Bytes::copy_from_slice(&self.packet[start..end]);
+        }
+        self.packet.slice(start..end)
+    }
+}
+
+impl Host {
+    /// Takes a frame from the link.
+    pub fn receive(&mut self, now: Instant, frame: Frame) {
+        if let Err(reason) = self.receive_frame(now, &frame) {
+            self.drop_for(reason);
+        }
+    }
+
+    fn receive_frame(&mut self, now: Instant, frame: &Frame) -> Result<(), Discard> {
+        let bytes = frame.to_ethernet();
+        let header = ethernet::Header::parse(&bytes).map_err(malformed)?;
+        let reach = if header.destination.is_group() {
+            Reach::Group
+        } else {
+            Reach::One
+        };
+        if header.source.is_group() {
+            return Err(Discard::Malformed);
+        }
+        if reach == Reach::One && header.destination != self.config.mac {
+            return Err(Discard::OtherStation);
+        }
+        let trust = match frame.offload().checksum {
+            Checksum::Complete => Trust::Unverified,
+            Checksum::Partial { .. } | Checksum::Verified => Trust::Verified,
+        };
+        let segment = frame.offload().segment;
+        let envelope = Envelope {
+            station: header.source,
+            reach,
+            trust,
+            segment,
+        };
+        let packet = bytes.slice(ethernet::LEN..);
+        match header.ethertype {
+            EtherType::Ipv4 => self.receive_ipv4(now, &packet, envelope),
+            EtherType::Ipv6 => self.receive_ipv6(now, &packet, envelope),
+            EtherType::Arp => self.receive_arp(now, &packet),
+            EtherType::Other(_) => Err(Discard::EtherType),
+        }
+    }
+
+    /// Takes a packet that the host has sent to itself.
+    pub(super) fn receive_internal(&mut self, now: Instant, frame: &Frame) {
+        let offload = frame.offload();
+        let envelope = Envelope {
+            station: self.config.mac,
+            reach: Reach::One,
+            trust: Trust::Verified,
+            segment: offload.segment,
+        };
+        let packet = frame.to_ethernet().slice(ethernet::LEN..);
+        let result = match packet.first().map(|version| version >> 4) {
+            Some(4) => self.receive_ipv4(now, &packet, envelope),
+            _ => self.receive_ipv6(now, &packet, envelope),
+        };
+        if let Err(reason) = result {
+            self.drop_for(reason);
+        }
+    }
+
+    /// For whom a packet is, if its addresses are possible at all.
+    fn judge(
+        &self,
+        source: IpAddr,
+        destination: IpAddr,
+        envelope: &Envelope,
+    ) -> Result<Scope, Discard> {
+        let internal = envelope.station == self.config.mac;
+        if internal && self.routes.is_internal(destination) {
+            return Ok(Scope::Own);
+        }
+        let scope = self.routes.scope(destination).ok_or(Discard::NotMine)?;
+        // RFC 4861 §7.2.2: who checks an address that is not yet its own asks without a source.
+        let probing = source.is_unspecified() && source.is_ipv6();
+        if !probing && !self.routes.is_possible_source(source) {
+            return Err(Discard::Source);
+        }
+        if envelope.reach == Reach::Group && scope != Scope::Group {
+            return Err(Discard::LinkBroadcast);
+        }
+        Ok(scope)
+    }
+
+    fn receive_ipv4(
+        &mut self,
+        now: Instant,
+        packet: &Bytes,
+        envelope: Envelope,
+    ) -> Result<(), Discard> {
+        let (header, length) = ipv4::Header::parse(packet).map_err(malformed)?;
+        let (source, destination) = (header.source.into(), header.destination.into());
+        let scope = self.judge(source, destination, &envelope)?;
+        self.notice(now, source, envelope.station);
+        let packet = packet.slice(..length + usize::from(header.payload_len));
+        let mut inbound = Inbound {
+            packet,
+            transport: length,
+            protocol: header.protocol,
+            source,
+            destination,
+            scope,
+            hop_limit: header.ttl,
+            ecn: Ecn::from_bits(header.traffic_class),
+            trust: envelope.trust,
+            segment: envelope.segment,
+            station: envelope.station,
+        };
+        if header.is_fragment() {
+            let key = Key {
+                source,
+                destination,
+                protocol: header.protocol,
+                ident: header.ident.into(),
+            };
+            let piece = Piece {
+                offset: header.fragment_offset.into(),
+                more: header.more_fragments,
+                payload: inbound.payload(),
+                packet: &inbound.packet,
+            };
+            let Some(whole) = self.reassembly.add(now, key, &piece)? else {
+                return Ok(());
+            };
+            let payload_len = u16::try_from(whole.len()).map_err(|_| Discard::Malformed)?;
+            let header = ipv4::Header {
+                payload_len,
+                more_fragments: false,
+                fragment_offset: 0,
+                ..header
+            };
+            inbound.rebuild(&header.emit(), &whole);
+        }
+        self.deliver(now, inbound)
+    }
+
+    fn receive_ipv6(
+        &mut self,
+        now: Instant,
+        packet: &Bytes,
+        envelope: Envelope,
+    ) -> Result<(), Discard> {
+        let header = ipv6::Header::parse(packet).map_err(malformed)?;
+        let (source, destination) = (header.source.into(), header.destination.into());
+        let scope = self.judge(source, destination, &envelope)?;
+        self.notice(now, source, envelope.station);
+        let packet = packet.slice(..ipv6::LEN + usize::from(header.payload_len));
+        let mut inbound = Inbound {
+            packet,
+            transport: ipv6::LEN,
+            protocol: header.next_header,
+            source,
+            destination,
+            scope,
+            hop_limit: header.hop_limit,
+            ecn: Ecn::from_bits(header.traffic_class),
+            trust: envelope.trust,
+            segment: envelope.segment,
+            station: envelope.station,
+        };
+        let end = self.walk(now, &inbound, header.next_header, true)?;
+        match end {
+            End::Transport { protocol, offset } => inbound.advance(protocol, offset),
+            End::Nothing => return Ok(()),
+            End::Fragment { fragment, offset } => {
+                inbound.advance(fragment.next_header, offset);
+                if !fragment.is_atomic() {
+                    let Some(whole) = self.reassemble_v6(now, &inbound, &fragment)? else {
+                        return Ok(());
+                    };
+                    let payload_len = u16::try_from(whole.len()).map_err(|_| Discard::Malformed)?;
+                    let next_header = fragment.next_header;
+                    let header = ipv6::Header {
+                        payload_len,
+                        next_header,
+                        ..header
+                    };
+                    inbound.rebuild(&header.emit(), &whole);
+                }
+                match self.walk(now, &inbound, fragment.next_header, false)? {
+                    End::Transport { protocol, offset } => inbound.advance(protocol, offset),
+                    // A fragment within a fragment: nobody honest sends that (RFC 8900 §3).
+                    End::Fragment { .. } => return Err(Discard::Malformed),
+                    End::Nothing => return Ok(()),
+                }
+            }
+        }
+        self.deliver(now, inbound)
+    }
+
+    /// Passes the extension headers from where the packet was got to.
+    fn walk(
+        &mut self,
+        now: Instant,
+        inbound: &Inbound,
+        next: u8,
+        first: bool,
+    ) -> Result<End, Discard> {
+        let (code, pointer, even_multicast) = match extension::walk(next, inbound.payload(), first)
+        {
+            Ok(end) => return Ok(end),
+            Err(Obstacle::Malformed(_)) => return Err(Discard::Malformed),
+            Err(Obstacle::Discard) => return Err(Discard::Option),
+            Err(Obstacle::Problem {
+                code,
+                pointer,
+                even_multicast,
+            }) => (code, pointer, even_multicast),
+        };
+        if inbound.scope != Scope::Group || even_multicast {
+            let pointer = (inbound.transport + pointer) as u32;
+            self.complain(now, inbound, Trouble::Parameter { code, pointer });
+        }
+        Err(Discard::Option)
+    }
+
+    fn reassemble_v6(
+        &mut self,
+        now: Instant,
+        inbound: &Inbound,
+        fragment: &ipv6::Fragment,
+    ) -> Result<Option<Bytes>, Discard> {
+        let payload = inbound.payload();
+        if fragment.more && !payload.len().is_multiple_of(8) {
+            // RFC 8200 §4.5: the payload length field is at fault.
+            self.complain(
+                now,
+                inbound,
+                Trouble::Parameter {
+                    code: 0,
+                    pointer: 4,
+                },
+            );
+            return Err(Discard::Malformed);
+        }
+        if usize::from(fragment.offset) + payload.len() > usize::from(u16::MAX) {
+            let pointer = (inbound.transport - ipv6::FRAGMENT_LEN + 2) as u32;
+            self.complain(now, inbound, Trouble::Parameter { code: 0, pointer });
+            return Err(Discard::Malformed);
+        }
+        let key = Key {
+            source: inbound.source,
+            destination: inbound.destination,
+            // RFC 8200 §4.5: addresses and identification alone say what belongs together.
+            protocol: 0,
+            ident: fragment.ident,
+        };
+        let piece = Piece {
+            offset: fragment.offset.into(),
+            more: fragment.more,
+            payload,
+            packet: &inbound.packet,
+        };
+        self.reassembly.add(now, key, &piece)
+    }
+
+    /// Gives up datagrams of which fragments are missing. RFC 792, RFC 4443 §3.3: told about when the first is there.
+    pub(super) fn expire_reassembly(&mut self, now: Instant) {
+        while let Some(quote) = self.reassembly.expire(now) {
+            self.drop_for(Discard::FragmentTimeout);
+            if let Some(packet) = quote {
+                self.complain_about(now, &packet, Trouble::Reassembly);
+            }
+        }
+    }
+
+    fn deliver(&mut self, now: Instant, inbound: Inbound) -> Result<(), Discard> {
+        match (inbound.protocol, inbound.source.is_ipv4()) {
+            (number, _) if number == Protocol::Tcp.number() => self.receive_tcp(now, &inbound),
+            (udp::PROTOCOL, _) => self.receive_udp(now, &inbound),
+            (icmpv4::PROTOCOL, true) => self.receive_icmpv4(now, &inbound),
+            (icmpv6::PROTOCOL, false) => self.receive_icmpv6(now, &inbound),
+            _ => {
+                self.complain(now, &inbound, Trouble::Protocol);
+                Err(Discard::Protocol)
+            }
+        }
+    }
+
+    /// In the role of a gateway, whoever sends is remembered: answers need no question.
+    fn notice(&mut self, now: Instant, source: IpAddr, station: Mac) {
+        let learns = self.config.accept_anything && !source.is_unspecified();
+        if !learns || station == self.config.mac || self.neighbours.confirms(now, source, station) {
+            return;
+        }
+        if self.routes.next_hop(source) == Some(source) {
+            let waiting = self.neighbours.learn(now, source, station);
+            self.release(waiting, station);
+        }
+    }
+}
+
+impl Inbound {
+    /// Goes on to what begins `offset` octets behind the present header.
+    fn advance(&mut self, protocol: u8, offset: usize) {
+        self.protocol = protocol;
+        self.transport += offset;
+    }
+
+    /// Takes a reassembled payload in the fragment's place.
+    fn rebuild(&mut self, header: &[u8], payload: &[u8]) {
+        let mut packet = BytesMut::with_capacity(header.len() + payload.len());
+        packet.extend_from_slice(header);
+        packet.extend_from_slice(payload);
+        self.packet = packet.freeze();
+        self.transport = header.len();
+        self.trust = Trust::Unverified;
+        self.segment = Segmentation::None;
+    }
+}
+
+/// How octets that can't be read are counted.
+pub(super) fn malformed(error: Malformed) -> Discard {
+    match error {
+        Malformed::Checksum => Discard::Checksum,
+        Malformed::Truncated | Malformed::Field => Discard::Malformed,
+    }
+}

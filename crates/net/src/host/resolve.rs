@@ -1,0 +1,226 @@
+//! Questions and answers about hardware addresses: ARP and neighbour discovery. The memory is [`neighbour`](super::neighbour)'s.
+//!
+//! RFC 826, RFC 1122 §2.3.2, RFC 5227, RFC 4861 §7, RFC 1027 and RFC 4389 (answering for others).
+
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use smallvec::SmallVec;
+
+use super::Host;
+use super::discard::Discard;
+use super::egress::{Outbound, whole_frame};
+use super::ingress::{Inbound, malformed};
+use super::neighbour::{Due, Waiting};
+use super::route::Scope;
+use crate::frame::{Frame, Offload};
+use crate::time::Instant;
+use crate::wire::arp::{Operation, Packet};
+use crate::wire::ethernet::{self, EtherType, Mac};
+use crate::wire::icmpv6::{self, Message};
+use crate::wire::ndp::{self, Body, Kind};
+
+/// RFC 4861 §7.1: proof that a message did not come through a router.
+const NDP_HOP_LIMIT: u8 = 255;
+/// RFC 4291 §2.7.1.
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+impl Host {
+    /// Whether questions for an address are ours to answer, when `asker` asks.
+    fn answers_for(&self, target: IpAddr, asker: IpAddr) -> bool {
+        if self.routes.is_own(target) {
+            return true;
+        }
+        let proxy = self.config.accept_anything && self.config.proxy;
+        // Who checks whether its own address is free asks without a source: it must not hear from us.
+        proxy
+            && target != asker
+            && !asker.is_unspecified()
+            && self.routes.scope(target) == Some(Scope::Foreign)
+    }
+
+    pub(super) fn receive_arp(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {
+        let arp = Packet::parse(packet).map_err(malformed)?;
+        let (sender, target) = (IpAddr::V4(arp.sender), IpAddr::V4(arp.target));
+        // RFC 5227 §2.1.1: a probe has no sender. A frame that claims an address of ours teaches nothing.
+        let usable = !arp.sender.is_unspecified() && self.routes.is_possible_source(sender);
+        let usable = usable && !arp.sender_mac.is_group() && arp.sender_mac != self.config.mac;
+        let answered = arp.operation == Operation::Request && self.answers_for(target, sender);
+        if usable {
+            let waiting = if answered {
+                self.neighbours.learn(now, sender, arp.sender_mac)
+            } else {
+                self.neighbours.update(now, sender, arp.sender_mac)
+            };
+            self.release(waiting, arp.sender_mac);
+        }
+        if !answered || arp.sender == arp.target {
+            return Ok(());
+        }
+        let reply = Packet {
+            operation: Operation::Reply,
+            sender_mac: self.config.mac,
+            sender: arp.target,
+            target_mac: arp.sender_mac,
+            target: arp.sender,
+        };
+        self.put_arp(&reply, arp.sender_mac);
+        Ok(())
+    }
+
+    fn put_arp(&mut self, packet: &Packet, to: Mac) {
+        let ethernet = ethernet::Header {
+            destination: to,
+            source: self.config.mac,
+            ethertype: EtherType::Arp,
+        };
+        let mut headers = [0; 60]; // the least that Ethernet carries without its checksum
+        headers[..ethernet::LEN].copy_from_slice(&ethernet.emit());
+        headers[ethernet::LEN..][..crate::wire::arp::LEN].copy_from_slice(&packet.emit());
+        let frame = Frame::build(&headers, SmallVec::new(), Offload::default());
+        // A question that finds no room is asked again later; the loss is counted where it happens.
+        let _ = self.put(frame, to);
+    }
+
+    /// A solicitation or an advertisement.
+    pub(super) fn receive_ndp(
+        &mut self,
+        now: Instant,
+        inbound: &Inbound,
+        kind: Kind,
+    ) -> Result<(), Discard> {
+        if inbound.hop_limit != NDP_HOP_LIMIT {
+            return Err(Discard::Neighbour);
+        }
+        let payload = inbound.payload().get(icmpv6::LEN..).unwrap_or(&[]);
+        let body = Body::parse(kind, payload).map_err(|_| Discard::Neighbour)?;
+        match kind {
+            Kind::Solicitation => self.solicited(now, inbound, &body),
+            Kind::Advertisement => {
+                let mac = body.link.unwrap_or(inbound.station);
+                let target = IpAddr::V6(body.target);
+                if self.routes.is_own(target) || mac.is_group() {
+                    return Err(Discard::Neighbour);
+                }
+                let waiting = self.neighbours.update(now, target, mac);
+                self.release(waiting, mac);
+                Ok(())
+            }
+        }
+    }
+
+    fn solicited(&mut self, now: Instant, inbound: &Inbound, body: &Body) -> Result<(), Discard> {
+        let target = IpAddr::V6(body.target);
+        if !self.answers_for(target, inbound.source) {
+            return Err(Discard::NotMine);
+        }
+        let probing = inbound.source.is_unspecified();
+        if let (Some(mac), false) = (body.link, probing || body.link.is_some_and(Mac::is_group)) {
+            let waiting = self.neighbours.learn(now, inbound.source, mac);
+            self.release(waiting, mac);
+        }
+        let IpAddr::V6(source) = inbound.source else {
+            return Err(Discard::Neighbour);
+        };
+        // RFC 4861 §7.2.4: who has no address yet is answered with everybody listening.
+        let to = if probing { ALL_NODES } else { source };
+        let solicited = if probing { 0 } else { ndp::SOLICITED };
+        let router = if self.config.accept_anything {
+            ndp::ROUTER
+        } else {
+            0
+        };
+        let own = if self.routes.is_own(target) {
+            ndp::OVERRIDE
+        } else {
+            0
+        };
+        let message = Message::NeighbourAdvertisement {
+            flags: solicited | router | own,
+        };
+        let packet = self.ndp_packet(message, Kind::Advertisement, body.target, [body.target, to]);
+        let _ = self.send(now, packet);
+        Ok(())
+    }
+
+    fn ndp_packet(
+        &self,
+        message: Message,
+        kind: Kind,
+        target: Ipv6Addr,
+        [from, to]: [Ipv6Addr; 2],
+    ) -> Outbound {
+        let body = Body {
+            target,
+            link: Some(self.config.mac),
+        }
+        .emit(kind);
+        let header = message.emit(&body, from, to);
+        let mut packet = Outbound::new(from.into(), to.into(), icmpv6::PROTOCOL, &header);
+        packet.transport.extend_from_slice(&body);
+        packet.hop_limit = NDP_HOP_LIMIT;
+        packet
+    }
+
+    /// Asks for a neighbour: everybody, or only the station where it was last.
+    pub(super) fn ask(&mut self, address: IpAddr, station: Option<Mac>) {
+        match address {
+            IpAddr::V4(target) => self.ask_arp(target, station),
+            IpAddr::V6(target) => self.ask_ndp(target, station),
+        }
+    }
+
+    fn ask_arp(&mut self, target: Ipv4Addr, station: Option<Mac>) {
+        let sender = match self.routes.source_for(IpAddr::V4(target)) {
+            Some(IpAddr::V4(own)) => own,
+            _ => Ipv4Addr::UNSPECIFIED,
+        };
+        let request = Packet {
+            operation: Operation::Request,
+            sender_mac: self.config.mac,
+            sender,
+            target_mac: Mac::default(),
+            target,
+        };
+        self.put_arp(&request, station.unwrap_or(Mac::BROADCAST));
+    }
+
+    fn ask_ndp(&mut self, target: Ipv6Addr, station: Option<Mac>) {
+        let source = match self.routes.source_for(IpAddr::V6(target)) {
+            Some(IpAddr::V6(own)) => own,
+            _ => Ipv6Addr::UNSPECIFIED,
+        };
+        let group = ndp::solicited_node(target);
+        let (destination, mac) = match station {
+            Some(mac) => (target, mac),
+            None => (group, Mac::of_group_v6(group)),
+        };
+        let message = Message::NeighbourSolicitation;
+        let packet = self.ndp_packet(message, Kind::Solicitation, target, [source, destination]);
+        let _ = self.put(whole_frame(&packet, 0), mac);
+    }
+
+    /// Sends what has waited for a neighbour.
+    pub(super) fn release(&mut self, waiting: Vec<Waiting>, station: Mac) {
+        for waiting in waiting {
+            // A full queue is counted where it is found.
+            let _ = self.put(waiting.frame, station);
+        }
+    }
+
+    /// Asks again, or gives up.
+    pub(super) fn expire_neighbours(&mut self, now: Instant) {
+        while let Some(due) = self.neighbours.expire(now) {
+            match due {
+                Due::Ask(address) => self.ask(address, None),
+                Due::Unanswered(waiting) => {
+                    for waiting in waiting {
+                        self.drop_for(Discard::NoNeighbour);
+                        if let Some(socket) = waiting.socket {
+                            self.neighbour_missing(now, socket);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! What an acknowledgment does to the sender: round-trip time, scoreboard, losses, recovery, congestion window, timers.
+
+use super::recovery::{Hasty, Recovery, Reduction};
+use super::scoreboard::Delivery;
+use super::sender::{Fin, Sender};
+use super::stamps::Stamps;
+use super::timers::{Timer, Timers};
+use crate::time::Instant;
+use crate::wire::tcp::{Control, Flags, SackBlock};
+
+/// Duplicate acknowledgments that make a loss without SACK (RFC 5681 §3.2).
+const DUPLICATES: usize = 3;
+
+/// One acceptable acknowledgment on its way through the sender.
+struct Arrived<'a> {
+    now: Instant,
+    segment: &'a Control,
+    /// SND.UNA moved.
+    advanced: bool,
+    /// The peer reported a duplicate (RFC 2883).
+    duplicate: bool,
+    mss: usize,
+    delivery: Delivery,
+}
+
+impl Sender {
+    /// Takes the acknowledgment, SACK blocks and window of a segment whose ACK is acceptable: `SND.UNA ≤ SEG.ACK ≤ SND.MAX`.
+    /// `bare` says that it carries nothing else, so that it can be a duplicate acknowledgment.
+    pub(super) fn acknowledge(
+        &mut self,
+        now: Instant,
+        segment: &Control,
+        bare: bool,
+        stamps: Option<&Stamps>,
+        timers: &mut Timers,
+    ) {
+        let updated = self.window.update(segment);
+        let mut arrived = Arrived {
+            now,
+            segment,
+            advanced: segment.ack.after(self.una),
+            duplicate: false,
+            mss: self.mss(u16::MAX),
+            delivery: Delivery::new(now, self.rtt.minimum()),
+        };
+        if arrived.advanced {
+            self.advance(&mut arrived);
+        }
+        if self.sack {
+            self.take_blocks(&mut arrived);
+        } else if bare && !updated && !arrived.advanced && self.board.outstanding() > 0 {
+            self.count_duplicate(&mut arrived);
+        }
+        self.measure(&arrived, stamps);
+        let lost = self.find_losses(&arrived, timers);
+        self.recover(&arrived, lost);
+        self.heed_congestion(&arrived);
+        self.judge_tail_probe(&arrived);
+        self.rearm(&arrived, timers);
+    }
+
+    fn advance(&mut self, arrived: &mut Arrived<'_>) {
+        let ack = arrived.segment.ack;
+        self.board.acknowledge(ack, &mut arrived.delivery);
+        self.outbox.release(ack);
+        self.una = ack;
+        if ack.after(self.nxt) {
+            self.accept_probe();
+        }
+        // Without SACK, duplicates were counted as deliveries already (RFC 6937 §3).
+        let counted = self.departed.min(arrived.delivery.octets);
+        arrived.delivery.octets -= counted;
+        self.departed -= counted;
+        if self.recovery.is_open() {
+            self.duplicates = 0;
+        }
+        self.retries = 0;
+        self.rtt.forgive();
+    }
+
+    /// The peer took what a window probe carried.
+    fn accept_probe(&mut self) {
+        self.nxt = self.una;
+        if self.nxt.after(self.outbox.end()) {
+            self.fin = Fin::Sent;
+        }
+    }
+
+    fn take_blocks(&mut self, arrived: &mut Arrived<'_>) {
+        let mut blocks = arrived.segment.options.sack.as_slice();
+        if let [first, rest @ ..] = blocks
+            && self.is_duplicate_report(first, rest.first())
+        {
+            arrived.duplicate = true;
+            self.rack.duplicate_reported(self.una, self.nxt);
+            blocks = rest;
+        }
+        for block in blocks {
+            let sane = block.start.before(block.end)
+                && block.start.after(self.una)
+                && !block.end.after(self.nxt);
+            if sane {
+                self.board
+                    .select(*block, arrived.mss, &mut arrived.delivery);
+            }
+        }
+    }
+
+    /// RFC 2883 §4: a first block below the acknowledgment or within the second.
+    fn is_duplicate_report(&self, first: &SackBlock, second: Option<&SackBlock>) -> bool {
+        let below = !first.end.after(self.una);
+        let inside = second.is_some_and(|second| {
+            !first.start.before(second.start) && !first.end.after(second.end)
+        });
+        first.start.before(first.end) && (below || inside)
+    }
+
+    fn count_duplicate(&mut self, arrived: &mut Arrived<'_>) {
+        self.duplicates += 1;
+        let more = arrived
+            .mss
+            .min(self.board.in_flight().saturating_sub(self.departed));
+        self.departed += more;
+        arrived.delivery.octets += more;
+    }
+
+    fn measure(&mut self, arrived: &Arrived<'_>, stamps: Option<&Stamps>) {
+        if let Some(rtt) = arrived.delivery.rtt {
+            self.rtt.sample(rtt);
+        } else if arrived.advanced
+            && let (Some(stamps), Some(echoed)) = (stamps, arrived.segment.options.timestamps)
+            && let Some(rtt) = stamps.elapsed(arrived.now, echoed.echo)
+        {
+            // Only what was sent again was acknowledged: the timestamp tells which sending (RFC 7323 §4).
+            self.rtt.sample(rtt);
+        }
+    }
+
+    /// Marks what is lost; returns the octets newly so.
+    fn find_losses(&mut self, arrived: &Arrived<'_>, timers: &mut Timers) -> usize {
+        if self.sack {
+            self.rack.delivered(&arrived.delivery);
+            return self.detect_by_time(arrived.now, timers);
+        }
+        match self.recovery {
+            Recovery::Open if self.duplicates == DUPLICATES && !arrived.advanced => {
+                self.board.lose_first(arrived.mss)
+            }
+            // A partial acknowledgment (RFC 6582 §3.2 step 3).
+            Recovery::Fast { point, .. } if arrived.advanced && self.una.before(point) => {
+                self.board.lose_first(arrived.mss)
+            }
+            _ => 0,
+        }
+    }
+
+    /// RACK (RFC 8985 §6.2 step 5); also when its timer expires.
+    pub(super) fn detect_by_time(&mut self, now: Instant, timers: &mut Timers) -> usize {
+        let hasty = Hasty {
+            recovering: !self.recovery.is_open(),
+            sacked: self.board.sacked(),
+            mss: self.mss(u16::MAX),
+        };
+        let smoothed = self.rtt.smoothed().unwrap_or_default();
+        let Some((latest, patience)) = self.rack.patience(hasty, self.rtt.minimum(), smoothed)
+        else {
+            return 0;
+        };
+        let losses = self.board.detect(&latest, patience, now);
+        match losses.again_at {
+            Some(at) => timers.set(Timer::Reorder, at),
+            None => timers.stop(Timer::Reorder),
+        }
+        losses.octets
+    }
+
+    fn recover(&mut self, arrived: &Arrived<'_>, lost: usize) {
+        if self
+            .recovery
+            .point()
+            .is_some_and(|point| !self.una.before(point))
+        {
+            self.leave_recovery();
+        }
+        match &mut self.recovery {
+            Recovery::Open if lost > 0 => self.enter_recovery(),
+            Recovery::Open => self.grow(arrived),
+            Recovery::Timeout { .. } => {
+                if arrived.advanced {
+                    self.grow(arrived);
+                }
+                return;
+            }
+            Recovery::Fast { .. } => {}
+        }
+        let pipe = self.in_flight();
+        if let Recovery::Fast { reduction, .. } = &mut self.recovery {
+            let safe = arrived.advanced && lost == 0;
+            let ssthresh = self.congestion.ssthresh();
+            let allowed =
+                reduction.allowance(arrived.delivery.octets, pipe, ssthresh, arrived.mss, safe);
+            self.congestion.set_cwnd(pipe + allowed);
+        }
+    }
+
+    fn grow(&mut self, arrived: &Arrived<'_>) {
+        if arrived.delivery.octets > 0 && self.is_window_used(arrived.mss) {
+            let rtt = self.rtt.smoothed().unwrap_or_default();
+            self.congestion
+                .acknowledged(arrived.now, rtt, arrived.delivery.octets);
+        }
+    }
+
+    /// Begins fast recovery, until everything sent so far is acknowledged (RFC 6675 §5, RFC 6937).
+    pub(super) fn enter_recovery(&mut self) {
+        let flight = self.board.outstanding() - self.board.sacked();
+        self.congestion.reduce(flight);
+        self.recovery = Recovery::Fast {
+            point: self.nxt,
+            reduction: Reduction::new(flight),
+        };
+        self.tail_probe = None;
+    }
+
+    /// Losses were found outside of an acknowledgment: recovery begins, and the first may go at once.
+    pub(super) fn enter_recovery_by_timer(&mut self) {
+        if self.recovery.is_open() {
+            self.enter_recovery();
+        }
+        let (pipe, mss) = (self.in_flight(), self.mss(u16::MAX));
+        if let Recovery::Fast { reduction, .. } = &mut self.recovery {
+            let allowed = reduction.allowance(0, pipe, self.congestion.ssthresh(), mss, false);
+            self.congestion.set_cwnd(pipe + allowed);
+        }
+    }
+
+    fn leave_recovery(&mut self) {
+        if matches!(self.recovery, Recovery::Fast { .. }) {
+            self.congestion.set_cwnd(self.congestion.ssthresh());
+        }
+        self.recovery = Recovery::Open;
+        self.rack.recovered();
+        self.duplicates = 0;
+        self.departed = 0;
+    }
+
+    /// RFC 3168 §6.1.2: a mark counts as a loss does, once per round trip.
+    fn heed_congestion(&mut self, arrived: &Arrived<'_>) {
+        let marked = self.ecn && arrived.segment.flags.contains(Flags::ECE);
+        if marked && self.recovery.is_open() && self.board.outstanding() > 0 {
+            self.enter_recovery();
+            self.reduced = true;
+        }
+    }
+
+    /// RFC 8985 §7.4.2: progress beyond a repeated segment, without a duplicate reported, means that the probe repaired a loss.
+    fn judge_tail_probe(&mut self, arrived: &Arrived<'_>) {
+        let Some(probe) = self.tail_probe.filter(|probe| !self.una.before(probe.end)) else {
+            return;
+        };
+        let both_arrived = !arrived.advanced && arrived.segment.options.sack.is_empty();
+        if !probe.repeated || arrived.duplicate || both_arrived {
+            self.tail_probe = None;
+        } else if self.una.after(probe.end) {
+            self.tail_probe = None;
+            self.congestion.reduce(self.congestion.cwnd());
+            self.congestion.set_cwnd(self.congestion.ssthresh());
+        }
+    }
+
+    /// RFC 6298 §5.2, §5.3.
+    fn rearm(&mut self, arrived: &Arrived<'_>, timers: &mut Timers) {
+        if self.board.outstanding() == 0 {
+            timers.stop(Timer::Retransmit);
+            timers.stop(Timer::TailProbe);
+            timers.stop(Timer::Reorder);
+        } else if arrived.advanced {
+            timers.set(Timer::Retransmit, arrived.now + self.rtt.timeout());
+        }
+        if arrived.advanced || !self.recovery.is_open() || self.board.sacked() > 0 {
+            self.arm_tail_probe(arrived.now, timers);
+        }
+        if self.window.size > 0
+            && timers.runs(Timer::Persist)
+            && self.window.size * 2 >= self.window.largest
+        {
+            timers.stop(Timer::Persist);
+            self.rtt.forgive();
+        }
+    }
+}

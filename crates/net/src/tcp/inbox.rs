@@ -1,0 +1,160 @@
+//! Octets that came and were not read yet, in order.
+//!
+//! Large payloads stay in the buffer of their frame; small ones are copied together (copybreak), so that a few octets do not pin
+//! a frame's buffer of 64 KiB, nor cost more in bookkeeping than in content.
+
+use alloc::collections::VecDeque;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Payloads up to this many octets are copied.
+const COPYBREAK: usize = 2048;
+
+/// The largest buffer for copies.
+const GATHERED: usize = 16 << 10;
+
+/// What one chunk costs beside its octets, roughly.
+const CHUNK_COST: usize = 96;
+
+/// A queue of received octets.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    chunks: VecDeque<Chunk>,
+    len: usize,
+}
+
+#[derive(Debug)]
+enum Chunk {
+    Whole(Bytes),
+    Gathered(BytesMut),
+}
+
+impl Chunk {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Whole(bytes) => bytes,
+            Self::Gathered(bytes) => bytes,
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        match self {
+            Self::Whole(bytes) => bytes.advance(count),
+            Self::Gathered(bytes) => bytes.advance(count),
+        }
+    }
+}
+
+impl Inbox {
+    /// Octets held.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Memory held, roughly: what a bound has to count.
+    pub(super) fn cost(&self) -> usize {
+        self.len + self.chunks.len() * CHUNK_COST
+    }
+
+    /// Appends a payload.
+    pub(super) fn push(&mut self, payload: Bytes) {
+        if payload.len() > COPYBREAK {
+            self.len += payload.len();
+            self.chunks.push_back(Chunk::Whole(payload));
+        } else if !payload.is_empty() {
+            self.gather(&payload);
+        }
+    }
+
+    fn gather(&mut self, payload: &[u8]) {
+        let wanted = self.len.clamp(payload.len(), GATHERED.max(payload.len()));
+        self.len += payload.len();
+        if let Some(Chunk::Gathered(tail)) = self.chunks.back_mut()
+            && tail.capacity() - tail.len() >= payload.len()
+        {
+            tail.extend_from_slice(payload);
+            return;
+        }
+        let mut tail = BytesMut::with_capacity(wanted);
+        tail.extend_from_slice(payload);
+        self.chunks.push_back(Chunk::Gathered(tail));
+    }
+
+    /// Puts a payload in front of everything.
+    pub(super) fn prepend(&mut self, payload: Bytes) {
+        self.len += payload.len();
+        let chunk = if payload.len() > COPYBREAK {
+            Chunk::Whole(payload)
+        } else {
+            Chunk::Gathered(BytesMut::from(&payload[..]))
+        };
+        self.chunks.push_front(chunk);
+    }
+
+    /// Moves all of `other` to the end of this.
+    pub(super) fn append(&mut self, other: &mut Self) {
+        self.len += core::mem::take(&mut other.len);
+        self.chunks.append(&mut other.chunks);
+    }
+
+    /// The octets, in order.
+    pub(super) fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        self.chunks.iter().map(Chunk::as_slice)
+    }
+
+    /// Drops the first `count` octets, or all; returns how many.
+    pub(super) fn consume(&mut self, count: usize) -> usize {
+        let mut left = count.min(self.len);
+        let consumed = left;
+        self.len -= consumed;
+        while let Some(front) = self.chunks.front_mut() {
+            let len = front.as_slice().len();
+            if len > left {
+                front.advance(left);
+                break;
+            }
+            left -= len;
+            self.chunks.pop_front();
+        }
+        consumed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn sizes_around_the_copybreak_come_out_as_they_went_in() {
+        let mut inbox = Inbox::default();
+        let mut expected = Vec::new();
+        for (at, len) in [1, 2048, 2049, 0, 7, 65_000, 1, 1, 1, 20_000, 3]
+            .into_iter()
+            .enumerate()
+        {
+            let payload = vec![at as u8; len];
+            expected.extend_from_slice(&payload);
+            inbox.push(payload.into());
+        }
+        assert_eq!(inbox.len(), expected.len());
+        for step in [0, 1, 5, 3000, 60_000, usize::MAX] {
+            let dropped = inbox.consume(step);
+            assert_eq!(dropped, step.min(expected.len()));
+            expected.drain(..dropped);
+            let got: Vec<u8> = inbox.chunks().flatten().copied().collect();
+            assert!(got == expected, "after consuming {step}");
+        }
+        assert_eq!(inbox.chunks().count(), 0);
+    }
+
+    #[test]
+    fn many_tiny_payloads_cost_little_more_than_their_octets() {
+        let mut inbox = Inbox::default();
+        for _ in 0..100_000 {
+            inbox.push(Bytes::from_static(b"x"));
+        }
+        assert!(inbox.cost() < 110_000, "{}", inbox.cost());
+    }
+}

@@ -1,0 +1,350 @@
+//! Which segment goes next, and what is in it.
+//!
+//! In this order: an answer that is owed (a reset), the SYN-ACK, what a timer asked for, what was lost, what is new, and an
+//! acknowledgment that nothing else carried. Each call makes one segment; with offload it may be worth many.
+
+use super::active::{Active, Opening, Probe, Stage, SynReceived};
+use super::connection::Outgoing;
+use super::outbox::Slices;
+use super::sender::{Fin, TailProbe};
+use super::timers::Timer;
+use super::{Ecn, Limits};
+use crate::time::Instant;
+use crate::wire::tcp::{Control, Flags, HEADER_LEN, Options, SeqNum};
+
+/// How segments look at this moment.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    options: Options,
+    /// Octets of text in one packet.
+    mss: usize,
+    /// Octets of text in what is handed to the link at once.
+    most: usize,
+}
+
+/// A stretch of sequence space to send.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    start: SeqNum,
+    /// Octets of text.
+    text: usize,
+    fin: bool,
+}
+
+impl Active {
+    /// The next segment to send now.
+    pub(super) fn transmit(&mut self, now: Instant, limits: &Limits) -> Option<Outgoing> {
+        if let Some(reply) = self.shared.reply.take() {
+            return Some(Outgoing::bare(reply));
+        }
+        if let Stage::SynReceived(opened) = self.stage {
+            return self.transmit_handshake(now, opened);
+        }
+        let shape = self.shape(now, limits);
+        self.sender.congestion.set_mss(shape.mss);
+        let outgoing = self.transmit_probe(now, &shape);
+        let outgoing = outgoing.or_else(|| self.transmit_lost(now, &shape));
+        let outgoing = outgoing.or_else(|| self.transmit_new(now, &shape));
+        let outgoing = outgoing.or_else(|| self.transmit_acknowledgment(&shape));
+        self.watch_progress(now);
+        outgoing
+    }
+
+    fn transmit_handshake(&mut self, now: Instant, mut opened: SynReceived) -> Option<Outgoing> {
+        if opened.unsent {
+            opened.unsent = false;
+            opened.sent_at = Some(now);
+            self.stage = Stage::SynReceived(opened);
+            self.timers
+                .set(Timer::Retransmit, now + self.sender.rtt.timeout());
+            return Some(Outgoing::bare(self.syn_ack(now, &opened)));
+        }
+        let options = self.options(now);
+        self.receiver
+            .is_due()
+            .then(|| Outgoing::bare(self.control(self.sender.nxt, Flags::NONE, options)))
+    }
+
+    fn syn_ack(&mut self, now: Instant, opened: &SynReceived) -> Control {
+        let window = self.receiver.syn_window();
+        self.receiver.acknowledge(&mut self.timers);
+        // RFC 3168 §6.1.1: ECE alone agrees; a crossed SYN was no answer, so there is nothing to agree to.
+        let agrees = self.sender.ecn && opened.opening == Opening::Passive;
+        let ecn = if agrees { Flags::ECE } else { Flags::NONE };
+        Control {
+            seq: self.sender.una,
+            ack: self.receiver.nxt,
+            flags: Flags::SYN | Flags::ACK | ecn,
+            window,
+            urgent: 0,
+            options: Options {
+                mss: Some(self.mss),
+                window_scale: opened
+                    .scaled
+                    .then(|| super::agreement::window_scale(&self.shared.config)),
+                sack_permitted: self.sender.sack,
+                timestamps: self.stamps.map(|stamps| stamps.option(now)),
+                ..Options::default()
+            },
+        }
+    }
+
+    fn options(&mut self, now: Instant) -> Options {
+        let timestamps = self.stamps.map(|stamps| stamps.option(now));
+        let mut options = Options {
+            timestamps,
+            ..Options::default()
+        };
+        options.sack = self.receiver.sack_blocks(options.sack_room());
+        options
+    }
+
+    fn shape(&mut self, now: Instant, limits: &Limits) -> Shape {
+        let options = self.options(now);
+        let mss = self
+            .sender
+            .mss(limits.mss)
+            .saturating_sub(options.len())
+            .max(8);
+        let headers = HEADER_LEN + options.len();
+        let most = limits.offload.map_or(mss, |octets| {
+            (octets as usize).saturating_sub(headers).max(mss)
+        });
+        Shape { options, mss, most }
+    }
+
+    /// The header of a segment at `seq`; it acknowledges what there is to acknowledge.
+    fn control(&mut self, seq: SeqNum, flags: Flags, options: Options) -> Control {
+        let echo = if self.echo_congestion {
+            Flags::ECE
+        } else {
+            Flags::NONE
+        };
+        let window = self.receiver.acknowledge(&mut self.timers);
+        Control {
+            seq,
+            ack: self.receiver.nxt,
+            flags: Flags::ACK | flags | echo,
+            window,
+            urgent: 0,
+            options,
+        }
+    }
+
+    /// A segment with the text of `stretch`, or less of it if it is cut up too finely; and the sequence number after it.
+    fn segment(&mut self, stretch: Stretch, flags: Flags, shape: &Shape) -> (Outgoing, SeqNum) {
+        let payload: Slices = self.sender.outbox.slices(stretch.start, stretch.text);
+        let length = payload.iter().map(bytes::Bytes::len).sum();
+        let fin = stretch.fin && length == stretch.text;
+        let end = stretch.start + length;
+        let mut flags = if fin { flags.with(Flags::FIN) } else { flags };
+        if length > 0 && end == self.sender.outbox.end() {
+            flags = flags.with(Flags::PSH);
+        }
+        let control = self.control(stretch.start, flags, shape.options);
+        let segment = (length > shape.mss).then_some(shape.mss as u16);
+        let outgoing = Outgoing {
+            control,
+            payload,
+            length,
+            segment,
+            ecn: Ecn::NotCapable,
+        };
+        (outgoing, end + usize::from(fin))
+    }
+
+    /// What a timer asked for.
+    fn transmit_probe(&mut self, now: Instant, shape: &Shape) -> Option<Outgoing> {
+        match self.probe.take()? {
+            Probe::Tail => self.probe_tail(now, shape),
+            Probe::Window => self.probe_window(now, shape),
+            // RFC 9293 §3.8.4: a sequence number that the peer has to answer.
+            Probe::KeepAlive => {
+                let control = self.control(self.sender.nxt.back(1), Flags::NONE, shape.options);
+                Some(Outgoing::bare(control))
+            }
+        }
+    }
+
+    /// RFC 8985 §7.3: new data if there is any and the peer's window allows it, else the last segment again.
+    fn probe_tail(&mut self, now: Instant, shape: &Shape) -> Option<Outgoing> {
+        let room = self.sender.window_end().since(self.sender.nxt);
+        let text = self.sender.unsent().min(shape.mss);
+        let end = self.sender.nxt;
+        if text > 0 && room >= text {
+            self.sender.tail_probe = Some(TailProbe {
+                end: end + text,
+                repeated: false,
+            });
+            return Some(self.send_new(
+                now,
+                Stretch {
+                    start: end,
+                    text,
+                    fin: false,
+                },
+                shape,
+            ));
+        }
+        let (start, stop) = self.sender.board.tail(shape.mss)?;
+        self.sender.tail_probe = Some(TailProbe {
+            end,
+            repeated: true,
+        });
+        Some(self.send_again(now, start, stop, shape))
+    }
+
+    /// RFC 9293 §3.8.6.1: whatever fits into the window; if nothing does, one octet beyond it, which stays unsent until the peer
+    /// acknowledges it.
+    fn probe_window(&mut self, now: Instant, shape: &Shape) -> Option<Outgoing> {
+        let start = self.sender.nxt;
+        let text = self.sender.unsent();
+        let room = self.sender.window_end().since(start);
+        if self.sender.board.outstanding() > 0 || !self.sender.has_unsent() {
+            return None;
+        }
+        if room > 0 {
+            let text = text.min(room).min(shape.mss);
+            let fin = self.sender.fin == Fin::Queued && self.sender.unsent() == text && text < room;
+            return Some(self.send_new(now, Stretch { start, text, fin }, shape));
+        }
+        let (outgoing, end) = self.segment(
+            Stretch {
+                start,
+                text: text.min(1),
+                fin: text == 0,
+            },
+            Flags::NONE,
+            shape,
+        );
+        self.sender.max = self.sender.max.max(end);
+        Some(outgoing)
+    }
+
+    /// What was lost, as far as the congestion window allows. Beyond the peer's window only the very first is sent again.
+    fn transmit_lost(&mut self, now: Instant, shape: &Shape) -> Option<Outgoing> {
+        let (start, end) = self.sender.board.next_lost()?;
+        if !start.before(self.sender.window_end()) && start != self.sender.una {
+            return None;
+        }
+        let length = end.since(start);
+        let quota = if self.sender.in_flight() == 0 {
+            self.sender.quota().max(shape.mss)
+        } else {
+            self.sender.quota()
+        };
+        if quota < length.min(shape.mss) {
+            return None;
+        }
+        let allowed = if quota < length {
+            quota - quota % shape.mss
+        } else {
+            length
+        };
+        Some(self.send_again(now, start, start + allowed.min(shape.most), shape))
+    }
+
+    fn send_again(&mut self, now: Instant, start: SeqNum, end: SeqNum, shape: &Shape) -> Outgoing {
+        let fin = end.after(self.sender.outbox.end());
+        let text = end.since(start) - usize::from(fin);
+        let most = text.min(shape.most);
+        let stretch = Stretch {
+            start,
+            text: most,
+            fin: fin && most == text,
+        };
+        let (outgoing, end) = self.segment(stretch, Flags::NONE, shape);
+        self.sender.resent(start, end, now, &mut self.timers);
+        outgoing
+    }
+
+    /// New text, and the FIN behind the last of it.
+    fn transmit_new(&mut self, now: Instant, shape: &Shape) -> Option<Outgoing> {
+        if !self.sender.has_unsent() || !self.sender.may_record() {
+            return None;
+        }
+        self.sender.wake(now);
+        let Some(stretch) = self.plan(shape) else {
+            self.watch_window(now);
+            return None;
+        };
+        Some(self.send_new(now, stretch, shape))
+    }
+
+    fn send_new(&mut self, now: Instant, stretch: Stretch, shape: &Shape) -> Outgoing {
+        let flags = if stretch.text > 0 {
+            self.sender.take_reduced()
+        } else {
+            Flags::NONE
+        };
+        let (mut outgoing, end) = self.segment(stretch, flags, shape);
+        if self.sender.ecn && outgoing.length > 0 {
+            outgoing.ecn = Ecn::Capable0; // RFC 3168 §6.1.5: not on retransmissions.
+        }
+        if stretch.fin && end == self.sender.outbox.end() + 1 {
+            self.sender.fin = Fin::Sent;
+        }
+        self.sender.sent(end, now, &mut self.timers);
+        outgoing
+    }
+
+    /// How much new text may go in one piece, if any: within the peer's window and the congestion window, and not silly
+    /// (RFC 9293 §3.8.6.2.1).
+    fn plan(&self, shape: &Shape) -> Option<Stretch> {
+        let sender = &self.sender;
+        let unsent = sender.unsent();
+        let room = sender.window_end().since(sender.nxt);
+        let idle = sender.board.outstanding() == 0;
+        let quota = if sender.in_flight() == 0 {
+            sender.quota().max(shape.mss)
+        } else {
+            sender.quota()
+        };
+        let wanted = unsent.min(shape.most);
+        let allowed = wanted.min(room).min(quota);
+        let mut text = allowed;
+        if allowed < wanted && allowed >= shape.mss {
+            text -= allowed % shape.mss;
+        } else if allowed < wanted && (quota < room || room * 2 < sender.window.largest) {
+            return None;
+        }
+        let fin = sender.fin == Fin::Queued && text == unsent && text < room;
+        if text == unsent && !fin && sender.fin == Fin::Open && self.holds_small(idle) {
+            text -= text % shape.mss;
+        }
+        (text > 0 || fin).then_some(Stretch {
+            start: sender.nxt,
+            text,
+            fin,
+        })
+    }
+
+    /// Whether less than a full segment waits for more: Nagle's algorithm (RFC 9293 §3.7.4) and the cork.
+    fn holds_small(&self, idle: bool) -> bool {
+        self.shared.corked || !(idle || self.shared.config.nodelay)
+    }
+
+    /// Nothing can go: if that is the window's fault and no acknowledgment is awaited, the window is probed in time.
+    fn watch_window(&mut self, now: Instant) {
+        let sender = &self.sender;
+        let room = sender.window_end().since(sender.nxt);
+        let waiting = sender.unsent() + usize::from(sender.fin == Fin::Queued);
+        if room < waiting && sender.board.outstanding() == 0 && !self.timers.runs(Timer::Persist) {
+            self.timers.set(Timer::Persist, now + sender.rtt.timeout());
+        }
+    }
+
+    /// An acknowledgment that nothing else carried.
+    fn transmit_acknowledgment(&mut self, shape: &Shape) -> Option<Outgoing> {
+        if !self.receiver.is_due() {
+            return None;
+        }
+        // A peer that withdrew its window expects nothing beyond it.
+        let seq = self.sender.nxt.min(self.sender.window_end());
+        Some(Outgoing::bare(self.control(
+            seq,
+            Flags::NONE,
+            shape.options,
+        )))
+    }
+}

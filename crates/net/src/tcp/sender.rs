@@ -1,0 +1,352 @@
+//! The sending half: the send variables, what is queued and in flight, and how much more may go.
+
+use core::time::Duration;
+
+use super::Config;
+use super::agreement::Agreement;
+use super::congestion::Congestion;
+use super::outbox::Outbox;
+use super::recovery::{Rack, Recovery};
+use super::rtt::Rtt;
+use super::scoreboard::Scoreboard;
+use super::timers::{Timer, Timers};
+use crate::time::Instant;
+use crate::wire::tcp::{Control, Flags, SeqNum};
+
+/// Segments on record at most: a bound on bookkeeping when each carries next to nothing.
+const MOST_RECORDS: usize = 16_384;
+
+/// Our FIN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fin {
+    /// The program may still write.
+    Open,
+    /// It goes after what is queued.
+    Queued,
+    /// It was sent (and is sent again by the scoreboard if need be).
+    Sent,
+}
+
+/// What the peer allows: SND.WND, SND.WL1, SND.WL2 (RFC 9293 §3.3.1).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PeerWindow {
+    pub(super) size: usize,
+    scale: u8,
+    wl1: SeqNum,
+    wl2: SeqNum,
+    /// The largest ever offered (MAX.SND.WND of RFC 5961 §5.2).
+    pub(super) largest: usize,
+}
+
+impl PeerWindow {
+    /// As a SYN told it: never scaled (RFC 7323 §2.2).
+    pub(super) fn of_syn(syn: &Control, scale: u8) -> Self {
+        let size = usize::from(syn.window);
+        Self {
+            size,
+            scale,
+            wl1: syn.seq,
+            wl2: syn.ack,
+            largest: size,
+        }
+    }
+
+    /// Takes a newer segment's window; returns whether it changed (RFC 9293 §3.10.7.4, fifth).
+    pub(super) fn update(&mut self, segment: &Control) -> bool {
+        let newer = self.wl1.before(segment.seq)
+            || (self.wl1 == segment.seq && !self.wl2.after(segment.ack));
+        if !newer {
+            return false;
+        }
+        self.wl1 = segment.seq;
+        self.wl2 = segment.ack;
+        let size = usize::from(segment.window) << self.scale;
+        self.largest = self.largest.max(size);
+        core::mem::replace(&mut self.size, size) != size
+    }
+
+    /// The segment that completes a handshake counts whatever came before it.
+    pub(super) fn establish(&mut self, segment: &Control) {
+        self.wl1 = segment.seq;
+        self.wl2 = segment.ack;
+        self.size = usize::from(segment.window) << self.scale;
+        self.largest = self.largest.max(self.size);
+    }
+}
+
+/// The send buffer: how much may be written and not yet acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Buffer {
+    limit: usize,
+    /// How far the congestion window may raise the limit.
+    most: usize,
+    /// Less than half of it was free, and nobody was told yet that this is over.
+    starved: bool,
+}
+
+impl Buffer {
+    fn new(config: &Config) -> Self {
+        let most = config.send_max.clamp(1, 1 << 30);
+        Self {
+            limit: config.send_initial.clamp(1, most),
+            most,
+            starved: false,
+        }
+    }
+
+    /// What the program wants it to be.
+    pub(super) fn fix(&mut self, octets: usize) {
+        self.limit = octets.clamp(1, 1 << 30);
+        self.most = self.limit;
+    }
+
+    /// Makes room for two windows: one in flight while the other is written.
+    fn follow(&mut self, cwnd: usize) {
+        self.limit = self.limit.max(cwnd.saturating_mul(2).min(self.most));
+    }
+}
+
+/// A tail loss probe on its way (RFC 8985 §7.2).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TailProbe {
+    /// SND.NXT when it went.
+    pub(super) end: SeqNum,
+    /// It repeated something, so that its acknowledgment may hide a loss.
+    pub(super) repeated: bool,
+}
+
+/// The send variables of RFC 9293 §3.3.1 and what belongs to them.
+#[derive(Debug)]
+pub(super) struct Sender {
+    /// SND.UNA.
+    pub(super) una: SeqNum,
+    /// SND.NXT.
+    pub(super) nxt: SeqNum,
+    /// The end of everything ever sent: beyond SND.NXT only by a window probe.
+    pub(super) max: SeqNum,
+    pub(super) window: PeerWindow,
+    pub(super) outbox: Outbox,
+    pub(super) fin: Fin,
+    pub(super) board: Scoreboard,
+    pub(super) rtt: Rtt,
+    pub(super) congestion: Congestion,
+    pub(super) recovery: Recovery,
+    pub(super) rack: Rack,
+    pub(super) tail_probe: Option<TailProbe>,
+    pub(super) sack: bool,
+    pub(super) buffer: Buffer,
+    /// Acknowledgments in a row that repeat SND.UNA (RFC 5681 §2), counted without SACK only.
+    pub(super) duplicates: usize,
+    /// Octets that those say have left the network.
+    pub(super) departed: usize,
+    /// Timeouts since something was last acknowledged, or the peer last answered a probe.
+    pub(super) retries: u8,
+    /// The largest flight of the present round trip: was the window used (RFC 7661 §1)?
+    peak: usize,
+    peak_until: SeqNum,
+    last_sent: Instant,
+    /// The most that the peer takes in a segment, TCP options included.
+    peer_mss: usize,
+    /// The most that the path was found to take.
+    path_mss: usize,
+    /// ECN is in use (RFC 3168).
+    pub(super) ecn: bool,
+    /// The window was reduced for a congestion mark: to be told with the next new data (RFC 3168 §6.1.2).
+    pub(super) reduced: bool,
+}
+
+impl Sender {
+    /// Begins in SYN-RECEIVED or ESTABLISHED; `outbox` begins after our SYN.
+    pub(super) fn new(
+        now: Instant,
+        config: &Config,
+        agreement: &Agreement,
+        isn: SeqNum,
+        window: PeerWindow,
+        outbox: Outbox,
+    ) -> Self {
+        let nxt = isn + 1;
+        let mss = usize::from(agreement.peer_mss);
+        Self {
+            una: isn,
+            nxt,
+            max: nxt,
+            window,
+            outbox,
+            fin: Fin::Open,
+            board: Scoreboard::new(nxt),
+            rtt: Rtt::new(config.rto_min),
+            congestion: Congestion::new(config.congestion, mss),
+            recovery: Recovery::Open,
+            rack: Rack::new(),
+            tail_probe: None,
+            sack: agreement.sack,
+            buffer: Buffer::new(config),
+            duplicates: 0,
+            departed: 0,
+            retries: 0,
+            peak: 0,
+            peak_until: nxt,
+            last_sent: now,
+            peer_mss: mss,
+            path_mss: usize::MAX,
+            ecn: agreement.ecn,
+            reduced: false,
+        }
+    }
+
+    /// The handshake took this long from our SYN to its acknowledgment, after `retries` repetitions (RFC 6298 §5.7, RFC 5681 §3.1).
+    pub(super) fn handshake_took(&mut self, rtt: Option<Duration>, retries: u8) {
+        match rtt {
+            Some(rtt) if retries == 0 => self.rtt.sample(rtt),
+            Some(_) => {
+                self.rtt.forgive();
+                self.rtt.handshake_was_lost();
+                self.congestion.collapse();
+            }
+            None => {}
+        }
+    }
+
+    /// Octets of payload and options that one segment may have on a path that takes `limit`.
+    pub(super) fn mss(&self, limit: u16) -> usize {
+        self.peer_mss
+            .min(self.path_mss)
+            .min(usize::from(limit))
+            .max(48)
+    }
+
+    /// The path takes no more than this; what went out in longer pieces was dropped on the way. The congestion window stays, as
+    /// this was no congestion (RFC 1191 §6.5).
+    pub(super) fn shrink_path(&mut self, mss: u16) {
+        let mss = usize::from(mss).max(48);
+        if mss < self.path_mss.min(self.peer_mss) {
+            self.path_mss = mss;
+            self.board.lose_longer_than(mss);
+        }
+    }
+
+    /// The end of what the peer's window allows.
+    pub(super) fn window_end(&self) -> SeqNum {
+        self.una + self.window.size
+    }
+
+    /// Octets of text not sent yet.
+    pub(super) fn unsent(&self) -> usize {
+        self.outbox.end().since(self.nxt)
+    }
+
+    /// Whether text or a FIN waits for its first transmission.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.unsent() > 0 || self.fin == Fin::Queued
+    }
+
+    /// Whether our FIN was sent and acknowledged.
+    pub(super) fn is_fin_acknowledged(&self) -> bool {
+        self.fin == Fin::Sent && self.una == self.outbox.end() + 1
+    }
+
+    /// The pipe: octets thought to be in flight.
+    pub(super) fn in_flight(&self) -> usize {
+        self.board.in_flight().saturating_sub(self.departed)
+    }
+
+    /// Octets that the congestion window leaves.
+    pub(super) fn quota(&self) -> usize {
+        self.congestion.cwnd().saturating_sub(self.in_flight())
+    }
+
+    /// Octets that the program may write.
+    pub(super) fn room(&self) -> usize {
+        self.buffer.limit.saturating_sub(self.outbox.len())
+    }
+
+    /// Whether room has come back: at least half of the buffer, after there was less.
+    pub(super) fn is_relieved(&mut self) -> bool {
+        self.buffer.follow(self.congestion.cwnd());
+        if self.room() < self.buffer.limit / 2 {
+            self.buffer.starved = true;
+            return false;
+        }
+        core::mem::take(&mut self.buffer.starved)
+    }
+
+    /// Whether more records may be made.
+    pub(super) fn may_record(&self) -> bool {
+        self.board.records() < MOST_RECORDS
+    }
+
+    /// New text or a FIN went out, up to `end`.
+    pub(super) fn sent(&mut self, end: SeqNum, now: Instant, timers: &mut Timers) {
+        self.board.sent(self.nxt, end, now);
+        self.recovery.sent(end.since(self.nxt));
+        self.nxt = end;
+        self.max = self.max.max(end);
+        let flight = self.in_flight();
+        if flight >= self.peak || !self.una.before(self.peak_until) {
+            self.peak = flight;
+            self.peak_until = end;
+        }
+        self.last_sent = now;
+        timers.stop(Timer::Persist);
+        if !timers.runs(Timer::Retransmit) {
+            timers.set(Timer::Retransmit, now + self.rtt.timeout());
+        }
+        self.arm_tail_probe(now, timers);
+    }
+
+    /// Something went out again.
+    pub(super) fn resent(&mut self, start: SeqNum, end: SeqNum, now: Instant, timers: &mut Timers) {
+        self.board.resent(start, end, now);
+        self.recovery.sent(end.since(start));
+        self.last_sent = now;
+        if start == self.una || !timers.runs(Timer::Retransmit) {
+            timers.set(Timer::Retransmit, now + self.rtt.timeout());
+        }
+    }
+
+    /// Before sending after a pause: the window may be stale (RFC 5681 §4.1).
+    pub(super) fn wake(&mut self, now: Instant) {
+        if self.board.outstanding() == 0 && now - self.last_sent > self.rtt.timeout() {
+            self.congestion.after_idle();
+        }
+    }
+
+    /// Whether the congestion window was what limited the flight; otherwise it must not grow (RFC 9438 §5.8, RFC 7661 §4.1).
+    pub(super) fn is_window_used(&self, mss: usize) -> bool {
+        if self.congestion.is_slow_start() {
+            2 * self.peak >= self.congestion.cwnd()
+        } else {
+            self.peak + mss >= self.congestion.cwnd()
+        }
+    }
+
+    /// RFC 8985 §7.2.
+    pub(super) fn arm_tail_probe(&mut self, now: Instant, timers: &mut Timers) {
+        let calm = self.sack
+            && self.recovery.is_open()
+            && self.board.sacked() == 0
+            && self.tail_probe.is_none();
+        if !calm || self.board.outstanding() == 0 {
+            timers.stop(Timer::TailProbe);
+            return;
+        }
+        let wait = match self.rtt.smoothed() {
+            Some(smoothed) if self.board.records() == 1 => {
+                2 * smoothed + Duration::from_millis(200)
+            }
+            Some(smoothed) => (2 * smoothed).max(Duration::from_millis(2)),
+            None => Duration::from_secs(1),
+        };
+        timers.set(Timer::TailProbe, now + wait.min(self.rtt.timeout()));
+    }
+
+    /// What the flags of new text say about congestion.
+    pub(super) fn take_reduced(&mut self) -> Flags {
+        if core::mem::take(&mut self.reduced) {
+            Flags::CWR
+        } else {
+            Flags::NONE
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Whole connections against each other and against hand-made segments, with a virtual clock.
+
+mod pair;
+mod transfer;

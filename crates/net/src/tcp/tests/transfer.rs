@@ -1,0 +1,249 @@
+//! Megabytes both ways through bad wires: every octet intact and in order, in bounded time; a failing seed is named.
+
+use alloc::format;
+use alloc::string::String;
+use core::time::Duration;
+
+use super::pair::{Dice, Offload, Pair, Wire, octet, octets};
+use crate::tcp::{Algorithm, Config, EcnUse, State};
+
+/// A program at one end: writes its stream in pieces, reads and checks the other's, closes when done.
+#[derive(Debug)]
+struct Program {
+    /// The stream it writes, 0 or 1; it reads the other.
+    salt: u64,
+    total: usize,
+    written: usize,
+    read: usize,
+    expected: usize,
+}
+
+impl Program {
+    fn act(&mut self, pair: &mut Pair, at: usize, dice: &mut Dice) {
+        let now = pair.now;
+        let end = &mut pair.ends[at];
+        if end.state() == State::SynSent || end.state() == State::SynReceived {
+            return;
+        }
+        while self.written < self.total && end.room() > 0 {
+            let len =
+                [1, 100, 1460, 5000, 65_536][dice.below(5) as usize].min(self.total - self.written);
+            let taken = end
+                .write(octets(self.salt, self.written, len))
+                .expect("open");
+            self.written += taken;
+        }
+        if self.written == self.total {
+            end.shutdown();
+        }
+        let mut count = 0;
+        for byte in end.chunks().flatten() {
+            assert_eq!(
+                *byte,
+                octet(1 - self.salt, self.read + count),
+                "octet {}",
+                self.read + count
+            );
+            count += 1;
+        }
+        // A reader that sometimes takes only a part.
+        let count = if dice.below(4) == 0 { count / 2 } else { count };
+        end.consume(now, count);
+        self.read += count;
+    }
+
+    fn is_done(&self) -> bool {
+        self.written == self.total && self.read == self.expected
+    }
+}
+
+/// Moves `totals[0]` octets one way and `totals[1]` the other; returns how long it took in virtual time.
+fn transfer(configs: [&Config; 2], wire: Wire, totals: [usize; 2], seed: u64) -> Duration {
+    let mut pair = Pair::new(configs, wire, seed);
+    let mut dice = Dice(seed ^ 0xabcd);
+    let start = pair.now;
+    let program = |salt, total, expected| Program {
+        salt,
+        total,
+        written: 0,
+        read: 0,
+        expected,
+    };
+    let mut programs = [
+        program(0, totals[0], totals[1]),
+        program(1, totals[1], totals[0]),
+    ];
+    while !programs.iter().all(Program::is_done) {
+        for (at, program) in programs.iter_mut().enumerate() {
+            program.act(&mut pair, at, &mut dice);
+        }
+        assert!(
+            pair.step(),
+            "stuck: {programs:?} {:?}",
+            pair.ends.each_ref().map(|end| end.state())
+        );
+        assert!(
+            pair.now - start < Duration::from_secs(1800),
+            "too slow: {programs:?}"
+        );
+    }
+    let took = pair.now - start;
+    pair.run_until(|pair| {
+        pair.ends
+            .iter()
+            .all(|end| matches!(end.state(), State::Closed | State::TimeWait))
+    });
+    for end in &pair.ends {
+        assert_eq!(end.error(), None);
+    }
+    took
+}
+
+fn seeds(name: &str, count: u64, run: impl Fn(u64)) {
+    for seed in 0..count {
+        let named = Named(format!("{name}: failing seed {seed}"));
+        run(seed);
+        core::mem::forget(named);
+    }
+}
+
+/// Prints its name if a panic unwinds past it.
+struct Named(String);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        std::eprintln!("{}", self.0);
+    }
+}
+
+fn config(congestion: Algorithm) -> Config {
+    Config {
+        congestion,
+        ..Config::default()
+    }
+}
+
+const BOTH: [Algorithm; 2] = [Algorithm::Cubic, Algorithm::Reno];
+const LINKS: [Offload; 3] = [Offload::None, Offload::Whole, Offload::Cut];
+const MB: usize = 1 << 20;
+
+#[test]
+fn a_good_wire_carries_megabytes_both_ways() {
+    for congestion in BOTH {
+        for offload in LINKS {
+            let config = config(congestion);
+            let wire = Wire {
+                offload,
+                ..Wire::default()
+            };
+            let took = transfer([&config, &config], wire, [4 * MB, 3 * MB], 5);
+            assert!(
+                took < Duration::from_millis(600),
+                "{congestion:?} {offload:?}: {took:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn loss_reordering_and_duplication_harm_nothing() {
+    for congestion in BOTH {
+        for offload in LINKS {
+            let config = config(congestion);
+            seeds(&format!("{congestion:?} {offload:?}"), 6, |seed| {
+                let wire = Wire {
+                    offload,
+                    jitter: Duration::from_millis(seed * 3),
+                    loss: [0, 10, 50, 100, 200, 30][seed as usize],
+                    duplication: 20,
+                    ..Wire::default()
+                };
+                transfer([&config, &config], wire, [MB / 2, MB / 3], seed);
+            });
+        }
+    }
+}
+
+#[test]
+fn peers_without_options_get_everything_too() {
+    let bare = Config {
+        timestamps: false,
+        sack: false,
+        ..Config::default()
+    };
+    for offload in LINKS {
+        seeds(&format!("bare {offload:?}"), 6, |seed| {
+            let wire = Wire {
+                offload,
+                loss: 10 * seed,
+                jitter: Duration::from_millis(seed),
+                ..Wire::default()
+            };
+            transfer([&Config::default(), &bare], wire, [MB / 2, MB / 2], seed);
+        });
+    }
+}
+
+#[test]
+fn tiny_buffers_and_tiny_segments_only_slow_things_down() {
+    let small = Config {
+        receive_initial: 3000,
+        receive_max: 3000,
+        send_initial: 2000,
+        send_max: 2000,
+        ..Config::default()
+    };
+    seeds("small", 6, |seed| {
+        let wire = Wire {
+            mss: [1460, 536, 100, 64, 1460, 1000][seed as usize],
+            loss: 10,
+            ..Wire::default()
+        };
+        transfer([&small, &Config::default()], wire, [100_000, 100_000], seed);
+    });
+}
+
+/// The sum of a few runs, so that one unlucky loss decides nothing.
+fn goodput(congestion: Algorithm, wire: Wire, octets: usize) -> f64 {
+    let config = config(congestion);
+    let took: Duration = (0..3)
+        .map(|seed| transfer([&config, &config], wire, [octets, 0], seed))
+        .sum();
+    (3 * octets) as f64 * 8.0 / took.as_secs_f64() / 1e6
+}
+
+/// Mathis' formula: an ideal Reno at loss p reaches mss/rtt·sqrt(3/2p); half of it is asked for.
+#[test]
+fn goodput_under_loss_is_near_what_theory_allows() {
+    for congestion in BOTH {
+        for (loss, octets) in [(10, 8 * MB), (50, 3 * MB)] {
+            let wire = Wire {
+                loss,
+                delay: Duration::from_millis(10),
+                ..Wire::default()
+            };
+            let reached = goodput(congestion, wire, octets);
+            let ideal = 1448.0 * 8.0 / 0.020 * (1.5 / (loss as f64 / 1000.0)).sqrt() / 1e6;
+            std::eprintln!("{congestion:?} loss {loss}/1000: {reached:.1} of {ideal:.1} Mbit/s");
+            assert!(
+                reached > ideal / 2.0,
+                "{congestion:?} at {loss}/1000: {reached:.2} of {ideal:.2} Mbit/s"
+            );
+        }
+    }
+}
+
+#[test]
+fn congestion_marks_slow_down_without_loss() {
+    let config = Config {
+        ecn: EcnUse::Ask,
+        ..Config::default()
+    };
+    let marked = Wire {
+        marking: 20,
+        ..Wire::default()
+    };
+    let free = transfer([&config, &config], Wire::default(), [4 * MB, 0], 3);
+    let slowed = transfer([&config, &config], marked, [4 * MB, 0], 3);
+    assert!(slowed > free * 2, "{slowed:?} after {free:?}");
+}

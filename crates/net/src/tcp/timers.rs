@@ -1,0 +1,97 @@
+//! Every timer of a connection, in one place.
+
+use crate::time::Instant;
+
+/// What a connection can be waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Timer {
+    /// The peer has been silent about data, a SYN or a FIN for a retransmission timeout: send it again (RFC 6298 §5).
+    Retransmit,
+    /// The end of a flight has not been acknowledged for about two round trips: probe for its loss (RFC 8985 §7).
+    TailProbe,
+    /// Segments may merely be reordered; when the reordering window closes they count as lost (RFC 8985 §6.2).
+    Reorder,
+    /// The peer's window is closed or silly: probe it, in case its opening was lost (RFC 9293 §3.8.6.1).
+    Persist,
+    /// An acknowledgment is held back in the hope of company (RFC 9293 §3.8.6.3).
+    DelayedAck,
+    /// Nothing has come for long: ask the peer whether it lives (RFC 9293 §3.8.4).
+    KeepAlive,
+    /// What was sent has gone unacknowledged for as long as the user allows (RFC 9293 §3.8.3, RFC 5482).
+    UserTimeout,
+    /// Nobody holds the connection any more and the peer's FIN has not come (FIN-WAIT-2).
+    FinWait,
+}
+
+impl Timer {
+    const ALL: [Self; 8] = [
+        Self::Retransmit,
+        Self::TailProbe,
+        Self::Reorder,
+        Self::Persist,
+        Self::DelayedAck,
+        Self::KeepAlive,
+        Self::UserTimeout,
+        Self::FinWait,
+    ];
+}
+
+/// When each timer goes off.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Timers {
+    at: [Option<Instant>; Timer::ALL.len()],
+}
+
+impl Timers {
+    /// (Re)starts a timer.
+    pub(super) fn set(&mut self, timer: Timer, at: Instant) {
+        self.at[timer as usize] = Some(at);
+    }
+
+    /// Stops a timer.
+    pub(super) fn stop(&mut self, timer: Timer) {
+        self.at[timer as usize] = None;
+    }
+
+    /// When a timer goes off, if it runs.
+    pub(super) fn at(&self, timer: Timer) -> Option<Instant> {
+        self.at[timer as usize]
+    }
+
+    /// Whether a timer runs.
+    pub(super) fn runs(&self, timer: Timer) -> bool {
+        self.at(timer).is_some()
+    }
+
+    /// When the first of all goes off.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.at.iter().copied().flatten().min()
+    }
+
+    /// Takes one timer that is due, stopping it.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<Timer> {
+        let due = |timer: &Timer| self.at(*timer).is_some_and(|at| at <= now);
+        let timer = Timer::ALL.into_iter().find(due)?;
+        self.stop(timer);
+        Some(timer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_timer_has_a_slot_of_its_own_and_goes_off_once() {
+        for timer in Timer::ALL {
+            let mut timers = Timers::default();
+            timers.set(timer, Instant::from_millis(5));
+            assert_eq!(timers.next(), Some(Instant::from_millis(5)));
+            assert_eq!(timers.take_due(Instant::from_millis(4)), None);
+            assert_eq!(timers.take_due(Instant::from_millis(5)), Some(timer));
+            assert_eq!(timers.take_due(Instant::from_millis(5)), None);
+            assert_eq!(timers.next(), None);
+        }
+    }
+}

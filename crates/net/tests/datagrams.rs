@@ -1,0 +1,226 @@
+//! UDP: sockets, trains, fragments, refusals.
+
+mod network;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use network::{Impairment, Network, Side, ordinary};
+use wharf_net::{Capabilities, Discard, Host, Instant, Ready, RecvError, SendError, SocketId};
+use wharf_port::{Domain, Endpoint, Protocol};
+
+fn pair(capabilities: Capabilities) -> Network {
+    Network::new(
+        ordinary(Side::Left, capabilities),
+        ordinary(Side::Right, capabilities),
+    )
+}
+
+fn at(text: &str) -> Endpoint {
+    text.parse().unwrap()
+}
+
+fn bound(host: &mut Host, local: &str) -> SocketId {
+    let local: wharf_port::Local = local.parse().unwrap();
+    let domain = if local.address.is_ipv4() {
+        Domain::V4
+    } else {
+        Domain::Dual
+    };
+    let socket = host.open(Protocol::Udp, domain).unwrap();
+    host.bind(socket, local).unwrap();
+    socket
+}
+
+fn pattern(length: usize) -> Bytes {
+    (0..length).map(|at| (at * 7 + (at >> 8)) as u8).collect()
+}
+
+#[test]
+fn a_datagram_goes_there_and_back_over_both_families() {
+    for (local, remote) in [("10.0.0.1:0", "10.0.0.2:7"), ("[fd00::1]:0", "[fd00::2]:7")] {
+        let mut network = pair(Capabilities::ALL);
+        let (client, server) = (
+            bound(&mut network.left, local),
+            bound(&mut network.right, "[::]:7"),
+        );
+        let now = network.now;
+        network
+            .left
+            .send_to(now, client, Some(at(remote)), pattern(100))
+            .unwrap();
+        network.await_ready(Side::Right, server, Ready::READABLE);
+        let received = network.right.recv_from(server).unwrap();
+        assert_eq!(
+            (received.to, &received.payload),
+            (at(remote), &pattern(100))
+        );
+        let now = network.now;
+        network
+            .right
+            .send_to(now, server, Some(received.from), received.payload)
+            .unwrap();
+        network.await_ready(Side::Left, client, Ready::READABLE);
+        assert_eq!(
+            network.left.recv_from(client).unwrap().payload,
+            pattern(100)
+        );
+        assert_eq!(network.left.recv_from(client), Err(RecvError::Empty));
+    }
+}
+
+#[test]
+fn the_largest_datagram_arrives_in_fragments_however_they_are_mixed() {
+    for capabilities in [Capabilities::ALL, Capabilities::NONE] {
+        for (local, remote, length) in [
+            ("10.0.0.1:9", "10.0.0.2:7", 65_507),
+            ("[fd00::1]:9", "[fd00::2]:7", 65_527),
+        ] {
+            let mut network = pair(capabilities);
+            network.impairment = Impairment {
+                jitter: Duration::from_millis(5),
+                ..Impairment::NONE
+            };
+            let client = bound(&mut network.left, local);
+            let server = bound(&mut network.right, remote);
+            for length in [length, 3000, 1473, 1472] {
+                let now = network.now;
+                network
+                    .left
+                    .send_to(now, client, Some(at(remote)), pattern(length))
+                    .unwrap();
+                network.await_ready(Side::Right, server, Ready::READABLE);
+                assert_eq!(
+                    network.right.recv_from(server).unwrap().payload,
+                    pattern(length)
+                );
+            }
+            let now = network.now;
+            let long = network
+                .left
+                .send_to(now, client, Some(at(remote)), pattern(length + 1));
+            assert_eq!(long, Err(SendError::TooLong));
+        }
+    }
+}
+
+#[test]
+fn a_closed_port_refuses_a_connected_socket_once() {
+    for (local, remote) in [("10.0.0.1:9", "10.0.0.2:7"), ("[fd00::1]:9", "[fd00::2]:7")] {
+        let mut network = pair(Capabilities::NONE);
+        let client = bound(&mut network.left, local);
+        let now = network.now;
+        network.left.connect(now, client, at(remote)).unwrap();
+        network
+            .left
+            .send_to(now, client, None, pattern(10))
+            .unwrap();
+        network.await_ready(Side::Left, client, Ready::READABLE);
+        assert_eq!(network.left.recv_from(client), Err(RecvError::Refused));
+        assert_eq!(network.left.recv_from(client), Err(RecvError::Empty));
+        assert_eq!(network.right.discards().of(Discard::NoSocket), 1);
+    }
+}
+
+#[test]
+fn an_unconnected_socket_hears_nothing_of_refusals() {
+    let mut network = pair(Capabilities::NONE);
+    let client = bound(&mut network.left, "10.0.0.1:9");
+    let now = network.now;
+    network
+        .left
+        .send_to(now, client, Some(at("10.0.0.2:7")), pattern(10))
+        .unwrap();
+    network.pass(Duration::from_secs(1));
+    assert_eq!(network.left.recv_from(client), Err(RecvError::Empty));
+    assert!(network.left.event().is_none());
+}
+
+#[test]
+fn a_socket_without_a_port_gets_one_by_sending() {
+    let mut network = pair(Capabilities::NONE);
+    let client = network.left.open(Protocol::Udp, Domain::V4).unwrap();
+    let server = bound(&mut network.right, "10.0.0.2:7");
+    let now = network.now;
+    let nowhere = network.left.send_to(now, client, None, pattern(1));
+    assert_eq!(nowhere, Err(SendError::NoDestination));
+    network
+        .left
+        .send_to(now, client, Some(at("10.0.0.2:7")), Bytes::new())
+        .unwrap();
+    network.await_ready(Side::Right, server, Ready::READABLE);
+    let received = network.right.recv_from(server).unwrap();
+    assert_eq!(
+        Some(received.from.port()),
+        network.left.bound(client).map(|(_, port)| port)
+    );
+    assert!(received.payload.is_empty());
+}
+
+#[test]
+fn what_a_host_sends_to_itself_stays_inside() {
+    for address in ["127.0.0.1:7", "10.0.0.1:7", "[::1]:7", "[fd00::1]:7"] {
+        let mut network = pair(Capabilities::NONE);
+        let server = bound(&mut network.left, "[::]:7");
+        let client = network.left.open(Protocol::Udp, Domain::Dual).unwrap();
+        let now = network.now;
+        network
+            .left
+            .send_to(now, client, Some(at(address)), pattern(5000))
+            .unwrap();
+        assert!(network.drain(Side::Left).is_empty());
+        assert_eq!(
+            network.left.recv_from(server).unwrap().payload,
+            pattern(5000)
+        );
+    }
+}
+
+#[test]
+fn a_receive_queue_has_a_bound() {
+    let mut network = pair(Capabilities::ALL);
+    let client = bound(&mut network.left, "10.0.0.1:9");
+    let server = bound(&mut network.right, "10.0.0.2:7");
+    for _ in 0..1000 {
+        let now = network.now;
+        let _ = network
+            .left
+            .send_to(now, client, Some(at("10.0.0.2:7")), pattern(1400));
+        network.pass(Duration::from_millis(1));
+    }
+    let mut count = 0;
+    while network.right.recv_from(server).is_ok() {
+        count += 1;
+    }
+    assert!((100..150).contains(&count), "{count}");
+    assert_eq!(
+        network.right.discards().of(Discard::ReceiveQueue),
+        1000 - count
+    );
+}
+
+#[test]
+fn a_neighbour_that_is_not_there_costs_three_questions() {
+    let mut network = pair(Capabilities::NONE);
+    let client = bound(&mut network.left, "10.0.0.1:9");
+    network.seen = Some(Vec::new());
+    let now = network.now;
+    network
+        .left
+        .send_to(now, client, Some(at("10.0.0.99:7")), pattern(1))
+        .unwrap();
+    network.pass(Duration::from_secs(10));
+    assert_eq!(network.seen.take().unwrap().len(), 3);
+    assert_eq!(network.left.discards().of(Discard::NoNeighbour), 1);
+    assert_eq!(network.left.deadline(), None);
+}
+
+#[test]
+fn without_a_route_there_is_an_error() {
+    let mut network = pair(Capabilities::NONE);
+    let client = bound(&mut network.left, "10.0.0.1:9");
+    let lost = network
+        .left
+        .send_to(Instant::ZERO, client, Some(at("203.0.113.1:7")), pattern(1));
+    assert_eq!(lost, Err(SendError::Dropped(Discard::NoRoute)));
+}

@@ -1,0 +1,88 @@
+//! Who gets an arriving packet.
+
+use super::arena::NONE;
+use super::keys::FlowKey;
+use super::{Device, Hold, Table};
+use crate::Flow;
+
+/// By what a packet found its hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Match {
+    /// Its flow: the hold is connected.
+    Flow,
+    /// Its local endpoint.
+    Endpoint,
+    /// A wildcard and its port.
+    Wildcard,
+}
+
+/// The hold that gets a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found<'a, O> {
+    /// The hold.
+    pub hold: Hold,
+    /// Whose it is.
+    pub owner: &'a O,
+    /// By what it was found.
+    pub by: Match,
+}
+
+impl<O> Table<O> {
+    /// Who gets a packet of this flow: first the hold of the flow, then one bound to the local endpoint, then a wildcard's;
+    /// under TCP the latter two listen. IPv4 sockets go before IPv6 ones, a reuse-port group is picked from by a keyed
+    /// hash of the flow.
+    ///
+    /// The cost is one look-up for a hit by flow and two or three otherwise, whatever the table holds. Holds that are bound
+    /// to a device are found by [`who_on`](Self::who_on) only, those with a flow by both.
+    #[must_use]
+    pub fn who(&self, flow: &Flow) -> Option<Found<'_, O>> {
+        self.look_up(&flow.into(), 0)
+    }
+
+    /// Who gets a packet of this flow that arrived on this device: of two holds of equal rank, the one bound
+    /// to the device.
+    #[must_use]
+    pub fn who_on(&self, flow: &Flow, device: Device) -> Option<Found<'_, O>> {
+        self.look_up(&flow.into(), device.number())
+    }
+
+    /// The hold that has exactly this flow.
+    #[must_use]
+    pub fn connected(&self, flow: &Flow) -> Option<Found<'_, O>> {
+        let key = flow.into();
+        let slot = self.find_flow(&key, self.keys.flow(&key))?;
+        Some(self.found(slot, Match::Flow))
+    }
+
+    fn look_up(&self, key: &FlowKey, device: u32) -> Option<Found<'_, O>> {
+        let hash = self.keys.flow(key);
+        if let Some(slot) = self.find_flow(key, hash) {
+            return Some(self.found(slot, Match::Flow));
+        }
+        let reached = self
+            .register
+            .reached(&self.keys, key.protocol, key.local, key.local_port);
+        let [exact, family, all] = reached.map(|place| match place {
+            Some(place) => self.register.place(place).stacks,
+            None => NONE,
+        });
+        if let Some(slot) = self.receivers.pick([exact, NONE], device, hash) {
+            return Some(self.found(slot, Match::Endpoint));
+        }
+        let slot = self.receivers.pick([family, all], device, hash)?;
+        Some(self.found(slot, Match::Wildcard))
+    }
+
+    pub(super) fn find_flow(&self, key: &FlowKey, hash: u64) -> Option<u32> {
+        let same = |&slot: &u32| self.entries[slot].flow_key() == *key;
+        self.flows.find(hash, same).copied()
+    }
+
+    fn found(&self, slot: u32, by: Match) -> Found<'_, O> {
+        Found {
+            hold: self.handle(slot),
+            owner: &self.entries[slot].owner,
+            by,
+        }
+    }
+}

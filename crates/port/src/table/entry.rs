@@ -1,0 +1,193 @@
+//! One hold: what the table keeps of a socket.
+
+use super::groups::{Kind, Newcomer, PortSharing};
+use super::keys::FlowKey;
+use super::receivers::{Chair, Family, Guest};
+use super::register::{Grip, Span, Spot};
+use super::{Moment, Request, Reuse, Right};
+use crate::address::Packed;
+use crate::{Domain, Endpoint, Flow, Port, Protocol};
+
+/// How far a hold has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    Bound,
+    Listening,
+    Connected,
+    TimeWait,
+}
+
+/// How a hold came to its port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// By bind or listen.
+    Bind,
+    /// Chosen by connect.
+    Connect,
+    /// From a listener.
+    Accept,
+    /// It holds its flow only.
+    Admit,
+}
+
+/// What a hold has besides: a chair among the receivers, or a deadline (in halves, which keeps entries small).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    None,
+    Seated(Chair),
+    Waiting([u32; 2]),
+}
+
+#[derive(Debug)]
+pub(super) struct Entry<O> {
+    pub(super) owner: O,
+    pub(super) local: Packed,
+    pub(super) remote: Packed,
+    pub(super) local_port: u16,
+    pub(super) remote_port: u16,
+    pub(super) group: u32,
+    pub(super) neighbours: [u32; 2],
+    pub(super) user: u32,
+    pub(super) device: u32,
+    pub(super) role: Role,
+    pub(super) protocol: Protocol,
+    pub(super) domain: Domain,
+    pub(super) reuse: Reuse,
+    pub(super) right: Right,
+    pub(super) phase: Phase,
+    pub(super) origin: Origin,
+    /// What it covers now, and what it covered before connect narrowed it.
+    pub(super) span: Span,
+    pub(super) asked: Span,
+}
+
+impl<O> Entry<O> {
+    pub(super) fn new(request: &Request, owner: O) -> Self {
+        let (span, local) = Span::of(request.domain.wildcard());
+        Self {
+            owner,
+            local,
+            remote: Packed::NONE,
+            local_port: 0,
+            remote_port: 0,
+            group: super::arena::NONE,
+            neighbours: [super::arena::NONE; 2],
+            user: request.user,
+            device: request.device.map_or(0, super::Device::number),
+            role: Role::None,
+            protocol: request.protocol,
+            domain: request.domain,
+            reuse: request.reuse,
+            right: request.right,
+            phase: Phase::Open,
+            origin: Origin::Bind,
+            span,
+            asked: span,
+        }
+    }
+
+    pub(super) const fn spot(&self) -> Spot {
+        Spot {
+            protocol: self.protocol,
+            port: self.local_port,
+            span: self.span,
+            address: self.local,
+        }
+    }
+
+    pub(super) const fn newcomer(&self) -> Newcomer {
+        Newcomer {
+            device: self.device,
+            reuse: self.reuse,
+            user: self.user,
+        }
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        let sharing = match self.phase {
+            Phase::TimeWait => PortSharing::Anybody,
+            _ => PortSharing::User(self.user),
+        };
+        Kind {
+            device: self.device,
+            address_sharing: self.reuse.address() && self.phase != Phase::Listening,
+            port_sharing: if self.reuse.port() {
+                sharing
+            } else {
+                PortSharing::Nobody
+            },
+        }
+    }
+
+    pub(super) const fn grip(&self) -> Grip {
+        match self.origin {
+            Origin::Connect => Grip::Flow,
+            Origin::Bind | Origin::Accept | Origin::Admit => Grip::Whole,
+        }
+    }
+
+    /// Whether it gets packets of flows that nobody holds.
+    pub(super) const fn receives(&self) -> bool {
+        match self.protocol {
+            Protocol::Tcp => matches!(self.phase, Phase::Listening),
+            Protocol::Udp => matches!(self.phase, Phase::Bound),
+        }
+    }
+
+    pub(super) fn guest(&self, stamp: u64) -> Guest {
+        Guest {
+            device: self.device,
+            family: Family::from(self.domain),
+            shares_as: self.reuse.port().then_some(self.user),
+            stamp,
+        }
+    }
+
+    pub(super) const fn has_flow(&self) -> bool {
+        matches!(self.phase, Phase::Connected | Phase::TimeWait)
+    }
+
+    pub(super) const fn flow_key(&self) -> FlowKey {
+        FlowKey {
+            protocol: self.protocol,
+            local: self.local,
+            remote: self.remote,
+            local_port: self.local_port,
+            remote_port: self.remote_port,
+        }
+    }
+
+    pub(super) fn port(&self) -> Option<Port> {
+        Port::new(self.local_port)
+    }
+
+    pub(super) fn flow(&self) -> Option<Flow> {
+        if !self.has_flow() {
+            return None;
+        }
+        let endpoint =
+            |address: Packed, port| Some(Endpoint::new(address.into(), Port::new(port)?));
+        Some(Flow {
+            protocol: self.protocol,
+            local: endpoint(self.local, self.local_port)?,
+            remote: endpoint(self.remote, self.remote_port)?,
+        })
+    }
+
+    pub(super) fn set_flow(&mut self, flow: &Flow) {
+        self.local = flow.local.address().into();
+        self.local_port = flow.local.port().number();
+        self.remote = flow.remote.address().into();
+        self.remote_port = flow.remote.port().number();
+        self.span = Span::One;
+        self.phase = Phase::Connected;
+    }
+
+    pub(super) const fn until(&self) -> Option<Moment> {
+        match self.role {
+            Role::Waiting([high, low]) => Some(Moment((high as u64) << 32 | low as u64)),
+            _ => None,
+        }
+    }
+}

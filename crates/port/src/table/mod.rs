@@ -1,0 +1,459 @@
+//! The port table: whose is this endpoint, whose is this flow?
+//!
+//! A [`Table`] keeps *holds*. A hold is what a socket has of the port space: first nothing ([`Table::open`]),
+//! then a place ([`Table::bind`], [`Table::listen`]), then perhaps a flow ([`Table::connect`],
+//! [`Table::accept`]). It is not a socket: nothing is sent or received here, and no clock is read.
+//!
+//! ```
+//! use wharf_port::table::{Config, Request, Table};
+//! use wharf_port::{Domain, Protocol};
+//!
+//! let mut table = Table::new(&Config::new([7; 32]));
+//! let web = table.open(Request::new(Protocol::Tcp, Domain::V4), "web");
+//! table.bind(web, "0.0.0.0:3000".parse()?)?;
+//! table.listen(web)?;
+//!
+//! let other = table.open(Request::new(Protocol::Tcp, Domain::V4), "other");
+//! let error = table.bind(other, "127.0.0.1:3000".parse()?).unwrap_err();
+//! assert_eq!(
+//!     error.to_string(),
+//!     "tcp/127.0.0.1:3000 is taken: web listens on tcp/0.0.0.0:3000, \
+//!      and a wildcard has every address of its family",
+//! );
+//!
+//! let flow = "tcp/10.0.0.1:3000-10.0.0.2:40000".parse()?;
+//! assert_eq!(table.who(&flow).map(|found| *found.owner), Some("web"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod arena;
+mod bind;
+mod choose;
+mod connect;
+mod demux;
+mod entry;
+mod error;
+mod feed;
+mod groups;
+mod holding;
+mod keys;
+mod ports;
+mod receivers;
+mod register;
+mod reserve;
+mod waiting;
+
+use core::num::NonZeroU32;
+
+use hashbrown::{HashMap, HashTable};
+
+pub use self::demux::{Found, Match};
+pub use self::error::{
+    AcceptError, BindError, ConnectError, Exhausted, FlowTaken, Gone, InUse, ListenError, Reserved,
+    Why,
+};
+pub use self::feed::{Change, Event, Lagged};
+pub use self::holding::{Cursor, Holding, State};
+pub use self::reserve::{Overlap, Reservation};
+
+use self::arena::{Arena, NONE};
+use self::choose::Dense;
+use self::entry::{Entry, Origin, Phase, Role};
+use self::feed::Feed;
+use self::keys::{Keyed, Keys};
+use self::receivers::Receivers;
+use self::register::Register;
+use self::reserve::Reservations;
+use self::waiting::Waiting;
+use crate::{Domain, Port, PortRange, Protocol};
+
+/// A moment on the caller's clock, in nanoseconds since an origin of the caller's choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(pub u64);
+
+/// A network device, by a number that the caller gives it (the interface index, say); never 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Device(NonZeroU32);
+
+impl Device {
+    /// The device of this number; `None` for 0, which means no device.
+    #[must_use]
+    pub const fn new(number: u32) -> Option<Self> {
+        match NonZeroU32::new(number) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0.get()
+    }
+}
+
+/// With whom a socket agrees to share its place: `SO_REUSEADDR` and `SO_REUSEPORT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Reuse {
+    /// With nobody.
+    #[default]
+    Nothing,
+    /// With others that have reuse address, as long as they don't listen.
+    Address,
+    /// With others of the same user that have reuse port.
+    Port,
+    /// Both.
+    Both,
+}
+
+impl Reuse {
+    /// The options as a socket has them, each on or off.
+    #[must_use]
+    pub const fn new(address: bool, port: bool) -> Self {
+        match (address, port) {
+            (false, false) => Self::Nothing,
+            (true, false) => Self::Address,
+            (false, true) => Self::Port,
+            (true, true) => Self::Both,
+        }
+    }
+
+    /// Whether reuse address is on.
+    #[must_use]
+    pub const fn address(self) -> bool {
+        matches!(self, Self::Address | Self::Both)
+    }
+
+    /// Whether reuse port is on.
+    #[must_use]
+    pub const fn port(self) -> bool {
+        matches!(self, Self::Port | Self::Both)
+    }
+}
+
+/// Which ports a socket may bind to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Right {
+    /// Those from [`Config::unprivileged`] on.
+    #[default]
+    Ordinary,
+    /// All.
+    System,
+}
+
+/// What a socket is opened with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Its address family.
+    pub domain: Domain,
+    /// With whom it shares.
+    pub reuse: Reuse,
+    /// The user that it belongs to; only users of one number share by reuse port.
+    pub user: u32,
+    /// The device that it is bound to, if any. It gets packets from there only.
+    pub device: Option<Device>,
+    /// Which ports it may bind to.
+    pub right: Right,
+}
+
+impl Request {
+    /// A socket that shares nothing, of user 0, on no device in particular, with ordinary rights.
+    #[must_use]
+    pub const fn new(protocol: Protocol, domain: Domain) -> Self {
+        Self {
+            protocol,
+            domain,
+            reuse: Reuse::Nothing,
+            user: 0,
+            device: None,
+            right: Right::Ordinary,
+        }
+    }
+}
+
+/// How a table behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct Config {
+    /// The secret that hashing and choosing depend on. Take it from the system's random numbers; a fixed one
+    /// makes a table reproducible, in tests for instance.
+    pub seed: [u8; 32],
+    /// The ports that are chosen from when the caller doesn't name one.
+    pub ephemeral: PortRange,
+    /// The first port that needs no [`Right::System`].
+    pub unprivileged: Port,
+    /// How many changes are kept for watchers; 0 for none.
+    pub feed: usize,
+}
+
+impl Config {
+    /// Linux's range of ephemeral ports, every port for everybody, no feed.
+    #[must_use]
+    pub const fn new(seed: [u8; 32]) -> Self {
+        Self {
+            seed,
+            ephemeral: PortRange::LINUX,
+            unprivileged: Port::MIN,
+            feed: 0,
+        }
+    }
+}
+
+/// The handle of one hold. It is never given out again in the same table until 2^32 others had its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Hold {
+    slot: u32,
+    generation: u32,
+}
+
+/// Says which (protocol, address, port) and which flow belongs to whom.
+///
+/// `Owner` is whatever the caller wants to find: a socket's number, a process, a name. It is cloned into answers,
+/// so it should be small or shared.
+#[derive(Debug)]
+pub struct Table<Owner> {
+    ephemeral: PortRange,
+    unprivileged: Port,
+    keys: Keys,
+    entries: Arena<Entry<Owner>>,
+    /// Full flows. Of several holds of one flow (UDP sockets that share) the latest is here.
+    flows: HashTable<u32>,
+    /// The holds of a shared flow: the one before, the one after, by age.
+    twins: HashMap<u32, [u32; 2], Keyed>,
+    register: Register,
+    receivers: Receivers,
+    dense: Dense,
+    ranges: HashMap<u32, PortRange, Keyed>,
+    reservations: Reservations,
+    waiting: Waiting,
+    feed: Feed<Owner>,
+    stamp: u64,
+}
+
+impl<O> Table<O> {
+    /// An empty table.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let keys = Keys::new(&config.seed);
+        Self {
+            ephemeral: config.ephemeral,
+            unprivileged: config.unprivileged,
+            entries: Arena::new(),
+            flows: HashTable::new(),
+            twins: HashMap::with_hasher(keys.maps()),
+            register: Register::new(&keys),
+            receivers: Receivers::new(keys.maps()),
+            dense: Dense::new(keys.maps()),
+            ranges: HashMap::with_hasher(keys.maps()),
+            reservations: Reservations::new(keys.maps()),
+            waiting: Waiting::new(),
+            feed: Feed::new(config.feed),
+            stamp: 0,
+            keys,
+        }
+    }
+
+    /// How many holds there are, open ones included.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no hold at all.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether nothing is kept beyond what the holds need: used by tests to show that no count leaks.
+    #[must_use]
+    pub fn is_tidy(&self) -> bool {
+        if !self.is_empty() {
+            return true;
+        }
+        self.register.counts() == [0; 4]
+            && self.receivers.len() == 0
+            && self.flows.is_empty()
+            && self.twins.is_empty()
+            && self.ranges.is_empty()
+            && self.reservations.claims() == 0
+            && self.dense.is_empty()
+    }
+
+    /// Whose hold it is; `None` if it was released.
+    #[must_use]
+    pub fn owner(&self, hold: Hold) -> Option<&O> {
+        self.slot(hold).map(|slot| &self.entries[slot].owner)
+    }
+
+    /// Whose hold it is, to be changed; `None` if it was released.
+    pub fn owner_mut(&mut self, hold: Hold) -> Option<&mut O> {
+        self.slot(hold).map(|slot| &mut self.entries[slot].owner)
+    }
+
+    fn slot(&self, hold: Hold) -> Option<u32> {
+        let held = self.entries.holds(hold.slot, hold.generation);
+        held.then_some(hold.slot)
+    }
+
+    fn handle(&self, slot: u32) -> Hold {
+        Hold {
+            slot,
+            generation: self.entries.generation(slot),
+        }
+    }
+
+    /// Changes what the rule and the receivers see of a hold: takes it out, changes it, puts it back.
+    fn change(&mut self, slot: u32, change: impl FnOnce(&mut Entry<O>)) {
+        self.take_out(slot);
+        change(&mut self.entries[slot]);
+        self.put_back(slot);
+    }
+
+    /// Takes a hold out of its group and from its chair.
+    fn take_out(&mut self, slot: u32) {
+        let entry = &mut self.entries[slot];
+        if entry.group == NONE {
+            return;
+        }
+        let (group, grip) = (entry.group, entry.grip());
+        let [before, after] = core::mem::replace(&mut entry.neighbours, [NONE; 2]);
+        entry.group = NONE;
+        if let Role::Seated(chair) = entry.role {
+            entry.role = Role::None;
+            let place = self.register.place_mut(self.register.place_of(group));
+            if let Some((moved, chair)) = self.receivers.unseat(&mut place.stacks, chair) {
+                self.entries[moved].role = Role::Seated(chair);
+            }
+        }
+        if after != NONE {
+            self.entries[after].neighbours[0] = before;
+        }
+        if before == NONE {
+            self.register.groups.group_mut(group).first = after;
+        } else {
+            self.entries[before].neighbours[1] = after;
+        }
+        self.register.leave(&self.keys, group, grip);
+    }
+
+    /// Puts a hold that has a port into its group and, if it receives, on a chair.
+    fn put_back(&mut self, slot: u32) {
+        let entry = &self.entries[slot];
+        if entry.local_port == 0 || entry.origin == Origin::Admit {
+            return;
+        }
+        let (spot, kind, grip) = (entry.spot(), entry.kind(), entry.grip());
+        let group = self.register.enter(&self.keys, spot, kind, grip);
+        let first = &mut self.register.groups.group_mut(group).first;
+        let after = core::mem::replace(first, slot);
+        if after != NONE {
+            self.entries[after].neighbours[0] = slot;
+        }
+        let entry = &mut self.entries[slot];
+        entry.group = group;
+        entry.neighbours = [NONE, after];
+        if entry.receives() {
+            self.stamp += 1;
+            let guest = entry.guest(self.stamp);
+            let place = self.register.place_mut(self.register.place_of(group));
+            let chair = self.receivers.seat(&mut place.stacks, guest, slot);
+            entry.role = Role::Seated(chair);
+        }
+    }
+}
+
+impl<O: Clone> Table<O> {
+    /// A new hold, without a port.
+    pub fn open(&mut self, request: Request, owner: O) -> Hold {
+        let slot = self.entries.insert(Entry::new(&request, owner));
+        self.handle(slot)
+    }
+
+    /// Changes with whom a hold shares. It counts at once: the rule reads both sides' options as they are now.
+    ///
+    /// # Errors
+    /// [`Gone`] if the hold was released.
+    pub fn set_reuse(&mut self, hold: Hold, reuse: Reuse) -> Result<(), Gone> {
+        let slot = self.slot(hold).ok_or(Gone)?;
+        self.change(slot, |entry| entry.reuse = reuse);
+        Ok(())
+    }
+
+    /// Binds a hold to a device, or to none in particular.
+    ///
+    /// # Errors
+    /// [`Gone`] if the hold was released.
+    pub fn set_device(&mut self, hold: Hold, device: Option<Device>) -> Result<(), Gone> {
+        let slot = self.slot(hold).ok_or(Gone)?;
+        self.change(slot, |entry| {
+            entry.device = device.map_or(0, Device::number)
+        });
+        Ok(())
+    }
+
+    /// Gives a hold to another user.
+    ///
+    /// # Errors
+    /// [`Gone`] if the hold was released.
+    pub fn set_user(&mut self, hold: Hold, user: u32) -> Result<(), Gone> {
+        let slot = self.slot(hold).ok_or(Gone)?;
+        self.change(slot, |entry| entry.user = user);
+        Ok(())
+    }
+
+    /// Changes the domain of a hold without a port: `IPV6_V6ONLY` on or off. With a port, nothing changes.
+    ///
+    /// # Errors
+    /// [`Gone`] if the hold was released.
+    pub fn set_domain(&mut self, hold: Hold, domain: Domain) -> Result<(), Gone> {
+        let slot = self.slot(hold).ok_or(Gone)?;
+        let entry = &mut self.entries[slot];
+        if entry.phase == Phase::Open {
+            let (span, local) = register::Span::of(domain.wildcard());
+            entry.domain = domain;
+            (entry.span, entry.asked, entry.local) = (span, span, local);
+        }
+        Ok(())
+    }
+
+    /// Narrows the ports that are chosen from for this hold; with `None` they are the table's again.
+    ///
+    /// # Errors
+    /// [`Gone`] if the hold was released.
+    pub fn set_range(&mut self, hold: Hold, range: Option<PortRange>) -> Result<(), Gone> {
+        let slot = self.slot(hold).ok_or(Gone)?;
+        match range {
+            Some(range) => self.ranges.insert(slot, range),
+            None => self.ranges.remove(&slot),
+        };
+        Ok(())
+    }
+
+    /// Ends a hold, and returns its owner; `None` if that happened before.
+    pub fn release(&mut self, hold: Hold) -> Option<O> {
+        let slot = self.slot(hold)?;
+        let waiting = self.entries[slot].phase == Phase::TimeWait;
+        let owner = self.end(slot);
+        if waiting {
+            self.waiting.ended_early(&self.entries);
+        }
+        Some(owner)
+    }
+
+    fn end(&mut self, slot: u32) -> O {
+        if self.announces(slot) {
+            self.announce(slot, Event::Released);
+        }
+        if self.entries[slot].has_flow() {
+            self.forget_flow(slot);
+        }
+        self.take_out(slot);
+        if !self.ranges.is_empty() {
+            self.ranges.remove(&slot);
+        }
+        self.reservations.drop_claim(slot);
+        self.entries.remove(slot).owner
+    }
+}
