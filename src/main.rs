@@ -6,6 +6,7 @@ mod channel;
 mod cli;
 mod client;
 mod daemon;
+mod dns;
 mod doctor;
 mod failure;
 mod list;

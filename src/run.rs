@@ -24,16 +24,11 @@ use crate::{cli, client, space};
 
 /// Runs the program and answers with its exit status.
 pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
-<<<<<<< HEAD
-    let from_host: Vec<_> =
-        typed.from_host.iter().filter_map(|port| NonZeroU16::new(port.number())).collect();
-=======
     let from_host: Vec<_> = typed
         .from_host
         .iter()
         .filter_map(|port| NonZeroU16::new(port.number()))
         .collect();
->>>>>>> main
     let asked = Ask::Run(Run {
         target: target(typed.space)?,
         from_host: from_host.clone(),
@@ -52,13 +47,6 @@ pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
     if !typed.quiet {
         announce(&space, &remarks);
     }
-<<<<<<< HEAD
-    let signals = Signals::catch().context("cannot catch signals")?;
-    let program = start(&typed.command, answer.descriptors, &space, &run)?;
-    let resume = Ask::Resume { space: space.name, run, from_host };
-    let mut session = Session { channel: Some(answer.channel), resume };
-    let ended = attend(program, signals, &mut session)?;
-=======
     let program = start(&typed.command, answer.descriptors, &space, &run);
     let resume = Ask::Resume {
         space: space.name,
@@ -70,7 +58,6 @@ pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
         resume,
     };
     let ended = program.and_then(|(program, signals)| attend(program, signals, &mut session));
->>>>>>> main
     session.finish();
     Ok(ExitCode::from(ended?))
 }

@@ -39,16 +39,12 @@ pub(super) async fn let_in(space: &Rc<Space>, ports: &[NonZeroU16]) -> Vec<Strin
     remarks
 }
 
-<<<<<<< HEAD
-async fn listen(space: &Space, address: IpAddr, port: NonZeroU16, kind: Socket) -> io::Result<TcpListener> {
-=======
 async fn listen(
     space: &Space,
     address: IpAddr,
     port: NonZeroU16,
     kind: Socket,
 ) -> io::Result<TcpListener> {
->>>>>>> main
     let socket = std::net::TcpStream::from(space.own_socket(kind).await?);
     let socket = TcpSocket::from_std_stream(socket);
     socket.set_reuseaddr(true)?;

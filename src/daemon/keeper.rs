@@ -173,13 +173,9 @@ fn not_permitted(error: &io::Error, step: doctor::NamespaceStep) -> anyhow::Erro
     let errno = Errno::from_io_error(error).unwrap_or(Errno::PERM);
     let why = doctor::explain_namespace_failure(&doctor::Machine::this(), errno, step);
     let message = format!("user namespaces are {}\n{}", why.finding, why.remedy);
-<<<<<<< HEAD
-    Failure { message, status: status::NOT_PERMITTED }.into()
-=======
     Failure {
         message,
         status: status::NOT_PERMITTED,
     }
     .into()
->>>>>>> main
 }

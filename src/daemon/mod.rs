@@ -128,11 +128,7 @@ fn run(listener: std::os::unix::net::UnixListener) -> Result<()> {
         .build()?;
     LocalSet::new().block_on(&runtime, async {
         let listener = UnixListener::from_std(listener)?;
-<<<<<<< HEAD
-        let spaces = Rc::new(Spaces::new(crate::relay::Names::new(tokio::sync::mpsc::channel(1).0))?);
-=======
         let spaces = Spaces::start()?;
->>>>>>> main
         spaces.adopt().await?;
         // Whoever comes first is told what stands in the way.
         drop(spaces.open_doors().await);

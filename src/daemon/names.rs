@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-//! x
-=======
 //! The name service of spaces: whom it knows, and where it is asked.
 //!
 //! Programs inside ask the addresses that the machine's resolv.conf names; no file of theirs is touched. Queries to
@@ -162,4 +159,3 @@ impl dns::Spaces for Directory {
         (GATEWAY_IPV4, GATEWAY_IPV6)
     }
 }
->>>>>>> main

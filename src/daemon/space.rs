@@ -7,11 +7,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
-<<<<<<< HEAD
-use std::num::NonZeroU16;
-use std::ops::Deref;
-=======
->>>>>>> main
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 use std::ops::Deref;

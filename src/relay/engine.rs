@@ -17,7 +17,6 @@ use smallvec::SmallVec;
 use wharf_link::{BATCH, Link, Slots};
 use wharf_net::wire::ethernet::Mac;
 use wharf_net::{Capabilities, Cidr, Config, Event, Frame, Host, Instant, SocketId};
-use wharf_net::wire::ethernet::Mac;
 
 use super::association::{Association, Associations};
 use super::buffers::Buffers;
@@ -286,11 +285,6 @@ impl Engine {
             match event {
                 Event::Knock { knock, flow } => self.knock(knock, flow),
                 Event::Ready { socket, ready } => self.stream_ready(socket, ready),
-<<<<<<< HEAD
-                Event::Datagram { flow, payload, segment } => self.datagram_out(flow, payload, segment),
-                Event::Echo { local, remote, ident, sequence, payload } => {
-                    self.echo_out(Ping { local, remote, ident }, sequence, payload);
-=======
                 Event::Datagram {
                     flow,
                     payload,
@@ -312,7 +306,6 @@ impl Engine {
                         sequence,
                         payload,
                     );
->>>>>>> main
                 }
                 // The host has no sockets of its own here.
                 _ => {}

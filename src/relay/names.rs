@@ -54,15 +54,11 @@ impl Names {
     pub(super) fn serve(&self, flow: &Flow) -> bool {
         let local = flow.local;
         local.port() == DOMAIN
-<<<<<<< HEAD
-            && self.servers.read().expect("no holder of the lock panics").contains(&local.address())
-=======
             && self
                 .servers
                 .read()
                 .expect("no holder of the lock panics")
                 .contains(&local.address())
->>>>>>> main
     }
 
     /// Passes a query on; drops it if the daemon is behind, as a busy name server does.

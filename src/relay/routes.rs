@@ -70,15 +70,10 @@ impl Routes {
             links.get(&address).map(Arc::clone)
         });
         let Some(link) = link else { return Some(frame) };
-<<<<<<< HEAD
-        let mut frame = frame.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-        if forward::lower_hops(&mut frame[HEADER..], Mac(GATEWAY_MAC), Mac(SPACE_MAC)) {
-=======
         let mut frame = frame
             .try_into_mut()
             .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         if forward::prepare(&mut frame[HEADER..], Mac(GATEWAY_MAC), Mac(SPACE_MAC)) {
->>>>>>> main
             // What the other link cannot take now is dropped, as by any router.
             let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
             link.send(&[IoSlice::new(&frame)]).ok();

@@ -22,4 +22,3 @@ pub use host::{
     SendError, Setting, SocketId, TooMany, Unreachable,
 };
 pub use time::Instant;
-pub use host::{Host, fwd as forward};
