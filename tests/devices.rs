@@ -13,10 +13,11 @@ fn each_device_carries_streams_and_datagrams(world: &World) -> Played {
     world.machine()?;
     let _tcp = world.serve(&["echo", "tcp", IPV4, "7"]);
     let _udp = world.serve(&["echo", "udp", IPV4, "7"]);
-    for device in ["tap", "packet"] {
+    for device in world.devices() {
         let space = world.project(device);
-        let held = space.wharf(["run", "--device", device, "--", "sh", "-c", "echo held; cat"]).start();
-        held.says("held");
+        let _held = space.hold_with(&["--device", device]);
+        let kind = space.run(["ip", "-d", "-o", "link", "show", "wharf0"]).out();
+        assert!(kind.contains(if *device == "tap" { "tun type tap" } else { "veth" }), "{kind}");
         space.fares(&["ask", "tcp", IPV4, "7", "hello"]).is_at_once("answer: hello");
         // Each size by itself: whole, fragmented, and as large as a datagram can be.
         space.fares(&["datagrams", IPV4, "7", "1", "1472", "9000", "65507"]).is("answer: 4 of 4");
@@ -27,7 +28,7 @@ fn each_device_carries_streams_and_datagrams(world: &World) -> Played {
 fn the_mtu_is_the_one_that_was_asked_for(world: &World) -> Played {
     world.needs("ip")?;
     for (name, mtu) in [("small", "1280"), ("usual", "1500"), ("large", "65520")] {
-        for device in ["tap", "packet"] {
+        for device in world.devices() {
             let space = world.project(&format!("{name}-{device}"));
             let run = space.wharf(["run", "-q", "--device", device, "--mtu", mtu, "--", "ip", "-o", "link", "show", "wharf0"]);
             let link = run.out();
@@ -42,9 +43,9 @@ fn a_machine_without_tap_devices_gets_packet_sockets_by_itself(world: &World) ->
     machine.administrate("mount -t tmpfs none /dev/net");
     let _server = world.serve(&["echo", "tcp", IPV4, "7"]);
     let shop = world.project("shop");
-    let held = shop.wharf(["run", "--", "sh", "-c", "echo held; cat"]).start();
-    held.says("held");
-    held.warns("a packet socket carries this space's frames");
+    let _held = shop.hold();
+    let kind = shop.run(["ip", "-d", "-o", "link", "show", "wharf0"]).out();
+    assert!(kind.contains("veth"), "{kind}");
     shop.fares(&["ask", "tcp", IPV4, "7", "hello"]).is_at_once("answer: hello");
     let forced = world.project("blog").wharf(["run", "--device", "tap", "--", "true"]).run().ended_with(125);
     assert!(forced.stderr.contains("/dev/net/tun"), "{forced}");

@@ -107,8 +107,9 @@ fn a_change_of_the_name_servers_is_followed(world: &World) -> Played {
     machine.set_resolv_conf(&format!("nameserver {IPV4}\n"));
     let look = || shop.run(["getent", "ahostsv4", "second.example"]).run().stdout;
     await_that("the new name server is asked", || look().starts_with("192.0.2.99").then_some(()));
-    let space = shop.run(["getent", "ahostsv4", "shop.internal"]).out();
-    assert!(space.starts_with("10.77."), "{space}");
+    // Until wharf has seen the change, the new address is a server like any other, which doesn't know of spaces.
+    let look = || shop.run(["getent", "ahostsv4", "shop.internal"]).run().stdout;
+    await_that("the new name server's address is wharf's", || look().starts_with("10.77.").then_some(()));
     Ok(())
 }
 

@@ -15,7 +15,7 @@ fn a_port_of_the_machine_is_let_in_and_no_other(world: &World) -> Played {
     let _other = world.serve(&["http", "0.0.0.0", &other, "not asked for"]);
     world.needs("curl")?;
     let shop = world.project("shop");
-    let _held = shop.wharf(["run", "-q", "--from-host", &asked, "--", "cat"]).start();
+    let _held = shop.hold_with(&["--from-host", &asked]);
     let run = |port: &str| {
         shop.wharf(["run", "-q", "--from-host", &asked, "--", "curl", "-sS"]).word(format!("localhost:{port}")).run()
     };
@@ -32,9 +32,7 @@ fn a_server_that_listens_only_on_one_loopback_address_is_let_in(world: &World) -
     let _four = world.serve(&["echo", "tcp", "127.0.0.1", &four]);
     let _six = world.serve(&["echo", "tcp", "::1", &six]);
     let shop = world.project("shop");
-    let held = shop.wharf(["run", "-q", "--from-host", &four, "--from-host", &six, "--", "sh", "-c", "echo held; cat"]);
-    let held = held.start();
-    held.says("held");
+    let _held = shop.hold_with(&["--from-host", &four, "--from-host", &six]);
     for (address, port) in [("127.0.0.1", &four), ("::1", &four), ("127.0.0.1", &six), ("::1", &six)] {
         shop.fares(&["ask", "tcp", address, port, "hello"]).is("answer: hello");
     }

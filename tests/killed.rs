@@ -48,7 +48,9 @@ fn a_daemon_killed_while_nothing_talks_to_it_leaves_a_daemonised_program_running
     world.needs("setsid")?;
     let shop = world.project("shop");
     shop.shell("setsid -f sleep 1000 > /dev/null 2>&1; readlink /proc/self/ns/net > network").run().ended_with(0);
-    let sleep = world.traces().into_iter().find(|trace| trace.words[0] == "sleep").expect("it was started").pid;
+    let sleep = await_that("sleep runs", || {
+        world.traces().into_iter().find(|trace| trace.words == ["sleep", "1000"]).map(|trace| trace.pid)
+    });
     kill(world.daemon().expect("it runs"));
     // Nobody starts another daemon until somebody wants one; the keeper waits.
     assert!(traces::runs(sleep));
@@ -78,17 +80,13 @@ fn a_killed_run_takes_its_program_and_its_children_with_it(world: &World) -> Pla
 
 fn a_killed_program_gives_137_and_its_space_ends(world: &World) -> Played {
     let shop = world.project("shop");
-    let run = shop.hold();
-    kill_process(traces::children(run.pid())[0], Signal::KILL).unwrap();
+    let mut run = shop.hold();
+    kill_process(run.program(), Signal::KILL).unwrap();
     // `cat`, the shell's child, ends with its input.
-    drop_input(run).ended_with(137);
+    run.close_input();
+    run.outcome().ended_with(137);
     world.is_empty_within(Duration::from_secs(5));
     Ok(())
-}
-
-fn drop_input(mut run: crate::harness::Process) -> crate::harness::Outcome {
-    run.close_input();
-    run.outcome()
 }
 
 fn the_daemon_and_every_run_killed_leave_nothing(world: &World) -> Played {

@@ -43,8 +43,7 @@ fn a_listener_is_shown_with_all_that_is_known_of_it(world: &World) -> Played {
     assert_eq!(known, [&json!("shop"), &json!("tcp"), &json!("127.0.0.1"), &json!(8000), &Value::Null, &json!(uid)]);
     let [program] = &listener["programs"].as_array().unwrap()[..] else { panic!("{listener}") };
     // The program, not the `wharf run` that is its parent.
-    let children = crate::harness::traces::children(server.pid());
-    assert_eq!(vec![program["pid"].as_i64().unwrap()], children.iter().map(|pid| i64::from(pid.as_raw_pid())).collect::<Vec<_>>());
+    assert_eq!(program["pid"], json!(server.program().as_raw_pid()));
     assert!(program["program"].as_str().unwrap().starts_with("python3"), "{program}");
     assert_eq!(program["directory"], json!(shop.path));
     assert_eq!(program["command"].as_array().unwrap()[3..], ["listen", "tcp", "127.0.0.1", "8000"]);
@@ -75,7 +74,7 @@ fn the_table_has_a_row_for_each_listener(world: &World) -> Played {
     ];
     assert_eq!(heads, expected, "{table}");
     for (row, (server, project)) in rows[1..].iter().zip([(&udp, &blog), (&tcp, &shop), (&tcp, &shop)]) {
-        let pid = crate::harness::traces::children(server.pid())[0].as_raw_pid().to_string();
+        let pid = server.program().as_raw_pid().to_string();
         assert!(row.contains(&pid.as_str()), "{pid} in {table}");
         assert!(row.contains(&project.path.to_str().unwrap()), "{table}");
         assert!(row[4].starts_with("python3"), "{table}");
@@ -122,7 +121,7 @@ os.read(0, 1)
         assert_eq!(listeners.len(), 1, "{listeners:?}");
         listeners[0]["programs"].as_array().cloned().filter(|programs| programs.len() == 4)
     });
-    let oldest = crate::harness::traces::children(server.pid())[0].as_raw_pid();
+    let oldest = server.program().as_raw_pid();
     assert_eq!(holders[0]["pid"], json!(oldest));
     Ok(())
 }

@@ -101,8 +101,7 @@ fn datagrams_of_every_size_come_back_as_they_were(world: &World) -> Played {
     let _six = world.serve(&["echo", "udp", IPV6, "7"]);
     for mtu in ["1280", "1500", "65520"] {
         let space = world.project(&format!("mtu-{mtu}"));
-        let held = space.wharf(["run", "-q", "--mtu", mtu, "--", "sh", "-c", "echo held; cat"]).start();
-        held.says("held");
+        let _held = space.hold_with(&["--mtu", mtu]);
         let sizes = ["1", "512", "1232", "1233", "1252", "1253", "1472", "1473", "4096", "16384", "65507"];
         for address in [IPV4, IPV6] {
             let words: Vec<_> = ["datagrams", address, "7"].into_iter().chain(sizes).collect();
@@ -131,10 +130,10 @@ fn ping_reaches_what_the_machine_reaches(world: &World) -> Played {
 
 fn a_stream_arrives_whole_in_both_directions(world: &World) -> Played {
     world.machine()?;
-    for (mtu, device) in [("65520", "tap"), ("1500", "tap"), ("65520", "packet"), ("1500", "packet")] {
+    let plans = world.devices().iter().flat_map(|device| [(device, "65520"), (device, "1500")]);
+    for (device, mtu) in plans {
         let space = world.project(&format!("{device}-{mtu}"));
-        let held = space.wharf(["run", "-q", "--mtu", mtu, "--device", device, "--", "sh", "-c", "echo held; cat"]).start();
-        held.says("held");
+        let _held = space.hold_with(&["--mtu", mtu, "--device", device]);
         let bytes = crate::endurance::bytes();
         for (address, direction, opposite) in [(IPV4, "send", "receive"), (IPV6, "receive", "send")] {
             let there = world.serve(&["stream", "listen", opposite, address, "0", &bytes]);

@@ -62,7 +62,7 @@ fn a_program_that_ignores_a_signal_goes_on(world: &World) -> Played {
 fn nohup_keeps_the_program_from_hanging_up(world: &World) -> Played {
     let shop = world.project("shop");
     let binary = world.binary.to_str().unwrap();
-    let mut run = world.line(&shop.path, "nohup").words([binary, "run", "-q", "--", "sh", "-c", "echo held; cat"]).start();
+    let mut run = world.line(&shop.path, "nohup").words([binary, "run", "-q", "--", "sh", "-c", "echo held; exec cat"]).start();
     run.says("held");
     run.signal(Signal::HUP);
     run.write(b"still here\n");
@@ -76,7 +76,7 @@ fn the_program_ends_when_sigstop_and_sigcont_are_over(world: &World) -> Played {
     use crate::harness::traces::is_stopped;
     let shop = world.project("shop");
     let mut run: Process = shop.hold();
-    let program = crate::harness::traces::children(run.pid())[0];
+    let program = run.program();
     // Whoever stops the program stops the run, so that its shell hears of it.
     rustix::process::kill_process(program, Signal::STOP).unwrap();
     crate::harness::await_that("both are stopped", || (is_stopped(program) && is_stopped(run.pid())).then_some(()));

@@ -68,7 +68,7 @@ fn ctrl_z_stops_the_run_and_fg_resumes_it(world: &World) -> Played {
 fn a_program_inside_has_the_terminal_and_its_size(world: &World) -> Played {
     let mut terminal = shell(world)?;
     terminal.resize(77, 33);
-    terminal.types("w sh -c 'tty < /dev/tty && stty size'\n");
+    terminal.types("w sh -c 'tty; : < /dev/tty && stty size'\n");
     terminal.shows("/dev/pts/");
     terminal.shows("33 77");
     terminal.types("exit 0\n");
@@ -78,7 +78,8 @@ fn a_program_inside_has_the_terminal_and_its_size(world: &World) -> Played {
 
 fn an_interactive_shell_inside_controls_its_own_jobs(world: &World) -> Played {
     let mut terminal = shell(world)?;
-    terminal.types("w bash --norc --noprofile -i\n");
+    terminal.types("w env PS1=in'ner: ' bash --norc --noprofile -i\n");
+    terminal.shows("inner: ");
     terminal.types("echo in'side' $WHARF_SPACE\n");
     terminal.shows("inside shop");
     terminal.types("sleep 1000\n");

@@ -58,9 +58,13 @@ pub(crate) fn play(name: &str, user: User, scene: fn(&World) -> Played) {
         played
     });
     if let Err(Skipped(why)) = played {
-        // Not eprintln, which the test runner keeps to itself.
-        writeln!(std::io::stderr(), "skipped: {name}: {why}").unwrap();
+        aloud(&format!("skipped: {name}: {why}"));
     }
+}
+
+/// Says something that is to be heard. Not by eprintln, which the test runner keeps to itself.
+pub(crate) fn aloud(sentence: &str) {
+    writeln!(std::io::stderr(), "{sentence}").unwrap();
 }
 
 /// Waits until `look` finds what it looks for.

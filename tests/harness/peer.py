@@ -35,6 +35,15 @@ def made(protocol, address):
     return socket.socket(family, kind)
 
 
+def told_of_errors(protocol, address):
+    sock = made(protocol, address)
+    if protocol == "udp":
+        # Without it, Linux tells a socket that nobody is there, but not that the host or network isn't.
+        level, option = (socket.IPPROTO_IPV6, 25) if ":" in address else (socket.IPPROTO_IP, 11)
+        sock.setsockopt(level, option, 1)
+    return sock
+
+
 def bound(protocol, address, port):
     sock = made(protocol, address)
     if protocol == "tcp":
@@ -195,7 +204,7 @@ def ask(protocol, address, port, text):
 
     def work():
         data, got = text.encode(), b""
-        with made(protocol, address) as sock:
+        with told_of_errors(protocol, address) as sock:
             sock.settimeout(PATIENCE)
             sock.connect((address, int(port)))
             sock.sendall(data)

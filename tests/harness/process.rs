@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
-use super::DEADLINE;
+use super::{DEADLINE, traces};
 
 /// A command line, yet to be run.
 #[must_use]
@@ -120,6 +120,15 @@ impl Process {
     /// Its process id.
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
+    }
+
+    /// The program of a `wharf run`, which is its child. So may be the daemon, if this run started it.
+    #[track_caller]
+    pub(crate) fn program(&self) -> Pid {
+        let children = traces::children(self.pid()).into_iter();
+        let programs: Vec<_> = children.filter(|&child| traces::words(child).get(1).is_none_or(|word| word != "daemon")).collect();
+        assert_eq!(programs.len(), 1, "children of {}: {programs:?}", self.line);
+        programs[0]
     }
 
     /// Waits until it has said `text` on standard output.

@@ -38,7 +38,7 @@ impl Terminal {
         let slave = File::options().read(true).write(true).open(path).unwrap();
         let size = Winsize { ws_row: 24, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&master, size).unwrap();
-        let mut command = line(world.program("setsid").word("--ctty").with("TERM", "dumb")).into_command();
+        let mut command = line(world.program("setsid").word("--ctty").with("TERM", "dumb").with("HISTFILE", "")).into_command();
         let copy = || Stdio::from(slave.try_clone().unwrap());
         let leader = command.stdin(copy()).stdout(copy()).stderr(copy()).spawn().unwrap();
         drop((command, slave));

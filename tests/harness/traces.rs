@@ -120,7 +120,8 @@ fn of(pid: Pid, file: &str) -> String {
     format!("/proc/{}/{file}", pid.as_raw_pid())
 }
 
-fn words(pid: Pid) -> Vec<String> {
+/// A process's command line.
+pub(crate) fn words(pid: Pid) -> Vec<String> {
     let line = fs::read(of(pid, "cmdline")).unwrap_or_default();
     let words = line.split(|&byte| byte == 0).filter(|word| !word.is_empty());
     words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()

@@ -213,6 +213,16 @@ impl World {
         Project { world: self, path }
     }
 
+    /// The devices that this user's spaces can have. That a TAP is not among them is said aloud.
+    pub(crate) fn devices(&self) -> &'static [&'static str] {
+        let opened = self.program("sh").words(["-c", "exec 3<> /dev/net/tun"]).run();
+        if opened.code() == 0 {
+            return &["tap", "packet"];
+        }
+        super::aloud(&format!("a part of a scene is skipped: no TAP: {}", opened.stderr.trim()));
+        &["packet"]
+    }
+
     /// What `wharf ls --json` lists.
     #[track_caller]
     pub(crate) fn listeners(&self) -> Vec<Value> {
@@ -319,7 +329,13 @@ impl Project<'_> {
     /// Holds the space open until it goes.
     #[track_caller]
     pub(crate) fn hold(&self) -> Process {
-        let held = self.shell("echo held; cat").start();
+        self.hold_with(&[])
+    }
+
+    /// Holds the space open, made with these options, until it goes.
+    #[track_caller]
+    pub(crate) fn hold_with(&self, options: &[&str]) -> Process {
+        let held = self.wharf(["run"]).words(options).words(["--", "sh", "-c", "echo held; exec cat"]).start();
         held.says("held");
         held
     }
