@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -104,6 +105,7 @@ fn start() -> Result<()> {
         .append(true)
         .open(daemon::log_file()?);
     let mut child = Command::new("/proc/self/exe")
+        .arg0("wharf")
         .arg("daemon")
         .current_dir("/")
         .stdin(Stdio::null())

@@ -42,8 +42,12 @@ fn carry_out(command: cli::Command) -> Result<ExitCode> {
         cli::Command::Ls(typed) => ls::ls(typed),
         cli::Command::Stop(typed) => stop::stop(typed),
         cli::Command::Doctor(typed) => doctor::doctor(&typed),
-        cli::Command::Daemon => daemon::serve().map(|()| ExitCode::SUCCESS),
+        cli::Command::Daemon => {
+            rustix::thread::set_name(c"wharf")?;
+            daemon::serve().map(|()| ExitCode::SUCCESS)
+        }
         cli::Command::Keeper => {
+            rustix::thread::set_name(c"wharf")?;
             // The daemon's socket is standard input.
             let daemon = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
             space::keeper::keep(daemon).map(|()| ExitCode::SUCCESS)

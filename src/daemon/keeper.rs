@@ -97,6 +97,7 @@ pub(super) async fn start(charter: Charter) -> Result<Handover> {
     let (near, far) = UnixStream::pair()?;
     near.set_nonblocking(true)?;
     let mut child = Command::new("/proc/self/exe")
+        .arg0("wharf")
         .arg("keeper")
         .stdin(OwnedFd::from(far))
         .stdout(Stdio::null())

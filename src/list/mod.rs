@@ -154,6 +154,7 @@ pub(crate) fn listeners(views: &[View<'_>]) -> Result<Vec<Listener>, DumpError> 
         })
         .collect();
     sort(&mut listeners);
+    join_groups(&mut listeners);
     Ok(listeners)
 }
 
@@ -220,6 +221,30 @@ fn sort(listeners: &mut [Listener]) {
     });
 }
 
+/// Sockets that share one port of one address (`SO_REUSEPORT`) are one listener to a person: their
+/// programs together, since the first of them.
+fn join_groups(listeners: &mut Vec<Listener>) {
+    listeners.dedup_by(|later, first| {
+        let place = |listener: &Listener| (listener.port, listener.protocol, listener.address);
+        let one = first.space == later.space && place(first) == place(later);
+        if one {
+            first.programs.append(&mut later.programs);
+            first
+                .programs
+                .sort_unstable_by_key(|program| (program.started, program.pid));
+            first.programs.dedup_by_key(|program| program.pid);
+            first.ipv6_only = first.ipv6_only.min(later.ipv6_only);
+            if later
+                .since
+                .is_some_and(|since| first.since.is_none_or(|first| since < first))
+            {
+                (first.since, first.since_from) = (later.since, later.since_from);
+            }
+        }
+        one
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::File;
@@ -252,6 +277,24 @@ mod tests {
             hidden,
             first_seen,
         }
+    }
+
+    #[test]
+    fn sockets_that_share_a_port_are_one_listener() {
+        let first = sample(Some("shop"), Protocol::Tcp, "0.0.0.0", 80);
+        let mut second = first.clone();
+        second.programs[0].pid += 1;
+        let other = sample(Some("shop"), Protocol::Tcp, "127.0.0.1", 80);
+        let mut listeners = vec![first.clone(), second.clone(), second, other.clone()];
+        join_groups(&mut listeners);
+        assert_eq!(listeners.len(), 2);
+        let pids: Vec<_> = listeners[0]
+            .programs
+            .iter()
+            .map(|program| program.pid)
+            .collect();
+        assert_eq!(pids, [first.programs[0].pid, first.programs[0].pid + 1]);
+        assert_eq!(listeners[1], other);
     }
 
     #[test]

@@ -242,6 +242,16 @@ fn who(c: &mut Criterion) {
             });
         });
     }
+    // What the hardware asks for: a read at a random place of as much memory as the table has.
+    let memory: Vec<u64> = vec![1; FLOWS as usize * 120 / 8];
+    group.bench_function("one cache miss, for comparison", |b| {
+        let mut scatter = Scatter(5);
+        let mut last = 0;
+        b.iter(|| {
+            last = memory[(scatter.below(memory.len() - 1)) ^ (last as usize & 1)];
+            last
+        });
+    });
     group.bench_function("accept and release", |b| {
         let mut scatter = Scatter(4);
         b.iter(|| {

@@ -2,12 +2,13 @@
 //!
 //! RFC 894, RFC 791, RFC 1122 §3.2.1, RFC 8200.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use core::net::IpAddr;
 
 use super::Host;
 use super::discard::Discard;
 use super::icmp_error::Trouble;
+use super::inbound::{Inbound, Trust};
 use super::reassembly::{Key, Piece};
 use super::route::Scope;
 use crate::frame::{Checksum, Frame, Segmentation};
@@ -17,37 +18,6 @@ use crate::wire::ethernet::{self, EtherType, Mac};
 use crate::wire::extension::{self, End, Obstacle};
 use crate::wire::{Malformed, icmpv4, icmpv6, ipv4, ipv6, udp};
 use wharf_port::Protocol;
-
-/// Below this much payload, a copy is cheaper than keeping the whole frame's buffer.
-const COPYBREAK: usize = 512;
-
-/// A packet that arrived whole.
-#[derive(Clone, Debug)]
-pub(super) struct Inbound {
-    /// From the IP header to the payload's end.
-    pub(super) packet: Bytes,
-    /// Where in `packet` the transport header begins.
-    pub(super) transport: usize,
-    pub(super) protocol: u8,
-    pub(super) source: IpAddr,
-    pub(super) destination: IpAddr,
-    pub(super) scope: Scope,
-    pub(super) hop_limit: u8,
-    pub(super) ecn: Ecn,
-    pub(super) trust: Trust,
-    pub(super) segment: Segmentation,
-    /// The neighbour that handed it to us.
-    pub(super) station: Mac,
-}
-
-/// Whether the transport checksum has to be verified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trust {
-    /// The link vouches for it.
-    Verified,
-    /// Nobody has looked yet.
-    Unverified,
-}
 
 /// What the frame says about the packet in it.
 #[derive(Clone, Copy, Debug)]
@@ -63,35 +33,6 @@ struct Envelope {
 enum Reach {
     One,
     Group,
-}
-
-impl Inbound {
-    /// Transport header and payload.
-    pub(super) fn payload(&self) -> &[u8] {
-        &self.packet[self.transport..]
-    }
-
-    /// IPv6: where in the packet the field is that names the transport protocol.
-    pub(super) fn next_header_field(&self) -> u32 {
-        let (mut field, mut at) = (6, ipv6::LEN);
-        while at < self.transport {
-            let eighths = match self.packet[field] {
-                extension::FRAGMENT_HEADER => 0,
-                _ => self.packet.get(at + 1).copied().unwrap_or(0),
-            };
-            (field, at) = (at, at + (usize::from(eighths) + 1) * 8);
-        }
-        field as u32
-    }
-
-    /// A part of [`payload`](Self::payload) that may be kept: shares the frame's buffer unless it is small.
-    pub(super) fn keep(&self, start: usize, end: usize) -> Bytes {
-        let (start, end) = (self.transport + start, self.transport + end);
-        if end - start < COPYBREAK {
-            return Bytes::copy_from_slice(&self.packet[start..end]);
-        }
-        self.packet.slice(start..end)
-    }
 }
 
 impl Host {
@@ -383,25 +324,6 @@ impl Host {
             let waiting = self.neighbours.learn(now, source, station);
             self.release(waiting, station);
         }
-    }
-}
-
-impl Inbound {
-    /// Goes on to what begins `offset` octets behind the present header.
-    fn advance(&mut self, protocol: u8, offset: usize) {
-        self.protocol = protocol;
-        self.transport += offset;
-    }
-
-    /// Takes a reassembled payload in the fragment's place.
-    fn rebuild(&mut self, header: &[u8], payload: &[u8]) {
-        let mut packet = BytesMut::with_capacity(header.len() + payload.len());
-        packet.extend_from_slice(header);
-        packet.extend_from_slice(payload);
-        self.packet = packet.freeze();
-        self.transport = header.len();
-        self.trust = Trust::Unverified;
-        self.segment = Segmentation::None;
     }
 }
 

@@ -15,10 +15,10 @@ use super::Host;
 use super::discard::Discard;
 use super::event::{Event, KnockId, Refusal, SocketId, Unreachable};
 use super::icmp_error::Trouble;
-use super::ingress::Inbound;
+use super::inbound::Inbound;
 use super::keys::{Keyed, Map};
+use super::opening::Syn;
 use super::sockets::{Keeper, Options};
-use super::tcp::Syn;
 use crate::tcp;
 use crate::time::Instant;
 use crate::wire::tcp::{Control, SeqNum};
@@ -173,7 +173,6 @@ impl Host {
         let syn = Syn {
             flow: knock.flow,
             control: knock.syn,
-            payload: Bytes::new(),
             isn_after: knock.isn_after,
         };
         self.answer_syn(now, (id, hold), syn, Keeper::Caller, Options::default());

@@ -1,21 +1,26 @@
 //! The host.
 //!
-//! One idea a file: [`ingress`] takes packets apart, [`egress`] and [`edge`] put them together, [`route`], [`neighbour`] and
-//! [`resolve`] find the way, [`reassembly`] joins fragments, [`icmp`] and [`icmp_error`] speak ICMP, [`udp`], [`tcp`] and [`knock`]
-//! find sockets, [`stream`] and [`own`] are what a caller does with them.
+//! One idea a file: `ingress` takes packets apart, `egress` and `edge` put them together, `route`, `neighbour` and `resolve` find
+//! the way, `reassembly` joins fragments, `icmp`, `icmp_error` and `echo` speak ICMP, `udp`, `tcp` and `knock` find sockets;
+//! `opening` and `life` keep connections, `stream`, `mailbox` and `own` are what a caller does with sockets.
 
 mod config;
 mod discard;
+mod echo;
 mod edge;
 mod egress;
 mod event;
 mod events;
 mod icmp;
 mod icmp_error;
+mod inbound;
 mod ingress;
 mod keys;
 mod knock;
+mod life;
+mod mailbox;
 mod neighbour;
+mod opening;
 mod own;
 mod reassembly;
 mod resolve;
@@ -30,10 +35,10 @@ pub use config::{Config, Route};
 pub use discard::{Discard, Discards};
 pub use event::{Event, KnockId, Ready, Refusal, SocketId, Unreachable};
 pub use knock::KnockError;
+pub use mailbox::{Received, RecvError, SendError};
 pub use own::{
     AcceptError, NoSuchSocket, OwnBindError, OwnConnectError, OwnListenError, Setting, TooMany,
 };
-pub use udp::{Received, RecvError, SendError};
 
 use alloc::collections::VecDeque;
 use wharf_port::table::{self, Table};

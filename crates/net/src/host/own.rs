@@ -10,8 +10,8 @@ use wharf_port::{Domain, Endpoint, Flow, Local, Port, Protocol};
 
 use super::Host;
 use super::event::SocketId;
+use super::mailbox::Mailbox;
 use super::sockets::{Keeper, Listener, Role, Socket};
-use super::udp::Mailbox;
 use crate::tcp::KeepAlive;
 use crate::time::Instant;
 

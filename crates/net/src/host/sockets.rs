@@ -10,7 +10,7 @@ use wharf_port::table::{Hold, Reuse};
 use wharf_port::{Domain, Flow};
 
 use super::event::SocketId;
-use super::udp::Mailbox;
+use super::mailbox::Mailbox;
 use crate::tcp::{Connection, KeepAlive, Ready, TimeWait};
 use crate::time::Instant;
 

@@ -1,49 +1,25 @@
-//! Connections within the host: segments find theirs, what they say reaches the caller, what is over is cleared away.
+//! TCP segments: each that arrives finds its connection, its listener, what rests of its connection, or gets a reset.
 //!
-//! What a connection does is not here but in [`tcp`]. RFC 9293 §3.10.7, RFC 6528, RFC 6191.
-//!
-//! # Theory of operation
-//!
-//! Whoever touches a connection calls [`Host::settle`]: what it is ready for becomes one event, and it is queued for sending.
-//! [`Host::transmit`] takes segments from the first of the queue until that has none, in turns; a connection that has run dry
-//! is entered with the timers, or cleared away if it is over. So neither sending nor waking ever looks at all connections.
+//! What a connection makes of it is not here but in [`tcp`]. RFC 9293 §3.10.7.
 
-use bytes::Bytes;
-use core::net::IpAddr;
-use wharf_port::table::{Hold, Moment};
 use wharf_port::{Endpoint, Flow, Port, Protocol};
 
 use super::Host;
 use super::discard::Discard;
 use super::egress::{Outbound, Whole};
-use super::event::{Event, SocketId};
-use super::ingress::{Inbound, Trust};
+use super::event::SocketId;
+use super::inbound::{Inbound, Trust};
+use super::opening::Syn;
 use super::route::Scope;
-use super::sockets::{Keeper, Options, Role, Socket, Stream, Work};
+use super::sockets::{Keeper, Role};
 use crate::frame::Segmentation;
-use crate::tcp::{self, Arrival, Connection, Ecn, Limits, Outgoing, Ready, Setup, State};
+use crate::tcp::{self, Arrival, Ecn, Outgoing};
 use crate::time::Instant;
 use crate::wire::checksum::Sum;
 use crate::wire::tcp::{CHECKSUM_OFFSET, Control, Flags, Header, HeaderError, SeqNum};
 
-/// Octets of the largest IP packet in a frame, whatever the MTU, when the link cuts it up.
-const MAX_PACKET: u32 = 65_535;
 /// Half-open connections that a listener has at least room for.
 const MIN_HALF_OPEN: usize = 256;
-
-/// A SYN to be answered.
-#[derive(Debug)]
-pub(super) struct Syn {
-    pub(super) flow: Flow,
-    pub(super) control: Control,
-    pub(super) payload: Bytes,
-    pub(super) isn_after: Option<SeqNum>,
-}
-
-/// A segment's payload and TCP options in packets of `mtu` octets to this address.
-pub(super) fn mss(mtu: u16, remote: IpAddr) -> u16 {
-    mtu - 20 - if remote.is_ipv4() { 20 } else { 40 }
-}
 
 impl Host {
     pub(super) fn receive_tcp(&mut self, now: Instant, inbound: &Inbound) -> Result<(), Discard> {
@@ -200,324 +176,14 @@ impl Host {
             return Err(Discard::NoSocket);
         };
         listener.half_open += 1;
-        let payload = inbound.keep(header, inbound.payload().len());
+        // Text in a SYN is not kept: the peer sends it again (RFC 9293 §3.10.7.2 allows as much).
         let syn = Syn {
             flow: *flow,
             control: *control,
-            payload,
             isn_after,
         };
         self.answer_syn(now, (name, accepted), syn, Keeper::Handshake(id), options);
         Ok(())
-    }
-
-    /// Makes the connection that answers a SYN.
-    pub(super) fn answer_syn(
-        &mut self,
-        now: Instant,
-        (id, hold): (SocketId, Hold),
-        syn: Syn,
-        keeper: Keeper,
-        options: Options,
-    ) {
-        let Syn {
-            flow,
-            control,
-            payload,
-            isn_after,
-        } = syn;
-        let setup = self.setup(now, &flow, isn_after);
-        let config = self.tcp_config(&options);
-        let connection = Connection::accept(now, &config, &setup, &control, payload);
-        self.begin(
-            now,
-            (id, hold),
-            Stream {
-                connection,
-                flow,
-                keeper,
-            },
-            options,
-        );
-    }
-
-    /// Gives a new connection its socket.
-    fn begin(
-        &mut self,
-        now: Instant,
-        (id, hold): (SocketId, Hold),
-        mut stream: Stream,
-        options: Options,
-    ) {
-        apply(&mut stream.connection, now, &options);
-        let domain = super::own::domain_of(stream.flow.local.address());
-        let mut socket = Socket::new(hold, domain, Role::Stream(stream));
-        socket.options = options;
-        self.sockets.insert(id, socket);
-        self.settle(id);
-    }
-
-    /// Makes the connection of a socket that opens actively.
-    pub(super) fn open_stream(&mut self, now: Instant, id: SocketId, flow: Flow) {
-        let setup = self.setup(now, &flow, None);
-        let Some(options) = self.sockets.find(id).map(|socket| socket.options) else {
-            return;
-        };
-        let mut connection = Connection::connect(now, &self.tcp_config(&options), &setup);
-        apply(&mut connection, now, &options);
-        if let Some(socket) = self.sockets.find_mut(id) {
-            socket.role = Role::Stream(Stream {
-                connection,
-                flow,
-                keeper: Keeper::Caller,
-            });
-        }
-        self.settle(id);
-    }
-
-    fn tcp_config(&self, options: &Options) -> tcp::Config {
-        let mut config = self.config.tcp.clone();
-        if let Some(nodelay) = options.nodelay {
-            config.nodelay = nodelay;
-        }
-        if let Some(octets) = options.receive_buffer {
-            (config.receive_initial, config.receive_max) = (octets, octets);
-        }
-        if let Some(octets) = options.send_buffer {
-            (config.send_initial, config.send_max) = (octets, octets);
-        }
-        config
-    }
-
-    fn setup(&self, now: Instant, flow: &Flow, isn_after: Option<SeqNum>) -> Setup {
-        let mut isn = self.keys.isn(now, flow);
-        if let Some(after) = isn_after.filter(|after| !isn.after(*after)) {
-            // RFC 6191 §2: beyond anything that the old connection has used.
-            isn = after + (1 << 16);
-        }
-        let remote = flow.remote.address();
-        let mtu = match self.routes.is_internal(remote) {
-            true => u16::MAX,
-            false => self.routes.link_mtu(),
-        };
-        Setup {
-            isn,
-            timestamp_offset: self.keys.timestamp_offset(flow),
-            mss: mss(mtu, remote),
-            default_mss: default_mss(remote),
-        }
-    }
-
-    /// After a connection was touched: tells the caller, and queues it for sending.
-    pub(super) fn settle(&mut self, id: SocketId) {
-        let Some(socket) = self.sockets.find_mut(id) else {
-            return;
-        };
-        let Role::Stream(stream) = &mut socket.role else {
-            return;
-        };
-        let ready = stream.connection.take_ready();
-        let keeper = stream.keeper;
-        if socket.work == Work::None {
-            socket.work = Work::Queued;
-            self.work.push_back(id);
-        }
-        match keeper {
-            Keeper::Caller => self.tell(id, ready),
-            Keeper::Nobody => {}
-            Keeper::Handshake(listener) => {
-                socket.ready |= ready;
-                if ready.contains(Ready::CONNECTED) {
-                    self.complete(listener, id);
-                }
-            }
-            Keeper::Queue(_) => socket.ready |= ready,
-        }
-    }
-
-    /// Notes what a socket is ready for, and gives it a place among the events.
-    pub(super) fn tell(&mut self, id: SocketId, ready: Ready) {
-        if ready.is_empty() {
-            return;
-        }
-        let Some(socket) = self.sockets.find_mut(id) else {
-            return;
-        };
-        if socket.ready.is_empty() {
-            self.events.ready(id);
-        }
-        socket.ready |= ready;
-    }
-
-    /// A handshake is complete: the connection waits to be accepted.
-    fn complete(&mut self, listener: SocketId, id: SocketId) {
-        let Some(Socket {
-            role: Role::Listener(queue),
-            ..
-        }) = self.sockets.find_mut(listener)
-        else {
-            return;
-        };
-        queue.half_open -= 1;
-        queue.queue.push_back(id);
-        if let Some(stream) = self.sockets.find_mut(id).and_then(Socket::stream_mut) {
-            stream.keeper = Keeper::Queue(listener);
-        }
-        self.events.push(Event::Incoming {
-            listener,
-            socket: id,
-        });
-        self.tell(listener, Ready::READABLE);
-    }
-
-    /// Sends what the first of the queue has to send; whether there was anybody.
-    pub(super) fn work(&mut self, now: Instant) -> bool {
-        let Some(id) = self.work.pop_front() else {
-            return false;
-        };
-        let Some(socket) = self.sockets.find_mut(id) else {
-            return true;
-        };
-        let Role::Stream(stream) = &mut socket.role else {
-            socket.work = Work::None;
-            return true;
-        };
-        let remote = stream.flow.remote.address();
-        let mtu = self.routes.mtu(now, remote);
-        let header = if remote.is_ipv4() { 20 } else { 40 };
-        let limits = Limits {
-            mss: mss(mtu, remote),
-            offload: Some(MAX_PACKET - header),
-        };
-        match stream.connection.transmit(now, &limits) {
-            Some(outgoing) => {
-                let flow = stream.flow;
-                self.work.push_back(id);
-                self.send_segment(now, &flow, outgoing, Some(id));
-            }
-            None => {
-                socket.work = Work::None;
-                self.dry(id);
-            }
-        }
-        true
-    }
-
-    /// A connection has nothing to send: it sleeps, or it is over.
-    fn dry(&mut self, id: SocketId) {
-        let Some(socket) = self.sockets.find_mut(id) else {
-            return;
-        };
-        let Role::Stream(stream) = &mut socket.role else {
-            return;
-        };
-        // Sending may have changed what it is ready for.
-        let ready = stream.connection.take_ready();
-        if stream.keeper == Keeper::Caller {
-            self.tell(id, ready);
-        } else {
-            socket.ready |= ready;
-        }
-        let Some(socket) = self.sockets.find_mut(id) else {
-            return;
-        };
-        let Role::Stream(stream) = &mut socket.role else {
-            return;
-        };
-        if stream.connection.is_finished() {
-            return self.finished(id);
-        }
-        if let (Keeper::Nobody, Some(record)) = (stream.keeper, stream.connection.time_wait()) {
-            let record = record.clone();
-            if let Some(hold) = socket.hold {
-                // The hold is ours, and is released when the record is dropped.
-                let _ = self
-                    .table
-                    .time_wait(hold, Moment(record.deadline().as_nanos()));
-            }
-            self.timers
-                .set(id.index, &mut socket.entered, Some(record.deadline()));
-            socket.role = Role::Resting(record);
-            return;
-        }
-        self.timers
-            .set(id.index, &mut socket.entered, stream.connection.deadline());
-    }
-
-    /// A connection is over. Its place in the port table is free; what is unread can still be read.
-    fn finished(&mut self, id: SocketId) {
-        let Some(socket) = self.sockets.find_mut(id) else {
-            return;
-        };
-        let Some(stream) = socket.stream() else {
-            return;
-        };
-        match stream.keeper {
-            Keeper::Nobody => self.discard(id),
-            Keeper::Handshake(listener) => {
-                if let Some(Socket {
-                    role: Role::Listener(queue),
-                    ..
-                }) = self.sockets.find_mut(listener)
-                {
-                    queue.half_open -= 1;
-                }
-                self.discard(id);
-            }
-            Keeper::Caller | Keeper::Queue(_) => {
-                self.timers.clear(id.index, &mut socket.entered);
-                if let Some(hold) = socket.hold.take() {
-                    self.table.release(hold);
-                }
-            }
-        }
-    }
-
-    /// Clears a socket away.
-    pub(super) fn discard(&mut self, id: SocketId) {
-        let Some(mut socket) = self.sockets.remove(id) else {
-            return;
-        };
-        self.timers.clear(id.index, &mut socket.entered);
-        if let Some(hold) = socket.hold {
-            self.table.release(hold);
-        }
-    }
-
-    /// Wakes the sockets that are due.
-    pub(super) fn expire_sockets(&mut self, now: Instant) {
-        while let Some(index) = self.timers.take(now) {
-            let Some(id) = self.sockets.id(index) else {
-                continue;
-            };
-            let Some(socket) = self.sockets.find_mut(id) else {
-                continue;
-            };
-            socket.entered = None;
-            match &mut socket.role {
-                Role::Stream(stream) => {
-                    stream.connection.expire(now);
-                    self.settle(id);
-                }
-                Role::Resting(record) if record.deadline() > now => {
-                    let deadline = record.deadline();
-                    self.timers.set(index, &mut socket.entered, Some(deadline));
-                }
-                Role::Resting(..) => self.discard(id),
-                Role::Fresh | Role::Listener(_) | Role::Datagrams(_) => {}
-            }
-        }
-    }
-
-    /// The neighbour on the way to a peer does not answer. RFC 1122 §4.2.3.9: that ends an attempt, never a connection.
-    pub(super) fn neighbour_missing(&mut self, now: Instant, id: SocketId) {
-        let Some(stream) = self.sockets.find_mut(id).and_then(Socket::stream_mut) else {
-            return;
-        };
-        if stream.connection.state() == State::SynSent {
-            stream.connection.fail(now, tcp::Error::Unreachable);
-            self.settle(id);
-        }
     }
 
     /// Sends a segment without text for a flow that has no connection.
@@ -532,7 +198,7 @@ impl Host {
         self.send_segment(now, flow, outgoing, None);
     }
 
-    fn send_segment(
+    pub(super) fn send_segment(
         &mut self,
         now: Instant,
         flow: &Flow,
@@ -567,24 +233,7 @@ impl Host {
     }
 }
 
-/// What a peer that announces no segment size takes. RFC 9293 §3.7.1.
-fn default_mss(remote: IpAddr) -> u16 {
-    if remote.is_ipv4() { 536 } else { 1220 }
-}
-
 fn is_opening(flags: Flags) -> bool {
     let others = Flags::ACK | Flags::RST | Flags::FIN;
     flags.contains(Flags::SYN) && !flags.intersects(others)
-}
-
-fn apply(connection: &mut Connection, now: Instant, options: &Options) {
-    if options.cork {
-        connection.set_cork(true);
-    }
-    if options.keepalive.is_some() {
-        connection.set_keepalive(now, options.keepalive);
-    }
-    if options.user_timeout.is_some() {
-        connection.set_user_timeout(now, options.user_timeout);
-    }
 }

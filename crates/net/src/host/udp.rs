@@ -2,11 +2,8 @@
 //!
 //! RFC 768, RFC 1122 §4.1, RFC 8200 §8.1.
 
-use alloc::collections::VecDeque;
 use bytes::Bytes;
-use core::net::IpAddr;
 use smallvec::SmallVec;
-use thiserror::Error;
 use wharf_port::{Endpoint, Flow, Port, Protocol};
 
 use super::Host;
@@ -14,109 +11,15 @@ use super::discard::Discard;
 use super::egress::Outbound;
 use super::event::{Event, SocketId, Unreachable};
 use super::icmp_error::Trouble;
-use super::ingress::{Inbound, Trust, malformed};
+use super::inbound::{Inbound, Trust};
+use super::ingress::malformed;
+use super::mailbox::{Received, SendError};
 use super::route::Scope;
 use super::sockets::Role;
 use crate::frame::Segmentation;
 use crate::tcp::Ready;
 use crate::time::Instant;
 use crate::wire::udp::{CHECKSUM_OFFSET, Header, LEN, PROTOCOL, max_payload};
-
-/// Octets that wait in a socket unless set otherwise; each datagram counts for some more.
-const DEFAULT_ROOM: usize = 208 << 10;
-const OVERHEAD: usize = 256;
-
-/// A datagram that a socket received.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Received {
-    /// Who sent it.
-    pub from: Endpoint,
-    /// To which of our endpoints.
-    pub to: Endpoint,
-    /// What it carries.
-    pub payload: Bytes,
-}
-
-/// Why a datagram was not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum SendError {
-    /// Longer than any datagram: 65,507 octets over IPv4, 65,527 over IPv6.
-    #[error("the datagram is too long")]
-    TooLong,
-    /// Addresses of two families, or of one that the socket doesn't have.
-    #[error("the addresses are of two families")]
-    Family,
-    /// The flow is not UDP's, or the socket is not a UDP socket.
-    #[error("not a UDP socket")]
-    NotUdp,
-    /// No destination was given, and the socket is not connected.
-    #[error("no destination")]
-    NoDestination,
-    /// There is no address of ours, or no port, to send from.
-    #[error("no local endpoint to send from")]
-    NoSource,
-    /// The peer told that nobody is at the port: about an earlier datagram. The next may be sent.
-    #[error("an earlier datagram was refused")]
-    Refused,
-    /// It was dropped on the way out.
-    #[error("dropped: {0:?}")]
-    Dropped(Discard),
-    /// There is no such socket.
-    #[error("no such socket")]
-    Gone,
-}
-
-/// Why nothing was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum RecvError {
-    /// Nothing has come.
-    #[error("nothing has come")]
-    Empty,
-    /// The peer told that nobody is at the port: about an earlier datagram, told once.
-    #[error("an earlier datagram was refused")]
-    Refused,
-    /// There is no such socket, or it is not a UDP socket.
-    #[error("no such socket")]
-    Gone,
-}
-
-/// What a UDP socket has received.
-#[derive(Debug)]
-pub(super) struct Mailbox {
-    queue: VecDeque<Received>,
-    octets: usize,
-    pub(super) room: usize,
-    /// An ICMP error that the caller has not been told of.
-    pub(super) refused: bool,
-}
-
-impl Mailbox {
-    pub(super) fn new() -> Self {
-        Self {
-            queue: VecDeque::new(),
-            octets: 0,
-            room: DEFAULT_ROOM,
-            refused: false,
-        }
-    }
-
-    fn push(&mut self, received: Received) -> Result<(), Discard> {
-        let octets = received.payload.len() + OVERHEAD;
-        if self.octets + octets > self.room {
-            return Err(Discard::ReceiveQueue);
-        }
-        self.octets += octets;
-        self.queue.push_back(received);
-        Ok(())
-    }
-
-    fn pop(&mut self) -> Option<Received> {
-        let received = self.queue.pop_front()?;
-        self.octets -= received.payload.len() + OVERHEAD;
-        Some(received)
-    }
-}
 
 impl Host {
     pub(super) fn receive_udp(&mut self, now: Instant, inbound: &Inbound) -> Result<(), Discard> {
@@ -226,7 +129,7 @@ impl Host {
         }
     }
 
-    fn send_one(
+    pub(super) fn send_one(
         &mut self,
         now: Instant,
         flow: &Flow,
@@ -269,89 +172,6 @@ impl Host {
             &quote,
             Trouble::Unreachable(unreachable),
         );
-    }
-
-    /// Sends a datagram from a UDP socket to `remote`, or to the peer that it is connected to. A socket without a port gets
-    /// one.
-    ///
-    /// # Errors
-    /// [`SendError`].
-    pub fn send_to(
-        &mut self,
-        now: Instant,
-        socket: SocketId,
-        remote: Option<Endpoint>,
-        payload: Bytes,
-    ) -> Result<(), SendError> {
-        let mailbox = self.mailbox(socket).ok_or(SendError::Gone)?;
-        if core::mem::take(&mut mailbox.refused) {
-            return Err(SendError::Refused);
-        }
-        let flow = self.flow_towards(socket, remote)?;
-        if payload.len() > max_payload(flow.local.address()) {
-            return Err(SendError::TooLong);
-        }
-        self.send_one(now, &flow, payload, Segmentation::None, Some(socket))
-    }
-
-    fn flow_towards(&mut self, id: SocketId, remote: Option<Endpoint>) -> Result<Flow, SendError> {
-        let socket = self.sockets.find(id).ok_or(SendError::Gone)?;
-        let (hold, domain) = (socket.hold.ok_or(SendError::Gone)?, socket.domain);
-        let connected = self.table.flow(hold);
-        let Some(remote) = remote.or(connected.map(|flow| flow.remote)) else {
-            return Err(SendError::NoDestination);
-        };
-        if let Some(flow) = connected {
-            return Ok(Flow { remote, ..flow });
-        }
-        if self.table.port(hold).is_none() {
-            let wildcard = super::own::wildcard(domain);
-            let bound = self.table.bind(
-                hold,
-                wharf_port::Local {
-                    address: wildcard,
-                    port: None,
-                },
-            );
-            bound.map_err(|_| SendError::NoSource)?;
-        }
-        let holding = self.table.holding(hold).ok_or(SendError::Gone)?;
-        let port = holding.port.ok_or(SendError::NoSource)?;
-        let address = match holding.cover {
-            wharf_port::Cover::V4(address) => IpAddr::V4(address),
-            wharf_port::Cover::V6(address) => IpAddr::V6(address),
-            _ => self
-                .routes
-                .source_for(remote.address())
-                .ok_or(SendError::NoSource)?,
-        };
-        if address.is_ipv4() != remote.address().is_ipv4() {
-            return Err(SendError::Family);
-        }
-        Ok(Flow {
-            protocol: Protocol::Udp,
-            local: Endpoint::new(address, port),
-            remote,
-        })
-    }
-
-    /// Takes the next datagram from a UDP socket.
-    ///
-    /// # Errors
-    /// [`RecvError`].
-    pub fn recv_from(&mut self, socket: SocketId) -> Result<Received, RecvError> {
-        let mailbox = self.mailbox(socket).ok_or(RecvError::Gone)?;
-        if core::mem::take(&mut mailbox.refused) {
-            return Err(RecvError::Refused);
-        }
-        mailbox.pop().ok_or(RecvError::Empty)
-    }
-
-    pub(super) fn mailbox(&mut self, socket: SocketId) -> Option<&mut Mailbox> {
-        match &mut self.sockets.find_mut(socket)?.role {
-            Role::Datagrams(mailbox) => Some(mailbox),
-            _ => None,
-        }
     }
 }
 

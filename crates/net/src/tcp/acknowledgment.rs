@@ -67,8 +67,10 @@ impl Sender {
         if ack.after(self.nxt) {
             self.accept_probe();
         }
-        // Without SACK, duplicates were counted as deliveries already (RFC 6937 §3).
-        let counted = self.departed.min(arrived.delivery.octets);
+        // Without SACK, duplicates were counted as deliveries already; the segment that filled the gap was not (RFC 6937 §3).
+        let counted = self
+            .departed
+            .min(arrived.delivery.octets.saturating_sub(arrived.mss));
         arrived.delivery.octets -= counted;
         self.departed -= counted;
         if self.recovery.is_open() {
@@ -213,7 +215,7 @@ impl Sender {
 
     /// Begins fast recovery, until everything sent so far is acknowledged (RFC 6675 §5, RFC 6937).
     pub(super) fn enter_recovery(&mut self) {
-        let flight = self.board.outstanding() - self.board.sacked();
+        let flight = self.flight();
         self.congestion.reduce(flight);
         self.recovery = Recovery::Fast {
             point: self.nxt,
@@ -247,9 +249,13 @@ impl Sender {
     /// RFC 3168 §6.1.2: a mark counts as a loss does, once per round trip.
     fn heed_congestion(&mut self, arrived: &Arrived<'_>) {
         let marked = self.ecn && arrived.segment.flags.contains(Flags::ECE);
-        if marked && self.recovery.is_open() && self.board.outstanding() > 0 {
-            self.enter_recovery();
-            self.reduced = true;
+        if !marked || !self.recovery.is_open() {
+            return;
+        }
+        self.enter_recovery();
+        self.reduced = true;
+        if self.board.outstanding() == 0 {
+            self.leave_recovery(); // Nothing is left to spread the reduction over.
         }
     }
 

@@ -101,10 +101,14 @@ impl Active {
         {
             let probes_closed_window =
                 self.receiver.window() == 0 && arriving.control.seq == self.receiver.nxt;
-            if !probes_closed_window || arriving.has(Flags::SYN) {
+            // Text that came with the SYN may come again with the acknowledgment that completes the handshake.
+            let repeats_syn_text =
+                matches!(self.stage, Stage::SynReceived(_)) && self.repeats(arriving);
+            if !(probes_closed_window || repeats_syn_text) || arriving.has(Flags::SYN) {
                 return self.refuse(arriving);
             }
             // "Special allowance should be made to accept valid ACKs, URGs, and RSTs": only the text is dropped.
+            arriving.control.seq = self.receiver.nxt;
             arriving.payload.clear();
             arriving.control.flags = arriving.control.flags.without(Flags::FIN);
             self.receiver.acknowledge_now();
@@ -133,6 +137,11 @@ impl Active {
             Some(sent) if stamps.is_old(arriving.now, sent.value) => self.refuse(arriving),
             _ => NEXT,
         }
+    }
+
+    /// Whether all of the segment's text was received before.
+    fn repeats(&self, arriving: &Arriving) -> bool {
+        !arriving.payload.is_empty() && !arriving.text_end().after(self.receiver.nxt)
     }
 
     /// An unacceptable segment is answered by an acknowledgment, unless it is a reset.

@@ -138,7 +138,7 @@ impl super::sender::Sender {
     /// Everything outstanding counts as lost, and sending starts over with one segment.
     fn time_out(&mut self) {
         if self.retries == 0 {
-            self.congestion.reduce(self.board.outstanding());
+            self.congestion.reduce(self.flight());
         }
         self.congestion.collapse();
         self.board.lose_all();

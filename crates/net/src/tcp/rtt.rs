@@ -70,7 +70,7 @@ impl Rtt {
             Some(smoothed) => smoothed + (self.variation * 4).max(self.floor),
             None => self.initial,
         };
-        (base.min(MAX_RTO) * (1 << self.backoff.min(8))).min(MAX_RTO)
+        (base.min(MAX_RTO) * (1 << self.backoff.min(16))).min(MAX_RTO)
     }
 
     /// The timer expired (RFC 6298 §5.5).

@@ -251,6 +251,14 @@ impl Sender {
         self.board.in_flight().saturating_sub(self.departed)
     }
 
+    /// FlightSize, from which a reduction is reckoned: the most that was in flight in this round trip. What is in flight right now
+    /// may be little, if one acknowledgment stood for much.
+    pub(super) fn flight(&self) -> usize {
+        self.peak
+            .max(self.board.outstanding())
+            .min(self.congestion.cwnd())
+    }
+
     /// Octets that the congestion window leaves.
     pub(super) fn quota(&self) -> usize {
         self.congestion.cwnd().saturating_sub(self.in_flight())

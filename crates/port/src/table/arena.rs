@@ -19,6 +19,7 @@ pub(super) struct Arena<T> {
 }
 
 #[derive(Debug)]
+#[repr(C)]
 struct Cell<T> {
     generation: u32,
     content: Option<T>,

@@ -190,17 +190,12 @@ impl<O: Clone> Table<O> {
         let key = self.entries[slot].flow_key();
         self.dense.insert(&key);
         let hash = self.keys.flow(&key);
-        let entries = &self.entries;
-        let same = |&other: &u32| entries[other].flow_key() == key;
-        if let Some(latest) = self.flows.find_mut(hash, same) {
-            let before = core::mem::replace(latest, slot);
-            self.twins.insert(slot, [before, NONE]);
-            self.twins.entry(before).or_insert([NONE; 2])[1] = slot;
-            return;
-        }
-        let keys = &self.keys;
-        self.flows
-            .insert_unique(hash, slot, |&slot| keys.flow(&entries[slot].flow_key()));
+        let Some(before) = self.find_flow(&key, hash) else {
+            return self.flows.insert(hash, slot);
+        };
+        self.flows.replace(hash, before, slot);
+        self.twins.insert(slot, [before, NONE]);
+        self.twins.entry(before).or_insert([NONE; 2])[1] = slot;
     }
 
     /// Takes a hold's flow out of the table of flows; the hold itself still knows it.
@@ -214,14 +209,9 @@ impl<O: Clone> Table<O> {
         }
         let hash = self.keys.flow(&key);
         if before != NONE {
-            if let Some(latest) = self.flows.find_mut(hash, |&other| other == slot) {
-                *latest = before;
-            }
-            return;
+            return self.flows.replace(hash, slot, before);
         }
-        if let Ok(found) = self.flows.find_entry(hash, |&other| other == slot) {
-            found.remove();
-        }
+        self.flows.remove(hash, slot);
         self.dense.remove(&key);
     }
 

@@ -74,8 +74,8 @@ impl<O> Table<O> {
     }
 
     pub(super) fn find_flow(&self, key: &FlowKey, hash: u64) -> Option<u32> {
-        let same = |&slot: &u32| self.entries[slot].flow_key() == *key;
-        self.flows.find(hash, same).copied()
+        self.flows
+            .find(hash, |slot| self.entries[slot].flow_key() == *key)
     }
 
     fn found(&self, slot: u32, by: Match) -> Found<'_, O> {

@@ -9,12 +9,11 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
-use alloc::vec::Vec;
 
 use crate::{Port, PortRange};
 
 const WORDS: usize = 1024;
-const FEW: usize = 32;
+const FEW: usize = 14;
 
 /// A set of ports as a bitmap in two levels.
 #[derive(Debug)]
@@ -61,44 +60,53 @@ impl Bitmap {
     }
 }
 
-/// A set of ports that is small while it has few members.
+/// A set of ports that is small while it has few members, and then needs no memory of its own.
 #[derive(Debug)]
 pub(super) enum PortSet {
-    Few(Vec<u16>),
-    Many(Bitmap),
+    Few(u8, [u16; FEW]),
+    Many(Box<Bitmap>),
 }
 
 impl PortSet {
     pub(super) const fn new() -> Self {
-        Self::Few(Vec::new())
+        Self::Few(0, [0; FEW])
     }
 
     pub(super) fn is_empty(&self) -> bool {
         match self {
-            Self::Few(ports) => ports.is_empty(),
+            Self::Few(count, _) => *count == 0,
             Self::Many(bitmap) => bitmap.count() == 0,
         }
     }
 
+    /// Adds a port that is not a member yet.
     pub(super) fn insert(&mut self, port: u16) {
-        if let Self::Few(ports) = self
-            && ports.len() == FEW
-        {
-            let mut bitmap = Bitmap::new();
-            for &port in ports.iter() {
-                bitmap.set(port, true);
-            }
-            *self = Self::Many(bitmap);
-        }
         match self {
-            Self::Few(ports) => ports.push(port),
             Self::Many(bitmap) => bitmap.set(port, true),
+            Self::Few(count, ports) if usize::from(*count) < FEW => {
+                ports[usize::from(*count)] = port;
+                *count += 1;
+            }
+            Self::Few(_, ports) => {
+                let mut bitmap = Bitmap::new();
+                for &member in ports.iter().chain(&[port]) {
+                    bitmap.set(member, true);
+                }
+                *self = Self::Many(Box::new(bitmap));
+            }
         }
     }
 
+    /// Removes a port, if it is a member.
     pub(super) fn remove(&mut self, port: u16) {
         match self {
-            Self::Few(ports) => ports.retain(|&member| member != port),
+            Self::Few(count, ports) => {
+                let members = &mut ports[..usize::from(*count)];
+                if let Some(at) = members.iter().position(|&member| member == port) {
+                    members.swap(at, usize::from(*count) - 1);
+                    *count -= 1;
+                }
+            }
             Self::Many(bitmap) => {
                 bitmap.set(port, false);
                 if bitmap.count() == 0 {
@@ -126,9 +134,9 @@ impl<'a> Union<'a> {
     pub(super) fn with_set(mut self, set: &'a PortSet) -> Self {
         match set {
             PortSet::Many(bitmap) => self.with(bitmap),
-            PortSet::Few(ports) => {
+            PortSet::Few(count, ports) => {
                 debug_assert!(self.few.is_empty(), "a choice looks at one address");
-                self.few = ports;
+                self.few = &ports[..usize::from(*count)];
                 self
             }
         }

@@ -1,19 +1,18 @@
 //! Who is where: ports, the places on them, and the groups of holds at each place.
 //!
-//! A place is (protocol, port, cover). It exists while somebody holds it. The register answers
-//! whether a newcomer may have a place and which ports a choice must leave out; it knows neither
-//! owners nor flows.
+//! A place is (protocol, port, cover). It exists while somebody holds it. What the register knows decides whether a
+//! newcomer may have a place, which is `rule`'s, and which ports a choice must leave out. It knows neither owners nor flows.
 
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use hashbrown::HashTable;
-
+use super::addresses::Addresses;
 use super::arena::{Arena, NONE};
-use super::groups::{Groups, Kind, Newcomer, Shelf, ShelfKey};
+use super::groups::{Groups, Kind, Shelf, ShelfKey};
+use super::index::Index;
 use super::keys::Keys;
-use super::ports::{Bitmap, PortSet, Union};
+use super::ports::{Bitmap, Union};
 use crate::address::Packed;
 use crate::{Cover, Protocol};
 
@@ -58,7 +57,7 @@ impl Span {
 
 impl Spot {
     /// The families that it reaches into, as indexes: 0 for IPv4, 1 for IPv6.
-    const fn families(&self) -> &'static [usize] {
+    pub(super) const fn families(&self) -> &'static [usize] {
         match self.span {
             Span::AllV4 => &[0],
             Span::AllV6 => &[1],
@@ -79,11 +78,11 @@ pub(super) enum Grip {
 }
 
 #[derive(Debug)]
-struct PortEntry {
+pub(super) struct PortEntry {
     /// The places of the wildcards, by [`Span`].
-    wild: [u32; 3],
+    pub(super) wild: [u32; 3],
     /// The groups of specific places, by family, and how many such places there are.
-    below: [Shelf; 2],
+    pub(super) below: [Shelf; 2],
     places: [u32; 2],
 }
 
@@ -96,15 +95,6 @@ pub(super) struct Place {
     holds: u32,
     whole: u32,
     address: u32,
-}
-
-/// The ports that are held at one specific address.
-#[derive(Debug)]
-struct AddressEntry {
-    protocol: Protocol,
-    address: Packed,
-    held: PortSet,
-    whole: PortSet,
 }
 
 /// Ports with a wildcard hold, and ports with specific holds, by family.
@@ -122,9 +112,8 @@ pub(super) struct Register {
     pages: [Vec<Page>; 2],
     ports: Arena<PortEntry>,
     places: Arena<Place>,
-    place_index: HashTable<u32>,
-    addresses: Arena<AddressEntry>,
-    address_index: HashTable<u32>,
+    place_index: Index,
+    addresses: Addresses,
     usage: [Usage; 2],
     pub(super) groups: Groups,
 }
@@ -141,9 +130,8 @@ impl Register {
             pages: [pages(), pages()],
             ports: Arena::new(),
             places: Arena::new(),
-            place_index: HashTable::new(),
-            addresses: Arena::new(),
-            address_index: HashTable::new(),
+            place_index: Index::new(),
+            addresses: Addresses::new(),
             usage: [usage(), usage()],
             groups: Groups::new(keys.maps()),
         }
@@ -175,10 +163,10 @@ impl Register {
         }
     }
 
-    fn port(&self, protocol: Protocol, port: u16) -> Option<u32> {
+    /// A port on which somebody holds something.
+    pub(super) fn port(&self, protocol: Protocol, port: u16) -> Option<&PortEntry> {
         let page = self.pages[protocol.index()][usize::from(port) >> 8].as_ref()?;
-        let number = page[usize::from(port) & 0xff];
-        (number != NONE).then_some(number)
+        self.ports.find(page[usize::from(port) & 0xff])
     }
 
     fn port_or_new(&mut self, protocol: Protocol, port: u16) -> u32 {
@@ -197,11 +185,12 @@ impl Register {
 
     fn find_specific(&self, keys: &Keys, spot: &Spot) -> Option<u32> {
         let hash = keys.place(spot.protocol, spot.address, spot.port);
-        let same = |&number: &u32| self.places[number].spot == *spot;
-        self.place_index.find(hash, same).copied()
+        self.place_index
+            .find(hash, |number| self.places[number].spot == *spot)
     }
 
-    fn find(&self, keys: &Keys, port: &PortEntry, spot: &Spot) -> Option<u32> {
+    /// The place that is exactly this spot.
+    pub(super) fn find(&self, keys: &Keys, port: &PortEntry, spot: &Spot) -> Option<u32> {
         match spot.span {
             Span::One if port.places == [0; 2] => None,
             Span::One => self.find_specific(keys, spot),
@@ -218,7 +207,7 @@ impl Register {
         address: Packed,
         port: u16,
     ) -> [Option<u32>; 3] {
-        let Some(entry) = self.port(protocol, port).map(|number| &self.ports[number]) else {
+        let Some(entry) = self.port(protocol, port) else {
             return [None; 3];
         };
         let spot = Spot {
@@ -236,58 +225,6 @@ impl Register {
         [self.find(keys, entry, &spot), wild(family), wild(Span::All)]
     }
 
-    /// The group of somebody who keeps the newcomer from the spot: a hold's group.
-    pub(super) fn conflict(&self, keys: &Keys, spot: &Spot, newcomer: &Newcomer) -> Option<u32> {
-        let port = &self.ports[self.port(spot.protocol, spot.port)?];
-        let at = |number: u32| self.groups.conflict(&self.places[number].shelf, newcomer);
-        let wild = spot
-            .families()
-            .iter()
-            .flat_map(|&family| [family, Span::All as usize]);
-        let wild = wild.filter_map(|span| Some(port.wild[span]).filter(|&number| number != NONE));
-        if spot.span == Span::One {
-            let exact = self.find(keys, port, spot);
-            return exact.into_iter().chain(wild).find_map(at);
-        }
-        wild.into_iter()
-            .find_map(at)
-            .or_else(|| self.conflict_below(port, spot, newcomer))
-    }
-
-    fn conflict_below(&self, port: &PortEntry, spot: &Spot, newcomer: &Newcomer) -> Option<u32> {
-        let shelves = spot.families().iter().map(|&family| &port.below[family]);
-        let mut crowds = shelves.filter_map(|shelf| self.groups.conflict(shelf, newcomer));
-        crowds.next().map(|crowd| self.groups.group(crowd).first)
-    }
-
-    /// The groups of everybody whose cover meets the spot's.
-    pub(super) fn meeting(&self, keys: &Keys, spot: &Spot) -> Vec<u32> {
-        let mut groups = Vec::new();
-        let Some(port) = self.port(spot.protocol, spot.port) else {
-            return groups;
-        };
-        let port = &self.ports[port];
-        let others: &[usize] = match spot.span {
-            Span::All => &[0, 1, 2],
-            _ if spot.families()[0] == 0 => &[0, 2],
-            _ => &[1, 2],
-        };
-        let wild = others.iter().map(|&span| port.wild[span]);
-        let exact = (spot.span == Span::One)
-            .then(|| self.find(keys, port, spot))
-            .flatten();
-        for place in exact.into_iter().chain(wild.filter(|&place| place != NONE)) {
-            groups.extend(self.groups.on(&self.places[place].shelf));
-        }
-        if spot.span != Span::One {
-            for &family in spot.families() {
-                let crowds = self.groups.on(&port.below[family]);
-                groups.extend(crowds.flat_map(|crowd| self.groups.within(crowd)));
-            }
-        }
-        groups
-    }
-
     /// Counts one more hold of this kind at the spot, and says in which group.
     pub(super) fn enter(&mut self, keys: &Keys, spot: Spot, kind: Kind, grip: Grip) -> u32 {
         let port = self.port_or_new(spot.protocol, spot.port);
@@ -298,7 +235,10 @@ impl Register {
         if grip == Grip::Whole {
             entry.whole += 1;
             if entry.whole == 1 && entry.address != NONE {
-                self.addresses[entry.address].whole.insert(spot.port);
+                self.addresses
+                    .entry_mut(entry.address)
+                    .whole
+                    .insert(spot.port);
             }
         }
         let key = ShelfKey::Place(place);
@@ -317,7 +257,7 @@ impl Register {
         if grip == Grip::Whole {
             entry.whole -= 1;
             if entry.whole == 0 && address != NONE {
-                self.addresses[address].whole.remove(spot.port);
+                self.addresses.entry_mut(address).whole.remove(spot.port);
             }
         }
         let left = self.groups.group_mut(group);
@@ -360,7 +300,9 @@ impl Register {
 
     fn create_place(&mut self, keys: &Keys, port: u32, spot: Spot) -> u32 {
         let address = match spot.span {
-            Span::One => self.address_or_new(keys, &spot),
+            Span::One => self
+                .addresses
+                .find_or_insert(keys, spot.protocol, spot.address),
             _ => NONE,
         };
         let place = self.places.insert(Place {
@@ -372,14 +314,10 @@ impl Register {
             address,
         });
         if spot.span == Span::One {
-            self.addresses[address].held.insert(spot.port);
+            self.addresses.entry_mut(address).held.insert(spot.port);
             self.ports[port].places[spot.families()[0]] += 1;
             let hash = keys.place(spot.protocol, spot.address, spot.port);
-            let places = &self.places;
-            self.place_index.insert_unique(hash, place, |&number| {
-                let spot = &places[number].spot;
-                keys.place(spot.protocol, spot.address, spot.port)
-            });
+            self.place_index.insert(hash, place);
         } else {
             self.ports[port].wild[spot.span as usize] = place;
         }
@@ -391,12 +329,10 @@ impl Register {
         let Place { spot, address, .. } = self.places.remove(place);
         if spot.span == Span::One {
             let hash = keys.place(spot.protocol, spot.address, spot.port);
-            if let Ok(found) = self.place_index.find_entry(hash, |&number| number == place) {
-                found.remove();
-            }
+            self.place_index.remove(hash, place);
             self.ports[port].places[spot.families()[0]] -= 1;
-            self.addresses[address].held.remove(spot.port);
-            self.tidy_address(keys, address);
+            self.addresses.entry_mut(address).held.remove(spot.port);
+            self.addresses.tidy(keys, address);
         } else {
             self.ports[port].wild[spot.span as usize] = NONE;
         }
@@ -419,49 +355,6 @@ impl Register {
         }
     }
 
-    fn address_or_new(&mut self, keys: &Keys, spot: &Spot) -> u32 {
-        if let Some(number) = self.find_address(keys, spot.protocol, spot.address) {
-            return number;
-        }
-        let number = self.addresses.insert(AddressEntry {
-            protocol: spot.protocol,
-            address: spot.address,
-            held: PortSet::new(),
-            whole: PortSet::new(),
-        });
-        let hash = keys.place(spot.protocol, spot.address, 0);
-        let addresses = &self.addresses;
-        self.address_index.insert_unique(hash, number, |&number| {
-            let entry = &addresses[number];
-            keys.place(entry.protocol, entry.address, 0)
-        });
-        number
-    }
-
-    fn tidy_address(&mut self, keys: &Keys, number: u32) {
-        let entry = &self.addresses[number];
-        if !entry.held.is_empty() {
-            return;
-        }
-        let hash = keys.place(entry.protocol, entry.address, 0);
-        if let Ok(found) = self
-            .address_index
-            .find_entry(hash, |&other| other == number)
-        {
-            found.remove();
-        }
-        self.addresses.remove(number);
-    }
-
-    fn find_address(&self, keys: &Keys, protocol: Protocol, address: Packed) -> Option<u32> {
-        let hash = keys.place(protocol, address, 0);
-        let same = |&number: &u32| {
-            let entry = &self.addresses[number];
-            entry.protocol == protocol && entry.address == address
-        };
-        self.address_index.find(hash, same).copied()
-    }
-
     /// The ports that a choice for this spot must leave out. A port that is held on any device is left out.
     pub(super) fn taken(&self, keys: &Keys, spot: &Spot, grip: Grip) -> Union<'_> {
         let usage = &self.usage[spot.protocol.index()];
@@ -472,10 +365,11 @@ impl Register {
                 union = union.with(&usage.specific[family]);
             }
         }
-        if spot.span == Span::One
-            && let Some(number) = self.find_address(keys, spot.protocol, spot.address)
-        {
-            let entry = &self.addresses[number];
+        let entry = match spot.span {
+            Span::One => self.addresses.find(keys, spot.protocol, spot.address),
+            _ => None,
+        };
+        if let Some(entry) = entry {
             union = union.with_set(match grip {
                 Grip::Whole => &entry.held,
                 Grip::Flow => &entry.whole,

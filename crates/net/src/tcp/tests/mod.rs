@@ -1,4 +1,7 @@
 //! Whole connections against each other and against hand-made segments, with a virtual clock.
 
 mod pair;
+mod peer;
+mod rules;
+mod states;
 mod transfer;

@@ -77,6 +77,10 @@ fn transfer(configs: [&Config; 2], wire: Wire, totals: [usize; 2], seed: u64) ->
         for (at, program) in programs.iter_mut().enumerate() {
             program.act(&mut pair, at, &mut dice);
         }
+        if pair.ends.iter().any(|end| end.readable() > 0) {
+            pair.run_for(Duration::from_micros(500)); // A lazy reader comes back soon.
+            continue;
+        }
         assert!(
             pair.step(),
             "stuck: {programs:?} {:?}",
@@ -224,7 +228,6 @@ fn goodput_under_loss_is_near_what_theory_allows() {
             };
             let reached = goodput(congestion, wire, octets);
             let ideal = 1448.0 * 8.0 / 0.020 * (1.5 / (loss as f64 / 1000.0)).sqrt() / 1e6;
-            std::eprintln!("{congestion:?} loss {loss}/1000: {reached:.1} of {ideal:.1} Mbit/s");
             assert!(
                 reached > ideal / 2.0,
                 "{congestion:?} at {loss}/1000: {reached:.2} of {ideal:.2} Mbit/s"

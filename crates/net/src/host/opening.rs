@@ -1,0 +1,141 @@
+//! How connections begin: with a SYN to be answered, or with one of ours. RFC 9293 §3.5, RFC 6528, RFC 6191.
+
+use bytes::Bytes;
+use core::net::IpAddr;
+use wharf_port::Flow;
+use wharf_port::table::Hold;
+
+use super::Host;
+use super::event::SocketId;
+use super::sockets::{Keeper, Options, Role, Socket, Stream};
+use crate::tcp::{self, Connection, Setup};
+use crate::time::Instant;
+use crate::wire::tcp::{Control, SeqNum};
+
+/// A SYN to be answered.
+#[derive(Debug)]
+pub(super) struct Syn {
+    pub(super) flow: Flow,
+    pub(super) control: Control,
+    pub(super) isn_after: Option<SeqNum>,
+}
+
+/// A segment's payload and TCP options in packets of `mtu` octets to this address.
+pub(super) fn mss(mtu: u16, remote: IpAddr) -> u16 {
+    mtu - 20 - if remote.is_ipv4() { 20 } else { 40 }
+}
+
+impl Host {
+    /// Makes the connection that answers a SYN.
+    pub(super) fn answer_syn(
+        &mut self,
+        now: Instant,
+        (id, hold): (SocketId, Hold),
+        syn: Syn,
+        keeper: Keeper,
+        options: Options,
+    ) {
+        let Syn {
+            flow,
+            control,
+            isn_after,
+        } = syn;
+        let setup = self.setup(now, &flow, isn_after);
+        let config = self.tcp_config(&options);
+        let connection = Connection::accept(now, &config, &setup, &control, Bytes::new());
+        self.begin(
+            now,
+            (id, hold),
+            Stream {
+                connection,
+                flow,
+                keeper,
+            },
+            options,
+        );
+    }
+
+    /// Gives a new connection its socket.
+    fn begin(
+        &mut self,
+        now: Instant,
+        (id, hold): (SocketId, Hold),
+        mut stream: Stream,
+        options: Options,
+    ) {
+        apply(&mut stream.connection, now, &options);
+        let domain = super::own::domain_of(stream.flow.local.address());
+        let mut socket = Socket::new(hold, domain, Role::Stream(stream));
+        socket.options = options;
+        self.sockets.insert(id, socket);
+        self.settle(id);
+    }
+
+    /// Makes the connection of a socket that opens actively.
+    pub(super) fn open_stream(&mut self, now: Instant, id: SocketId, flow: Flow) {
+        let setup = self.setup(now, &flow, None);
+        let Some(options) = self.sockets.find(id).map(|socket| socket.options) else {
+            return;
+        };
+        let mut connection = Connection::connect(now, &self.tcp_config(&options), &setup);
+        apply(&mut connection, now, &options);
+        if let Some(socket) = self.sockets.find_mut(id) {
+            socket.role = Role::Stream(Stream {
+                connection,
+                flow,
+                keeper: Keeper::Caller,
+            });
+        }
+        self.settle(id);
+    }
+
+    fn tcp_config(&self, options: &Options) -> tcp::Config {
+        let mut config = self.config.tcp.clone();
+        if let Some(nodelay) = options.nodelay {
+            config.nodelay = nodelay;
+        }
+        if let Some(octets) = options.receive_buffer {
+            (config.receive_initial, config.receive_max) = (octets, octets);
+        }
+        if let Some(octets) = options.send_buffer {
+            (config.send_initial, config.send_max) = (octets, octets);
+        }
+        config
+    }
+
+    fn setup(&self, now: Instant, flow: &Flow, isn_after: Option<SeqNum>) -> Setup {
+        let mut isn = self.keys.isn(now, flow);
+        if let Some(after) = isn_after.filter(|after| !isn.after(*after)) {
+            // RFC 6191 §2: beyond anything that the old connection has used.
+            isn = after + (1 << 16);
+        }
+        let remote = flow.remote.address();
+        let mtu = match self.routes.is_internal(remote) {
+            true => u16::MAX,
+            false => self.routes.link_mtu(),
+        };
+        Setup {
+            isn,
+            timestamp_offset: self.keys.timestamp_offset(flow),
+            mss: mss(mtu, remote),
+            default_mss: default_mss(remote),
+        }
+    }
+}
+
+/// What a peer that announces no segment size takes. RFC 9293 §3.7.1.
+fn default_mss(remote: IpAddr) -> u16 {
+    if remote.is_ipv4() { 536 } else { 1220 }
+}
+
+fn apply(connection: &mut Connection, now: Instant, options: &Options) {
+    if options.cork {
+        connection.set_cork(true);
+    }
+    if options.keepalive.is_some() {
+        connection.set_keepalive(now, options.keepalive);
+    }
+    if options.user_timeout.is_some() {
+        connection.set_user_timeout(now, options.user_timeout);
+    }
+}

@@ -1,0 +1,478 @@
+//! ICMP: echo, errors that are sent and errors that are not, reports about what we sent.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod network;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use network::{LEFT_MAC, Network, RIGHT_MAC, Side, ordinary, space};
+use wharf_net::wire::ethernet::{self, EtherType, Mac};
+use wharf_net::wire::{icmpv4, icmpv6, ipv4, ipv6, udp};
+use wharf_net::{Capabilities, Discard, Event, Ready, Unreachable};
+use wharf_port::{Domain, Protocol};
+
+const LEFT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const RIGHT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+fn v6(text: &str) -> Ipv6Addr {
+    text.parse().unwrap()
+}
+
+fn frame(to: Mac, ethertype: EtherType, packet: &[u8]) -> Vec<u8> {
+    let header = ethernet::Header {
+        destination: to,
+        source: LEFT_MAC,
+        ethertype,
+    };
+    [&header.emit()[..], packet].concat()
+}
+
+/// An IPv4 packet in a frame from the left to the right.
+fn packet(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let header = ipv4::Header {
+        traffic_class: 0,
+        payload_len: payload.len() as u16,
+        ident: 7,
+        dont_fragment: false,
+        more_fragments: false,
+        fragment_offset: 0,
+        ttl: 64,
+        protocol,
+        source,
+        destination,
+    };
+    frame(
+        RIGHT_MAC,
+        EtherType::Ipv4,
+        &[&header.emit()[..], payload].concat(),
+    )
+}
+
+fn packet_v6(source: Ipv6Addr, destination: Ipv6Addr, next_header: u8, payload: &[u8]) -> Vec<u8> {
+    let header = ipv6::Header {
+        traffic_class: 0,
+        flow_label: 0,
+        payload_len: payload.len() as u16,
+        next_header,
+        hop_limit: 64,
+        source,
+        destination,
+    };
+    frame(
+        RIGHT_MAC,
+        EtherType::Ipv6,
+        &[&header.emit()[..], payload].concat(),
+    )
+}
+
+fn datagram(port: u16, payload: &[u8]) -> Vec<u8> {
+    let header = udp::Header {
+        source: 4000,
+        destination: port,
+        length: (8 + payload.len()) as u16,
+        checksum: 0,
+    };
+    [&header.emit()[..], payload].concat()
+}
+
+fn echo(payload: &[u8]) -> Vec<u8> {
+    let request = icmpv4::Message::EchoRequest {
+        ident: 5,
+        sequence: 6,
+    };
+    [&request.emit(payload)[..], payload].concat()
+}
+
+fn echo_v6(source: Ipv6Addr, destination: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
+    let request = icmpv6::Message::EchoRequest {
+        ident: 5,
+        sequence: 6,
+    };
+    [&request.emit(payload, source, destination)[..], payload].concat()
+}
+
+/// An ordinary host at the right, which knows where the left is.
+fn right() -> Network {
+    let none = Capabilities::NONE;
+    let mut network = Network::new(ordinary(Side::Left, none), ordinary(Side::Right, none));
+    let now = network.now;
+    for remote in ["10.0.0.1:9", "[fd00::1]:9"] {
+        let socket = network.right.open(Protocol::Udp, Domain::Dual).unwrap();
+        network
+            .right
+            .send_to(now, socket, Some(remote.parse().unwrap()), Bytes::new())
+            .unwrap();
+        network.pass(Duration::from_millis(10));
+        network.right.close(now, socket);
+    }
+    network.drain(Side::Right);
+    network
+}
+
+/// What the right answers to a frame: the ICMPv4 messages with their payload.
+fn answers(network: &mut Network, ethernet: Vec<u8>) -> Vec<(icmpv4::Message, Vec<u8>)> {
+    network.inject(Side::Right, ethernet);
+    let frames = network.drain(Side::Right);
+    frames
+        .iter()
+        .map(|frame| {
+            let (header, length) = ipv4::Header::parse(&frame[14..]).unwrap();
+            assert_eq!(header.protocol, icmpv4::PROTOCOL);
+            assert!(header.payload_len <= 576 - 20 || header.is_fragment());
+            let message = &frame[14 + length..][..header.payload_len.into()];
+            (
+                icmpv4::Message::parse(message).unwrap(),
+                message[8..].to_vec(),
+            )
+        })
+        .collect()
+}
+
+fn answers_v6(network: &mut Network, ethernet: Vec<u8>) -> Vec<(icmpv6::Message, Vec<u8>)> {
+    network.inject(Side::Right, ethernet);
+    let frames = network.drain(Side::Right);
+    frames
+        .iter()
+        .map(|frame| {
+            let header = ipv6::Header::parse(&frame[14..]).unwrap();
+            assert!(header.payload_len <= 1240);
+            let message = &frame[54..][..header.payload_len.into()];
+            let parsed = icmpv6::Message::parse(message, header.source, header.destination);
+            (parsed.unwrap(), message[8..].to_vec())
+        })
+        .collect()
+}
+
+#[test]
+fn an_echo_request_comes_back_unchanged() {
+    let mut network = right();
+    for length in [0, 1, 56, 1472] {
+        let payload = vec![0xa5; length];
+        let frame = packet(LEFT, RIGHT, 1, &echo(&payload));
+        let reply = icmpv4::Message::EchoReply {
+            ident: 5,
+            sequence: 6,
+        };
+        network.inject(Side::Right, frame);
+        let frames = network.drain(Side::Right);
+        let [frame] = &frames[..] else {
+            panic!("one answer")
+        };
+        assert_eq!(icmpv4::Message::parse(&frame[34..]), Ok(reply));
+        assert_eq!(frame[42..], payload);
+        let (left, right) = (v6("fd00::1"), v6("fd00::2"));
+        let length = length.min(1000);
+        let request = echo_v6(left, right, &payload[..length]);
+        let answers = answers_v6(&mut network, packet_v6(left, right, 58, &request));
+        let reply = icmpv6::Message::EchoReply {
+            ident: 5,
+            sequence: 6,
+        };
+        assert_eq!(answers, [(reply, payload[..length].to_vec())]);
+    }
+}
+
+#[test]
+fn a_closed_port_and_an_unknown_protocol_are_told_with_a_quote() {
+    let mut network = right();
+    for (protocol, code, payload) in [
+        (17, icmpv4::code::PORT, datagram(99, &[1; 900])),
+        (200, icmpv4::code::PROTOCOL, vec![2; 5]),
+    ] {
+        let frame = packet(LEFT, RIGHT, protocol, &payload);
+        let quote = frame[14..].iter().copied().take(548).collect::<Vec<u8>>();
+        let answers = answers(&mut network, frame);
+        assert_eq!(
+            answers,
+            [(icmpv4::Message::Unreachable { code, mtu: 0 }, quote)]
+        );
+    }
+    let (left, right) = (v6("fd00::1"), v6("fd00::2"));
+    let frame = packet_v6(left, right, 200, &[3; 9]);
+    let quote = frame[14..].to_vec();
+    let problem = icmpv6::Message::ParameterProblem {
+        code: 1,
+        pointer: 6,
+    };
+    assert_eq!(answers_v6(&mut network, frame), [(problem, quote)]);
+}
+
+#[test]
+fn the_pointer_finds_the_unknown_protocol_behind_extension_headers() {
+    let mut network = right();
+    let chain = [60, 0, 1, 4, 0, 0, 0, 0, 200, 0, 1, 4, 0, 0, 0, 0, 9, 9];
+    let frame = packet_v6(v6("fd00::1"), v6("fd00::2"), 0, &chain);
+    let answers = answers_v6(&mut network, frame);
+    let problem = icmpv6::Message::ParameterProblem {
+        code: 1,
+        pointer: 48,
+    };
+    assert_eq!(answers[0].0, problem);
+}
+
+#[test]
+fn nothing_is_said_about_errors_groups_broadcasts_and_impossible_sources() {
+    let mut network = right();
+    let closed = datagram(99, b"x");
+    let error = icmpv4::Message::Unreachable { code: 3, mtu: 0 }.emit(&[]);
+    let cases = [
+        packet(LEFT, RIGHT, 1, &error),
+        packet(LEFT, Ipv4Addr::new(10, 0, 0, 255), 17, &closed),
+        packet(LEFT, Ipv4Addr::BROADCAST, 17, &closed),
+        packet(LEFT, Ipv4Addr::new(224, 0, 0, 1), 17, &closed),
+        packet(LEFT, Ipv4Addr::new(10, 0, 0, 255), 1, &echo(b"x")),
+        packet(Ipv4Addr::new(10, 0, 0, 255), RIGHT, 17, &closed),
+        packet(Ipv4Addr::new(127, 0, 0, 1), RIGHT, 17, &closed),
+        packet(Ipv4Addr::UNSPECIFIED, RIGHT, 17, &closed),
+        packet(RIGHT, RIGHT, 17, &closed),
+        packet(LEFT, Ipv4Addr::new(10, 0, 0, 3), 17, &closed),
+        packet(LEFT, Ipv4Addr::new(127, 0, 0, 1), 17, &closed),
+        packet_v6(Ipv6Addr::UNSPECIFIED, v6("fd00::2"), 200, b"x"),
+        packet_v6(v6("ff02::1"), v6("fd00::2"), 200, b"x"),
+        packet_v6(v6("fd00::1"), v6("ff02::1"), 200, b"x"),
+    ];
+    for (index, frame) in cases.into_iter().enumerate() {
+        network.inject(Side::Right, frame);
+        assert_eq!(
+            network.drain(Side::Right),
+            Vec::<Bytes>::new(),
+            "case {index}"
+        );
+    }
+}
+
+#[test]
+fn a_frame_to_everybody_with_a_packet_for_one_is_not_answered() {
+    let mut network = right();
+    let mut ping = packet(LEFT, RIGHT, 1, &echo(b"x"));
+    ping[..6].fill(0xff);
+    network.inject(Side::Right, ping);
+    assert!(network.drain(Side::Right).is_empty());
+    assert_eq!(network.right.discards().of(Discard::LinkBroadcast), 1);
+}
+
+#[test]
+fn an_ipv6_option_may_ask_for_a_problem_report_even_from_a_group() {
+    let mut network = right();
+    for (option, group, expected) in [
+        (0x80, false, 1),
+        (0x80, true, 1),
+        (0xc0, false, 1),
+        (0xc0, true, 0),
+        (0x40, false, 0),
+    ] {
+        let destination = if group { v6("ff02::1") } else { v6("fd00::2") };
+        let frame = packet_v6(
+            v6("fd00::1"),
+            destination,
+            60,
+            &[59, 0, option, 4, 0, 0, 0, 0],
+        );
+        let answers = answers_v6(&mut network, frame);
+        assert_eq!(answers.len(), expected, "{option:x} {group}");
+        let problem = icmpv6::Message::ParameterProblem {
+            code: 2,
+            pointer: 42,
+        };
+        assert!(answers.iter().all(|(message, _)| *message == problem));
+    }
+}
+
+#[test]
+fn errors_are_limited_in_rate_unless_told_otherwise() {
+    for (limited, expected) in [(true, 200), (false, 1000)] {
+        let none = Capabilities::NONE;
+        let mut config = ordinary(Side::Right, none);
+        config.limit_icmp = limited;
+        let mut network = Network::new(ordinary(Side::Left, none), config);
+        network.inject(Side::Right, packet(LEFT, RIGHT, 1, &echo(b"x")));
+        network.pass(Duration::from_millis(10));
+        for _ in 0..1000 {
+            network.inject(Side::Right, packet(LEFT, RIGHT, 17, &datagram(99, b"x")));
+        }
+        assert_eq!(network.drain(Side::Right).len(), expected);
+    }
+}
+
+#[test]
+fn a_datagram_that_is_never_completed_is_told_after_a_minute() {
+    let mut network = right();
+    let mut first = packet(LEFT, RIGHT, 17, &[0; 16]);
+    first[14 + 6] = 0x20; // more fragments
+    first[14 + 10..14 + 12].fill(0);
+    let sum = wharf_net::wire::checksum::checksum(&first[14..34]);
+    first[14 + 10..14 + 12].copy_from_slice(&sum.to_be_bytes());
+    network.inject(Side::Right, first.clone());
+    let due = network.right.deadline().unwrap();
+    assert_eq!(due - network.now, Duration::from_secs(60));
+    network.right.expire(due);
+    // A minute on, the neighbour is in doubt: a question goes with the answer.
+    let frames = network.drain(Side::Right);
+    let error = frames
+        .iter()
+        .find(|frame| frame[12..14] == [8, 0])
+        .expect("an IPv4 packet");
+    let exceeded = icmpv4::Message::TimeExceeded { code: 1 };
+    assert_eq!(icmpv4::Message::parse(&error[34..]), Ok(exceeded));
+    assert_eq!(error[42..], first[14..]);
+}
+
+/// What the right sends after `about` was reported to it as too big.
+fn segment_sizes(network: &mut Network) -> usize {
+    network.seen = Some(Vec::new());
+    network.pass(Duration::from_millis(1));
+    let seen = network.seen.take().unwrap();
+    seen.iter()
+        .filter(|(side, _)| *side == Side::Right)
+        .map(|(_, frame)| frame.len())
+        .max()
+        .unwrap_or(0)
+}
+
+#[test]
+fn a_smaller_path_makes_smaller_segments_but_only_about_what_is_in_flight() {
+    let none = Capabilities::NONE;
+    let mut network = Network::new(ordinary(Side::Left, none), ordinary(Side::Right, none));
+    let server = network.left.open(Protocol::Tcp, Domain::V4).unwrap();
+    network
+        .left
+        .bind(server, "10.0.0.1:80".parse().unwrap())
+        .unwrap();
+    network.left.listen(server, 1).unwrap();
+    let client = network.right.open(Protocol::Tcp, Domain::V4).unwrap();
+    let now = network.now;
+    network
+        .right
+        .connect(now, client, "10.0.0.1:80".parse().unwrap())
+        .unwrap();
+    network.await_ready(Side::Right, client, Ready::CONNECTED);
+    let now = network.now;
+    network
+        .right
+        .write(now, client, vec![1; 20_000].into())
+        .unwrap();
+    let lost = network.drain(Side::Right);
+    assert_eq!(lost[0].len(), 14 + 1500);
+    let too_big = |quote: &[u8]| {
+        let message = icmpv4::Message::Unreachable {
+            code: icmpv4::code::FRAGMENTATION_NEEDED,
+            mtu: 1000,
+        };
+        let quote = &quote[14..14 + 28];
+        packet(LEFT, RIGHT, 1, &[&message.emit(quote)[..], quote].concat())
+    };
+    let mut stale = lost[0].to_vec();
+    stale[14 + 20 + 4] ^= 0x80; // a sequence number far away
+    network.inject(Side::Right, too_big(&stale));
+    assert_eq!(network.right.discards().of(Discard::IcmpUnrelated), 1);
+    assert!(network.drain(Side::Right).is_empty());
+    network.inject(Side::Right, too_big(&lost[0]));
+    network.pass(Duration::from_secs(3));
+    let now = network.now;
+    network
+        .right
+        .write(now, client, vec![1; 20_000].into())
+        .unwrap();
+    assert_eq!(segment_sizes(&mut network), 14 + 1000);
+}
+
+#[test]
+fn an_established_connection_survives_what_the_network_says() {
+    let none = Capabilities::NONE;
+    let mut network = Network::new(ordinary(Side::Left, none), ordinary(Side::Right, none));
+    let server = network.left.open(Protocol::Tcp, Domain::V4).unwrap();
+    network
+        .left
+        .bind(server, "10.0.0.1:80".parse().unwrap())
+        .unwrap();
+    network.left.listen(server, 1).unwrap();
+    let client = network.right.open(Protocol::Tcp, Domain::V4).unwrap();
+    let now = network.now;
+    network
+        .right
+        .connect(now, client, "10.0.0.1:80".parse().unwrap())
+        .unwrap();
+    network.await_ready(Side::Right, client, Ready::CONNECTED);
+    let now = network.now;
+    network
+        .right
+        .write(now, client, b"lost".as_slice().into())
+        .unwrap();
+    let lost = network.drain(Side::Right);
+    for code in 0..16 {
+        if code == icmpv4::code::FRAGMENTATION_NEEDED {
+            continue;
+        }
+        let message = icmpv4::Message::Unreachable { code, mtu: 0 };
+        let quote = &lost[0][14..14 + 28];
+        let report = packet(LEFT, RIGHT, 1, &[&message.emit(quote)[..], quote].concat());
+        network.inject(Side::Right, report);
+    }
+    assert_eq!(
+        network.right.state(client),
+        Some(wharf_net::tcp::State::Established)
+    );
+}
+
+#[test]
+fn an_echo_through_the_gateway_is_the_caller_s_to_answer() {
+    for (source, destination, at) in [
+        ("10.77.3.2", "203.0.113.9", 34),
+        ("fd77::3:2", "2001:db8::9", 54),
+    ] {
+        let (source, destination): (IpAddr, IpAddr) =
+            (source.parse().unwrap(), destination.parse().unwrap());
+        let mut network = space(Capabilities::ALL);
+        let ping = match (source, destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                packet(source, destination, 1, &echo(b"payload"))
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => packet_v6(
+                source,
+                destination,
+                58,
+                &echo_v6(source, destination, b"payload"),
+            ),
+            _ => unreachable!("one family"),
+        };
+        let mut ping = ping;
+        ping[..6].copy_from_slice(&LEFT_MAC.0);
+        ping[6..12].copy_from_slice(&RIGHT_MAC.0);
+        network.inject(Side::Left, ping.clone());
+        let Some(Event::Echo {
+            local,
+            remote,
+            ident,
+            sequence,
+            payload,
+        }) = network.left.event()
+        else {
+            panic!("an echo")
+        };
+        assert_eq!(
+            (local, remote, ident, sequence),
+            (destination, source, 5, 6)
+        );
+        let now = network.now;
+        network
+            .left
+            .echo_reply(now, local, remote, ident, sequence, payload.clone())
+            .unwrap();
+        let frames = network.drain(Side::Left);
+        assert_eq!(frames[0][at + 8..], b"payload"[..]);
+        network
+            .left
+            .reject_echo(now, local, remote, ident, sequence, Unreachable::Host);
+        let frames = network.drain(Side::Left);
+        let quoted = at + 8 + (at - 14);
+        assert_eq!(frames[0][quoted + 4..quoted + 8], [0, 5, 0, 6]);
+        let other = "::1".parse().unwrap();
+        let wrong = network
+            .left
+            .echo_reply(now, other, "10.0.0.1".parse().unwrap(), 1, 1, payload);
+        assert!(wrong.is_err());
+    }
+}

@@ -1,0 +1,90 @@
+//! Which ports are held at each specific address: what a choice for that address leaves out.
+
+use super::arena::Arena;
+use super::index::Index;
+use super::keys::Keys;
+use super::ports::PortSet;
+use crate::Protocol;
+use crate::address::Packed;
+
+/// The ports that are held at one address under one protocol.
+#[derive(Debug)]
+pub(super) struct AddressEntry {
+    protocol: Protocol,
+    address: Packed,
+    /// Ports with any hold.
+    pub(super) held: PortSet,
+    /// Ports that somebody has for himself.
+    pub(super) whole: PortSet,
+}
+
+/// All addresses at which something is held.
+#[derive(Debug)]
+pub(super) struct Addresses {
+    entries: Arena<AddressEntry>,
+    index: Index,
+}
+
+impl Addresses {
+    pub(super) fn new() -> Self {
+        Self {
+            entries: Arena::new(),
+            index: Index::new(),
+        }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn entry_mut(&mut self, number: u32) -> &mut AddressEntry {
+        &mut self.entries[number]
+    }
+
+    pub(super) fn find(
+        &self,
+        keys: &Keys,
+        protocol: Protocol,
+        address: Packed,
+    ) -> Option<&AddressEntry> {
+        let number = self.number(keys, protocol, address)?;
+        Some(&self.entries[number])
+    }
+
+    fn number(&self, keys: &Keys, protocol: Protocol, address: Packed) -> Option<u32> {
+        let hash = keys.place(protocol, address, 0);
+        self.index.find(hash, |number| {
+            let entry = &self.entries[number];
+            entry.protocol == protocol && entry.address == address
+        })
+    }
+
+    pub(super) fn find_or_insert(
+        &mut self,
+        keys: &Keys,
+        protocol: Protocol,
+        address: Packed,
+    ) -> u32 {
+        if let Some(number) = self.number(keys, protocol, address) {
+            return number;
+        }
+        let number = self.entries.insert(AddressEntry {
+            protocol,
+            address,
+            held: PortSet::new(),
+            whole: PortSet::new(),
+        });
+        self.index.insert(keys.place(protocol, address, 0), number);
+        number
+    }
+
+    /// Removes an address where nothing is held any more.
+    pub(super) fn tidy(&mut self, keys: &Keys, number: u32) {
+        let entry = &self.entries[number];
+        if entry.held.is_empty() {
+            let hash = keys.place(entry.protocol, entry.address, 0);
+            self.index.remove(hash, number);
+            self.entries.remove(number);
+        }
+    }
+}
