@@ -16,11 +16,24 @@ fn each_device_carries_streams_and_datagrams(world: &World) -> Played {
     for device in world.devices() {
         let space = world.project(device);
         let _held = space.hold_with(&["--device", device]);
-        let kind = space.run(["ip", "-d", "-o", "link", "show", "wharf0"]).out();
-        assert!(kind.contains(if *device == "tap" { "tun type tap" } else { "veth" }), "{kind}");
-        space.fares(&["ask", "tcp", IPV4, "7", "hello"]).is_at_once("answer: hello");
+        let kind = space
+            .run(["ip", "-d", "-o", "link", "show", "wharf0"])
+            .out();
+        assert!(
+            kind.contains(if *device == "tap" {
+                "tun type tap"
+            } else {
+                "veth"
+            }),
+            "{kind}"
+        );
+        space
+            .fares(&["ask", "tcp", IPV4, "7", "hello"])
+            .is_at_once("answer: hello");
         // Each size by itself: whole, fragmented, and as large as a datagram can be.
-        space.fares(&["datagrams", IPV4, "7", "1", "1472", "9000", "65507"]).is("answer: 4 of 4");
+        space
+            .fares(&["datagrams", IPV4, "7", "1", "1472", "9000", "65507"])
+            .is("answer: 4 of 4");
     }
     Ok(())
 }
@@ -30,7 +43,10 @@ fn the_mtu_is_the_one_that_was_asked_for(world: &World) -> Played {
     for (name, mtu) in [("small", "1280"), ("usual", "1500"), ("large", "65520")] {
         for device in world.devices() {
             let space = world.project(&format!("{name}-{device}"));
-            let run = space.wharf(["run", "-q", "--device", device, "--mtu", mtu, "--", "ip", "-o", "link", "show", "wharf0"]);
+            let run = space.wharf([
+                "run", "-q", "--device", device, "--mtu", mtu, "--", "ip", "-o", "link", "show",
+                "wharf0",
+            ]);
             let link = run.out();
             assert!(link.contains(&format!(" mtu {mtu} ")), "{link}");
         }
@@ -46,9 +62,16 @@ fn a_machine_without_tap_devices_gets_packet_sockets_by_itself(world: &World) ->
     let _held = shop.hold();
     let kind = shop.run(["ip", "-d", "-o", "link", "show", "wharf0"]).out();
     assert!(kind.contains("veth"), "{kind}");
-    shop.fares(&["ask", "tcp", IPV4, "7", "hello"]).is_at_once("answer: hello");
-    let forced = world.project("blog").wharf(["run", "--device", "tap", "--", "true"]).run().ended_with(125);
+    shop.fares(&["ask", "tcp", IPV4, "7", "hello"])
+        .is_at_once("answer: hello");
+    let forced = world
+        .project("blog")
+        .wharf(["run", "--device", "tap", "--", "true"])
+        .run()
+        .ended_with(125);
     assert!(forced.stderr.contains("/dev/net/tun"), "{forced}");
-    await_that("only the first space is left", || (world.keepers().len() == 1).then_some(()));
+    await_that("only the first space is left", || {
+        (world.keepers().len() == 1).then_some(())
+    });
     Ok(())
 }

@@ -21,17 +21,27 @@ fn names_of_spaces_and_of_the_machine_are_known_inside(world: &World) -> Played 
     let held = shop.hold();
     let lookup = |kind: &str, name: &str| {
         let outcome = blog.run(["getent", kind, name]).run();
-        outcome.stdout.split_whitespace().next().unwrap_or_default().to_owned()
+        outcome
+            .stdout
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
     };
     assert!(lookup("ahostsv4", "shop.internal").starts_with("10.77."));
     assert!(lookup("ahostsv6", "shop.internal").starts_with("fd77:7761:7266::"));
-    assert!(lookup("ahostsv4", "blog.internal").starts_with("10.77."), "a space knows itself");
+    assert!(
+        lookup("ahostsv4", "blog.internal").starts_with("10.77."),
+        "a space knows itself"
+    );
     assert_eq!(lookup("ahostsv4", "host.internal"), "10.77.0.1");
     assert_eq!(lookup("ahostsv6", "host.internal"), "fd77:7761:7266::1");
     assert_eq!(lookup("ahostsv4", "nobody.internal"), "");
     drop(held);
     let _blog = blog.hold();
-    await_that("a space that has ended has no name", || lookup("ahostsv4", "shop.internal").is_empty().then_some(()));
+    await_that("a space that has ended has no name", || {
+        lookup("ahostsv4", "shop.internal").is_empty().then_some(())
+    });
     Ok(())
 }
 
@@ -73,7 +83,9 @@ fn an_answer_too_large_for_a_datagram_comes_over_tcp(world: &World) -> Played {
     let _held = shop.hold();
     let answer = shop.run(["dig", "+short", "big.example", "TXT"]).out();
     assert_eq!(answer.lines().count(), 20, "{answer}");
-    let tcp = shop.run(["dig", "+tcp", "+short", "shop.internal", "A"]).out();
+    let tcp = shop
+        .run(["dig", "+tcp", "+short", "shop.internal", "A"])
+        .out();
     assert!(tcp.starts_with("10.77."), "{tcp}");
     let reverse = shop.run(["dig", "+short", "www.example", "A"]).out();
     assert_eq!(reverse, "192.0.2.99\n");
@@ -102,14 +114,30 @@ fn a_change_of_the_name_servers_is_followed(world: &World) -> Played {
     let _first = world.serve(&["names", NAME_SERVER, "first.example"]);
     let shop = world.project("shop");
     let _held = shop.hold();
-    assert!(shop.run(["getent", "ahostsv4", "first.example"]).out().starts_with("192.0.2.99"));
+    assert!(
+        shop.run(["getent", "ahostsv4", "first.example"])
+            .out()
+            .starts_with("192.0.2.99")
+    );
     let _second = world.serve(&["names", IPV4, "second.example"]);
     machine.set_resolv_conf(&format!("nameserver {IPV4}\n"));
-    let look = || shop.run(["getent", "ahostsv4", "second.example"]).run().stdout;
-    await_that("the new name server is asked", || look().starts_with("192.0.2.99").then_some(()));
+    let look = || {
+        shop.run(["getent", "ahostsv4", "second.example"])
+            .run()
+            .stdout
+    };
+    await_that("the new name server is asked", || {
+        look().starts_with("192.0.2.99").then_some(())
+    });
     // Until wharf has seen the change, the new address is a server like any other, which doesn't know of spaces.
-    let look = || shop.run(["getent", "ahostsv4", "shop.internal"]).run().stdout;
-    await_that("the new name server's address is wharf's", || look().starts_with("10.77.").then_some(()));
+    let look = || {
+        shop.run(["getent", "ahostsv4", "shop.internal"])
+            .run()
+            .stdout
+    };
+    await_that("the new name server's address is wharf's", || {
+        look().starts_with("10.77.").then_some(())
+    });
     Ok(())
 }
 

@@ -21,12 +21,21 @@ fn streams_in_both_directions_arrive_whole(world: &World) -> Played {
     let _held = shop.hold();
     let bytes = bytes();
     // All four at the same time: out and in, of a server outside and over the machine's loopback.
-    let pairs = [(IPV4, IPV4, "send", "receive"), (IPV4, IPV4, "receive", "send"), ("127.0.0.1", "10.77.0.1", "send", "receive"), ("127.0.0.1", "10.77.0.1", "receive", "send")];
+    let pairs = [
+        (IPV4, IPV4, "send", "receive"),
+        (IPV4, IPV4, "receive", "send"),
+        ("127.0.0.1", "10.77.0.1", "send", "receive"),
+        ("127.0.0.1", "10.77.0.1", "receive", "send"),
+    ];
     let streams: Vec<(Process, Process)> = pairs
         .map(|(there, seen, direction, opposite)| {
             let server = world.serve(&["stream", "listen", opposite, there, "0", &bytes]);
             let port = server.line_after("ready ");
-            (server, shop.peer(&["stream", "connect", direction, seen, &port, &bytes]).start())
+            (
+                server,
+                shop.peer(&["stream", "connect", direction, seen, &port, &bytes])
+                    .start(),
+            )
         })
         .into();
     for (server, client) in streams {
@@ -45,11 +54,17 @@ fn a_thousand_connections_at_once_are_all_served(world: &World) -> Played {
     let daemon = world.daemon().expect("it runs");
     let before = traces::size(daemon).0;
     // Each takes a descriptor of its own in the client, where the limit is the user's.
-    let crowd = shop.shell("ulimit -n $(ulimit -Hn); exec \"$@\"").words(["sh", "python3", "-c"]);
-    let crowd = crowd.word(crate::harness::peer::SOURCE).words(["crowd", IPV4, "7", "1000"]);
+    let crowd = shop
+        .shell("ulimit -n $(ulimit -Hn); exec \"$@\"")
+        .words(["sh", "python3", "-c"]);
+    let crowd = crowd
+        .word(crate::harness::peer::SOURCE)
+        .words(["crowd", IPV4, "7", "1000"]);
     let out = crowd.out();
     assert!(out.starts_with("answer: 1000 of 1000\n"), "{out}");
-    await_that("their descriptors are given back", || (traces::size(daemon).0 <= before).then_some(()));
+    await_that("their descriptors are given back", || {
+        (traces::size(daemon).0 <= before).then_some(())
+    });
     Ok(())
 }
 
@@ -60,16 +75,23 @@ fn many_connections_one_after_another_leave_nothing_behind(world: &World) -> Pla
     let _held = shop.hold();
     let daemon = world.daemon().expect("it runs");
     // The first thousand fill what is kept for reuse.
-    shop.fares(&["queue", IPV4, "7", "1000"]).is("answer: 1000 of 1000");
+    shop.fares(&["queue", IPV4, "7", "1000"])
+        .is("answer: 1000 of 1000");
     let settled = |limit: usize| {
-        await_that("descriptors are given back", || Some(traces::size(daemon)).filter(|size| size.0 <= limit))
+        await_that("descriptors are given back", || {
+            Some(traces::size(daemon)).filter(|size| size.0 <= limit)
+        })
     };
     let (descriptors, memory) = settled(usize::MAX);
-    shop.fares(&["queue", IPV4, "7", "10000"]).is("answer: 10000 of 10000");
+    shop.fares(&["queue", IPV4, "7", "10000"])
+        .is("answer: 10000 of 10000");
     let (_, later) = settled(descriptors);
     // 10,000 connections that were kept would be more: a socket alone has hundreds of bytes, its buffers thousands.
     let limit = memory + (4 << 20);
-    assert!(later < limit, "the daemon has grown from {memory} to {later} bytes");
+    assert!(
+        later < limit,
+        "the daemon has grown from {memory} to {later} bytes"
+    );
     Ok(())
 }
 
@@ -78,14 +100,20 @@ fn many_runs_one_after_another_leave_nothing_behind(world: &World) -> Played {
     let _held = shop.hold();
     blog.run(["true"]).run().ended_with(0);
     let daemon = world.daemon().expect("it runs");
-    await_that("only one space is left", || (world.keepers().len() == 1).then_some(()));
+    await_that("only one space is left", || {
+        (world.keepers().len() == 1).then_some(())
+    });
     let (before, _) = traces::size(daemon);
     for _ in 0..20 {
         // One joins, one makes a space and ends it.
         shop.run(["true"]).run().ended_with(0);
         blog.run(["true"]).run().ended_with(0);
     }
-    await_that("only one space is left", || (world.keepers().len() == 1).then_some(()));
-    await_that("descriptors are given back", || (traces::size(daemon).0 <= before).then_some(()));
+    await_that("only one space is left", || {
+        (world.keepers().len() == 1).then_some(())
+    });
+    await_that("descriptors are given back", || {
+        (traces::size(daemon).0 <= before).then_some(())
+    });
     Ok(())
 }

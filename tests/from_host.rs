@@ -17,13 +17,16 @@ fn a_port_of_the_machine_is_let_in_and_no_other(world: &World) -> Played {
     let shop = world.project("shop");
     let _held = shop.hold_with(&["--from-host", &asked]);
     let run = |port: &str| {
-        shop.wharf(["run", "-q", "--from-host", &asked, "--", "curl", "-sS"]).word(format!("localhost:{port}")).run()
+        shop.wharf(["run", "-q", "--from-host", &asked, "--", "curl", "-sS"])
+            .word(format!("localhost:{port}"))
+            .run()
     };
     assert_eq!(run(&asked).ended_with(0).stdout, "asked for");
     run(&other).ended_with(7);
     // The port is the space's, so that of a neighbour stays shut.
     let blog = world.project("blog");
-    blog.fares(&["ask", "tcp", "127.0.0.1", &asked, "hello"]).is_at_once("refused");
+    blog.fares(&["ask", "tcp", "127.0.0.1", &asked, "hello"])
+        .is_at_once("refused");
     Ok(())
 }
 
@@ -33,8 +36,14 @@ fn a_server_that_listens_only_on_one_loopback_address_is_let_in(world: &World) -
     let _six = world.serve(&["echo", "tcp", "::1", &six]);
     let shop = world.project("shop");
     let _held = shop.hold_with(&["--from-host", &four, "--from-host", &six]);
-    for (address, port) in [("127.0.0.1", &four), ("::1", &four), ("127.0.0.1", &six), ("::1", &six)] {
-        shop.fares(&["ask", "tcp", address, port, "hello"]).is("answer: hello");
+    for (address, port) in [
+        ("127.0.0.1", &four),
+        ("::1", &four),
+        ("127.0.0.1", &six),
+        ("::1", &six),
+    ] {
+        shop.fares(&["ask", "tcp", address, port, "hello"])
+            .is("answer: hello");
     }
     Ok(())
 }
@@ -46,9 +55,16 @@ fn a_port_that_a_program_inside_has_is_not_taken_from_it(world: &World) -> Playe
     world.needs("curl")?;
     let _inside = shop.serve(&["http", "0.0.0.0", &port, "of the shop"]);
     let url = format!("127.0.0.1:{port}");
-    let run = shop.wharf(["run", "--from-host", &port, "--", "curl", "-sS", &url]).run().ended_with(0);
+    let run = shop
+        .wharf(["run", "--from-host", &port, "--", "curl", "-sS", &url])
+        .run()
+        .ended_with(0);
     assert_eq!(run.stdout, "of the shop");
-    assert!(run.stderr.contains(&format!("cannot let port {port} in at 127.0.0.1")), "{run}");
+    assert!(
+        run.stderr
+            .contains(&format!("cannot let port {port} in at 127.0.0.1")),
+        "{run}"
+    );
     Ok(())
 }
 
@@ -56,7 +72,9 @@ fn a_port_that_is_let_in_is_no_listener_of_the_space(world: &World) -> Played {
     let port = free_port().to_string();
     let shop = world.project("shop");
     let _held = shop.hold();
-    shop.wharf(["run", "-q", "--from-host", &port, "--", "true"]).run().ended_with(0);
+    shop.wharf(["run", "-q", "--from-host", &port, "--", "true"])
+        .run()
+        .ended_with(0);
     assert_eq!(world.listeners(), Vec::<serde_json::Value>::new());
     Ok(())
 }

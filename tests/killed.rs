@@ -17,23 +17,36 @@ scenes![
 
 fn kill(pid: Pid) {
     kill_process(pid, Signal::KILL).unwrap();
-    await_that("the killed process has ended", || (!traces::runs(pid)).then_some(()));
+    await_that("the killed process has ended", || {
+        (!traces::runs(pid)).then_some(())
+    });
 }
 
-fn a_killed_daemon_leaves_programs_running_and_the_next_takes_their_space_up(world: &World) -> Played {
+fn a_killed_daemon_leaves_programs_running_and_the_next_takes_their_space_up(
+    world: &World,
+) -> Played {
     world.needs("curl")?;
     let shop = world.project("shop");
     let mut server = shop.serve(&["http", "127.0.0.1", "8000", "of the shop"]);
     let url = format!("http://shop.localhost:{}/", world.names_port);
-    let get = || world.program("curl").words(["-sS", "--retry", "9", "--retry-connrefused", &url]).out();
+    let get = || {
+        world
+            .program("curl")
+            .words(["-sS", "--retry", "9", "--retry-connrefused", &url])
+            .out()
+    };
     let (before, network) = (world.listeners(), shop.network());
     assert_eq!(get(), "of the shop");
     for _ in 0..3 {
         let daemon = world.daemon().expect("it runs");
         kill(daemon);
-        let next = await_that("another daemon runs", || world.daemon().filter(|&next| next != daemon));
+        let next = await_that("another daemon runs", || {
+            world.daemon().filter(|&next| next != daemon)
+        });
         assert_ne!(next, daemon);
-        await_that("it has the space", || (world.listeners() == before).then_some(()));
+        await_that("it has the space", || {
+            (world.listeners() == before).then_some(())
+        });
         assert_eq!(get(), "of the shop");
         assert_eq!(shop.network(), network, "a second run joins the same space");
         assert!(server.runs());
@@ -44,12 +57,20 @@ fn a_killed_daemon_leaves_programs_running_and_the_next_takes_their_space_up(wor
     Ok(())
 }
 
-fn a_daemon_killed_while_nothing_talks_to_it_leaves_a_daemonised_program_running(world: &World) -> Played {
+fn a_daemon_killed_while_nothing_talks_to_it_leaves_a_daemonised_program_running(
+    world: &World,
+) -> Played {
     world.needs("setsid")?;
     let shop = world.project("shop");
-    shop.shell("setsid -f sleep 1000 > /dev/null 2>&1; readlink /proc/self/ns/net > network").run().ended_with(0);
+    shop.shell("setsid -f sleep 1000 > /dev/null 2>&1; readlink /proc/self/ns/net > network")
+        .run()
+        .ended_with(0);
     let sleep = await_that("sleep runs", || {
-        world.traces().into_iter().find(|trace| trace.words == ["sleep", "1000"]).map(|trace| trace.pid)
+        world
+            .traces()
+            .into_iter()
+            .find(|trace| trace.words == ["sleep", "1000"])
+            .map(|trace| trace.pid)
     });
     kill(world.daemon().expect("it runs"));
     // Nobody starts another daemon until somebody wants one; the keeper waits.
@@ -64,13 +85,24 @@ fn a_daemon_killed_while_nothing_talks_to_it_leaves_a_daemonised_program_running
 fn a_killed_run_takes_its_program_and_its_children_with_it(world: &World) -> Played {
     let shop = world.project("shop");
     let mut other = shop.hold();
-    let run = shop.shell("sleep 1000 & sleep 1001 & echo begun; wait").start();
+    let run = shop
+        .shell("sleep 1000 & sleep 1001 & echo begun; wait")
+        .start();
     run.says("begun");
-    let sleeps = || world.traces().iter().filter(|trace| trace.words[0] == "sleep").count();
+    let sleeps = || {
+        world
+            .traces()
+            .iter()
+            .filter(|trace| trace.words[0] == "sleep")
+            .count()
+    };
     await_that("both children run", || (sleeps() == 2).then_some(()));
     kill_process(run.pid(), Signal::KILL).unwrap();
     let outcome = run.outcome();
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&outcome.status), Some(9));
+    assert_eq!(
+        std::os::unix::process::ExitStatusExt::signal(&outcome.status),
+        Some(9)
+    );
     await_that("its children have ended", || (sleeps() == 0).then_some(()));
     // The other run in the space has nothing to do with it.
     other.write(b"goes on\n");
@@ -91,7 +123,10 @@ fn a_killed_program_gives_137_and_its_space_ends(world: &World) -> Played {
 
 fn the_daemon_and_every_run_killed_leave_nothing(world: &World) -> Played {
     let shop = world.project("shop");
-    let runs = [shop.shell("echo begun; exec sleep 1000").start(), shop.shell("echo begun; exec sleep 1000").start()];
+    let runs = [
+        shop.shell("echo begun; exec sleep 1000").start(),
+        shop.shell("echo begun; exec sleep 1000").start(),
+    ];
     for run in &runs {
         run.says("begun");
     }
@@ -105,7 +140,12 @@ fn the_daemon_and_every_run_killed_leave_nothing(world: &World) -> Played {
     }
     // The keeper, without a daemon, sees that nobody is left.
     world.is_empty_within(DEADLINE);
-    assert_eq!(std::fs::read_dir(world.runtime().join("keepers")).unwrap().count(), 0);
+    assert_eq!(
+        std::fs::read_dir(world.runtime().join("keepers"))
+            .unwrap()
+            .count(),
+        0
+    );
     // The dead daemon's socket is in nobody's way.
     let said = shop.run(["echo", "again"]).out();
     assert_eq!(said, "again\n");
@@ -124,10 +164,16 @@ fn a_killed_keeper_takes_nothing_with_it_but_its_space(world: &World) -> Played 
     second.write(b"goes on\n");
     second.says("goes on");
     let url = format!("http://127.0.0.1:{}/", world.names_port);
-    world.program("curl").words(["-s", "-o", "/dev/null", &url]).run().ended_with(0);
+    world
+        .program("curl")
+        .words(["-s", "-o", "/dev/null", &url])
+        .run()
+        .ended_with(0);
     first.close_input();
     first.outcome().ended_with(0);
-    await_that("only the other space is left", || (world.keepers().len() == 1).then_some(()));
+    await_that("only the other space is left", || {
+        (world.keepers().len() == 1).then_some(())
+    });
     // And can be made anew.
     assert_eq!(shop.run(["echo", "again"]).out(), "again\n");
     Ok(())

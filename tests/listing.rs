@@ -26,9 +26,15 @@ fn nothing_running_is_said_and_not_a_success(world: &World) -> Played {
     let shop = world.project("shop");
     let _held = shop.hold();
     let nothing = world.wharf(["ls"]).run().ended_with(1);
-    assert!(nothing.stdout.is_empty() && nothing.stderr.contains("nothing listens"), "{nothing}");
+    assert!(
+        nothing.stdout.is_empty() && nothing.stderr.contains("nothing listens"),
+        "{nothing}"
+    );
     let unknown = world.wharf(["ls", "blog"]).run().ended_with(1);
-    assert!(unknown.stderr.contains("no space called blog runs"), "{unknown}");
+    assert!(
+        unknown.stderr.contains("no space called blog runs"),
+        "{unknown}"
+    );
     Ok(())
 }
 
@@ -37,21 +43,45 @@ fn a_listener_is_shown_with_all_that_is_known_of_it(world: &World) -> Played {
     let before = now();
     let server = shop.serve(&["listen", "tcp", "127.0.0.1", "8000"]);
     let list: Value = serde_json::from_str(&world.wharf(["ls", "--json"]).out()).unwrap();
-    let [listener] = &list["listeners"].as_array().unwrap()[..] else { panic!("{list}") };
-    let known = ["space", "protocol", "address", "port", "ipv6_only", "uid"].map(|field| &listener[field]);
+    let [listener] = &list["listeners"].as_array().unwrap()[..] else {
+        panic!("{list}")
+    };
+    let known =
+        ["space", "protocol", "address", "port", "ipv6_only", "uid"].map(|field| &listener[field]);
     let uid = world.user.uid();
-    assert_eq!(known, [&json!("shop"), &json!("tcp"), &json!("127.0.0.1"), &json!(8000), &Value::Null, &json!(uid)]);
-    let [program] = &listener["programs"].as_array().unwrap()[..] else { panic!("{listener}") };
+    assert_eq!(
+        known,
+        [
+            &json!("shop"),
+            &json!("tcp"),
+            &json!("127.0.0.1"),
+            &json!(8000),
+            &Value::Null,
+            &json!(uid)
+        ]
+    );
+    let [program] = &listener["programs"].as_array().unwrap()[..] else {
+        panic!("{listener}")
+    };
     // The program, not the `wharf run` that is its parent.
     assert_eq!(program["pid"], json!(server.program().as_raw_pid()));
-    assert!(program["program"].as_str().unwrap().starts_with("python3"), "{program}");
+    assert!(
+        program["program"].as_str().unwrap().starts_with("python3"),
+        "{program}"
+    );
     assert_eq!(program["directory"], json!(shop.path));
-    assert_eq!(program["command"].as_array().unwrap()[3..], ["listen", "tcp", "127.0.0.1", "8000"]);
+    assert_eq!(
+        program["command"].as_array().unwrap()[3..],
+        ["listen", "tcp", "127.0.0.1", "8000"]
+    );
     let since: jiff::Timestamp = listener["since"].as_str().unwrap().parse().unwrap();
     let since = Duration::try_from(since.duration_since(jiff::Timestamp::UNIX_EPOCH)).unwrap();
     // The kernel counts a process's start in hundredths of a second.
     let slack = Duration::from_millis(100);
-    assert!(before - slack <= since && since <= now() + slack, "{before:?} {since:?}");
+    assert!(
+        before - slack <= since && since <= now() + slack,
+        "{before:?} {since:?}"
+    );
     Ok(())
 }
 
@@ -64,8 +94,23 @@ fn the_table_has_a_row_for_each_listener(world: &World) -> Played {
     let tcp = shop.serve(&["listen", "tcp", "0.0.0.0", "80", "8000"]);
     let udp = blog.serve(&["listen", "udp", "::1", "53"]);
     let table = world.wharf(["ls"]).out();
-    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[0], ["SPACE", "PROTO", "ADDRESS", "PORT", "PROGRAM", "PID", "DIRECTORY", "SINCE"]);
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        rows[0],
+        [
+            "SPACE",
+            "PROTO",
+            "ADDRESS",
+            "PORT",
+            "PROGRAM",
+            "PID",
+            "DIRECTORY",
+            "SINCE"
+        ]
+    );
     let heads: Vec<_> = rows[1..].iter().map(|row| &row[..4]).collect();
     let expected = [
         ["blog", "udp", "::1", "53"],
@@ -73,7 +118,11 @@ fn the_table_has_a_row_for_each_listener(world: &World) -> Played {
         ["shop", "tcp", "0.0.0.0", "8000"],
     ];
     assert_eq!(heads, expected, "{table}");
-    for (row, (server, project)) in rows[1..].iter().zip([(&udp, &blog), (&tcp, &shop), (&tcp, &shop)]) {
+    for (row, (server, project)) in
+        rows[1..]
+            .iter()
+            .zip([(&udp, &blog), (&tcp, &shop), (&tcp, &shop)])
+    {
         let pid = server.program().as_raw_pid().to_string();
         assert!(row.contains(&pid.as_str()), "{pid} in {table}");
         assert!(row.contains(&project.path.to_str().unwrap()), "{table}");
@@ -119,7 +168,10 @@ os.read(0, 1)
     let holders = crate::harness::await_that("every process holds the socket", || {
         let listeners = world.listeners();
         assert_eq!(listeners.len(), 1, "{listeners:?}");
-        listeners[0]["programs"].as_array().cloned().filter(|programs| programs.len() == 4)
+        listeners[0]["programs"]
+            .as_array()
+            .cloned()
+            .filter(|programs| programs.len() == 4)
     });
     let oldest = server.program().as_raw_pid();
     assert_eq!(holders[0]["pid"], json!(oldest));
@@ -133,7 +185,11 @@ fn a_listener_that_has_ended_is_not_shown(world: &World) -> Played {
     assert_eq!(world.listeners().len(), 2);
     goes.close_input();
     goes.outcome().ended_with(0);
-    let ports: Vec<_> = world.listeners().iter().map(|listener| listener["port"].clone()).collect();
+    let ports: Vec<_> = world
+        .listeners()
+        .iter()
+        .map(|listener| listener["port"].clone())
+        .collect();
     assert_eq!(ports, [json!(8000)]);
     Ok(())
 }

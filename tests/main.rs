@@ -7,6 +7,8 @@
 //!
 //! A scene whose program is missing, or which the kernel forbids, is skipped aloud.
 
+#![expect(clippy::unwrap_used, reason = "all of this is test code")]
+
 mod harness;
 
 mod by_name;

@@ -27,7 +27,8 @@ fn servers_of_the_machine_are_reached_at_its_address(world: &World) -> Played {
     for protocol in ["tcp", "udp"] {
         for address in [IPV4, IPV6] {
             let _server = world.serve(&["echo", protocol, address, "7"]);
-            shop.fares(&["ask", protocol, address, "7", "hello"]).is_at_once("answer: hello");
+            shop.fares(&["ask", protocol, address, "7", "hello"])
+                .is_at_once("answer: hello");
         }
     }
     Ok(())
@@ -41,15 +42,18 @@ fn servers_on_the_machines_loopback_are_reached_at_host_internal(world: &World) 
         let four = world.serve(&["echo", protocol, "127.0.0.1", "7"]);
         let six = world.serve(&["echo", protocol, "::1", "8"]);
         for (address, port) in [(GATEWAY4, "7"), (GATEWAY6, "8")] {
-            shop.fares(&["ask", protocol, address, port, "hello"]).is_at_once("answer: hello");
+            shop.fares(&["ask", protocol, address, port, "hello"])
+                .is_at_once("answer: hello");
         }
         drop((four, six));
     }
     // A connection finds a server whichever loopback address it is on.
     let _four = world.serve(&["echo", "tcp", "127.0.0.1", "7"]);
     let _six = world.serve(&["echo", "tcp", "::1", "8"]);
-    shop.fares(&["ask", "tcp", GATEWAY6, "7", "hello"]).is_at_once("answer: hello");
-    shop.fares(&["ask", "tcp", GATEWAY4, "8", "hello"]).is_at_once("answer: hello");
+    shop.fares(&["ask", "tcp", GATEWAY6, "7", "hello"])
+        .is_at_once("answer: hello");
+    shop.fares(&["ask", "tcp", GATEWAY4, "8", "hello"])
+        .is_at_once("answer: hello");
     Ok(())
 }
 
@@ -58,7 +62,8 @@ fn a_refused_connection_is_refused_at_once(world: &World) -> Played {
     let shop = world.project("shop");
     let _held = shop.hold();
     for address in [IPV4, IPV6, GATEWAY4, GATEWAY6] {
-        shop.fares(&["ask", "tcp", address, "9", "hello"]).is_at_once("refused");
+        shop.fares(&["ask", "tcp", address, "9", "hello"])
+            .is_at_once("refused");
     }
     Ok(())
 }
@@ -68,7 +73,8 @@ fn a_datagram_to_a_port_that_nobody_has_is_refused_at_once(world: &World) -> Pla
     let shop = world.project("shop");
     let _held = shop.hold();
     for address in [IPV4, IPV6, GATEWAY4, GATEWAY6] {
-        shop.fares(&["ask", "udp", address, "9", "hello"]).is_at_once("refused");
+        shop.fares(&["ask", "udp", address, "9", "hello"])
+            .is_at_once("refused");
     }
     Ok(())
 }
@@ -85,12 +91,17 @@ fn an_address_that_can_not_be_reached_is_unreachable_at_once(world: &World) -> P
         ("169.254.1.1", "unreachable"),
     ] {
         for protocol in ["tcp", "udp"] {
-            shop.fares(&["ask", protocol, address, "7", "hello"]).is_at_once(outcome);
+            let fared = shop.fares(&["ask", protocol, address, "7", "hello"]);
+            assert_eq!(fared.said, outcome, "{protocol} {address}: {fared:?}");
+            fared.is_at_once(outcome);
         }
     }
     // Linux tells a TCP socket of a prohibition as of an unreachable host; what it never does is wait.
     let prohibited = shop.fares(&["ask", "tcp", PROHIBITED, "7", "hello"]);
-    assert!(["unreachable", "prohibited"].contains(&prohibited.said.as_str()), "{prohibited:?}");
+    assert!(
+        ["unreachable", "prohibited"].contains(&prohibited.said.as_str()),
+        "{prohibited:?}"
+    );
     prohibited.is_at_once(&prohibited.said);
     Ok(())
 }
@@ -102,10 +113,17 @@ fn datagrams_of_every_size_come_back_as_they_were(world: &World) -> Played {
     for mtu in ["1280", "1500", "65520"] {
         let space = world.project(&format!("mtu-{mtu}"));
         let _held = space.hold_with(&["--mtu", mtu]);
-        let sizes = ["1", "512", "1232", "1233", "1252", "1253", "1472", "1473", "4096", "16384", "65507"];
+        let sizes = [
+            "1", "512", "1232", "1233", "1252", "1253", "1472", "1473", "4096", "16384", "65507",
+        ];
         for address in [IPV4, IPV6] {
-            let words: Vec<_> = ["datagrams", address, "7"].into_iter().chain(sizes).collect();
-            space.fares(&words).is(&format!("answer: {n} of {n}", n = sizes.len()));
+            let words: Vec<_> = ["datagrams", address, "7"]
+                .into_iter()
+                .chain(sizes)
+                .collect();
+            space
+                .fares(&words)
+                .is(&format!("answer: {n} of {n}", n = sizes.len()));
         }
     }
     Ok(())
@@ -117,28 +135,45 @@ fn ping_reaches_what_the_machine_reaches(world: &World) -> Played {
     let shop = world.project("shop");
     let _held = shop.hold();
     for address in [IPV4, IPV6, GATEWAY4, GATEWAY6] {
-        let pong = shop.run(["ping", "-n", "-c", "3", "-i", "0.2", "-W", "5", address]).run().ended_with(0);
+        let pong = shop
+            .run(["ping", "-n", "-c", "3", "-i", "0.2", "-W", "5", address])
+            .run()
+            .ended_with(0);
         assert!(pong.stdout.contains("3 received"), "{pong}");
     }
-    let large = shop.run(["ping", "-n", "-c", "1", "-s", "8000", "-W", "5", IPV4]).run().ended_with(0);
+    let large = shop
+        .run(["ping", "-n", "-c", "1", "-s", "8000", "-W", "5", IPV4])
+        .run()
+        .ended_with(0);
     assert!(large.stdout.contains("8008 bytes from"), "{large}");
-    let nowhere = shop.run(["ping", "-n", "-c", "1", "-W", "5", UNREACHABLE]).run();
+    let nowhere = shop
+        .run(["ping", "-n", "-c", "1", "-W", "5", UNREACHABLE])
+        .run();
     assert_ne!(nowhere.code(), 0, "{nowhere}");
-    assert!(nowhere.stdout.contains("Unreachable") || nowhere.stderr.contains("unreachable"), "{nowhere}");
+    assert!(
+        nowhere.stdout.contains("Unreachable") || nowhere.stderr.contains("unreachable"),
+        "{nowhere}"
+    );
     Ok(())
 }
 
 fn a_stream_arrives_whole_in_both_directions(world: &World) -> Played {
     world.machine()?;
-    let plans = world.devices().iter().flat_map(|device| [(device, "65520"), (device, "1500")]);
+    let plans = world
+        .devices()
+        .iter()
+        .flat_map(|device| [(device, "65520"), (device, "1500")]);
     for (device, mtu) in plans {
         let space = world.project(&format!("{device}-{mtu}"));
         let _held = space.hold_with(&["--mtu", mtu, "--device", device]);
         let bytes = crate::endurance::bytes();
-        for (address, direction, opposite) in [(IPV4, "send", "receive"), (IPV6, "receive", "send")] {
+        for (address, direction, opposite) in [(IPV4, "send", "receive"), (IPV6, "receive", "send")]
+        {
             let there = world.serve(&["stream", "listen", opposite, address, "0", &bytes]);
             let port = there.line_after("ready ");
-            let here = space.peer(&["stream", "connect", direction, address, &port, &bytes]).out();
+            let here = space
+                .peer(&["stream", "connect", direction, address, &port, &bytes])
+                .out();
             let there = there.outcome().ended_with(0).stdout;
             let (_, there) = there.split_once('\n').unwrap();
             assert_eq!(here, there, "{direction} at MTU {mtu} over {device}");
@@ -165,15 +200,19 @@ fn a_space_reaches_another_by_address_and_by_name(world: &World) -> Played {
     assert_eq!(four, address);
     for address in [&four, &six] {
         for protocol in ["tcp", "udp"] {
-            blog.fares(&["ask", protocol, address, "7", "hello"]).is_at_once("answer: hello");
+            blog.fares(&["ask", protocol, address, "7", "hello"])
+                .is_at_once("answer: hello");
         }
         // What nobody listens at is refused by the other space itself.
-        blog.fares(&["ask", "tcp", address, "9", "hello"]).is_at_once("refused");
+        blog.fares(&["ask", "tcp", address, "9", "hello"])
+            .is_at_once("refused");
     }
     let bytes = crate::endurance::bytes();
     let there = shop.serve(&["stream", "listen", "receive", &four, "0", &bytes]);
     let port = there.line_after("ready ");
-    let here = blog.peer(&["stream", "connect", "send", &four, &port, &bytes]).out();
+    let here = blog
+        .peer(&["stream", "connect", "send", &four, &port, &bytes])
+        .out();
     assert!(there.outcome().ended_with(0).stdout.ends_with(&here));
     Ok(())
 }
@@ -185,6 +224,10 @@ fn a_space_within_a_run_reaches_the_network_too(world: &World) -> Played {
     let shop = world.project("shop");
     let binary = world.binary.to_str().unwrap();
     let url = format!("http://{IPV4}:8000/");
-    assert_eq!(shop.run([binary, "run", "-q", "--", "curl", "-sS", &url]).out(), "of the machine");
+    assert_eq!(
+        shop.run([binary, "run", "-q", "--", "curl", "-sS", &url])
+            .out(),
+        "of the machine"
+    );
     Ok(())
 }

@@ -33,7 +33,12 @@ fn each_signal_sent_to_the_run_reaches_the_program_once(world: &World) -> Played
     let outcome = program.outcome().ended_with(0);
     let mut names = sent.map(|(_, name)| format!("{name}=1"));
     names.sort();
-    assert!(outcome.stdout.contains(&format!("caught: {}\n", names.join(" "))), "{outcome}");
+    assert!(
+        outcome
+            .stdout
+            .contains(&format!("caught: {}\n", names.join(" "))),
+        "{outcome}"
+    );
     Ok(())
 }
 
@@ -62,7 +67,10 @@ fn a_program_that_ignores_a_signal_goes_on(world: &World) -> Played {
 fn nohup_keeps_the_program_from_hanging_up(world: &World) -> Played {
     let shop = world.project("shop");
     let binary = world.binary.to_str().unwrap();
-    let mut run = world.line(&shop.path, "nohup").words([binary, "run", "-q", "--", "sh", "-c", "echo held; exec cat"]).start();
+    let mut run = world
+        .line(&shop.path, "nohup")
+        .words([binary, "run", "-q", "--", "sh", "-c", "echo held; exec cat"])
+        .start();
     run.says("held");
     run.signal(Signal::HUP);
     run.write(b"still here\n");
@@ -79,7 +87,9 @@ fn the_program_ends_when_sigstop_and_sigcont_are_over(world: &World) -> Played {
     let program = run.program();
     // Whoever stops the program stops the run, so that its shell hears of it.
     rustix::process::kill_process(program, Signal::STOP).unwrap();
-    crate::harness::await_that("both are stopped", || (is_stopped(program) && is_stopped(run.pid())).then_some(()));
+    crate::harness::await_that("both are stopped", || {
+        (is_stopped(program) && is_stopped(run.pid())).then_some(())
+    });
     rustix::process::kill_process(program, Signal::CONT).unwrap();
     run.signal(Signal::CONT);
     run.write(b"goes on\n");

@@ -21,8 +21,8 @@ pub(crate) const IPV6: &str = "2001:db8::1";
 pub(crate) const UNREACHABLE: &str = "198.51.100.1";
 /// A network that the machine's administrator has forbidden.
 pub(crate) const PROHIBITED: &str = "203.0.113.1";
-/// An address that the machine has no route to.
-pub(crate) const NOWHERE: &str = "233.252.0.1";
+/// An address that the machine has no route to; RFC 2544.
+pub(crate) const NOWHERE: &str = "198.18.0.1";
 /// The address of the machine's name server, which is its own.
 pub(crate) const NAME_SERVER: &str = "192.0.2.53";
 /// The usual port of the names, which is free on such a machine.
@@ -68,16 +68,28 @@ impl Machine {
         let gid = user.other().unwrap_or(getegid().as_raw());
         command.args(["--net", "--mount", "--", "sh", "-c", SET_UP, "machine"]);
         command.arg(format!("{gid} {gid}")).arg(&resolv_conf);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut holder = command.spawn().map_err(|error| Skipped(format!("unshare: {error}")))?;
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut holder = command
+            .spawn()
+            .map_err(|error| Skipped(format!("unshare: {error}")))?;
         let mut said = String::new();
-        BufReader::new(holder.stdout.as_mut().expect("it is piped")).read_line(&mut said).unwrap();
+        BufReader::new(holder.stdout.as_mut().expect("it is piped"))
+            .read_line(&mut said)
+            .unwrap();
         if said.trim() != "ready" {
             let output = holder.wait_with_output().unwrap();
             let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(Skipped(format!("a machine for this scene can't be made: {why}")));
+            return Err(Skipped(format!(
+                "a machine for this scene can't be made: {why}"
+            )));
         }
-        Ok(Self { holder, resolv_conf })
+        Ok(Self {
+            holder,
+            resolv_conf,
+        })
     }
 
     /// From now on the machine's /etc/resolv.conf says this.
@@ -94,16 +106,27 @@ impl Machine {
             command.args(["setpriv", "--inh-caps=+all", "--ambient-caps=+all", "--"]);
         }
         let output = command.args(["sh", "-c", script]).output().unwrap();
-        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{script}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
-
 
     /// A command on this machine, as `user`, in `directory`.
     pub(super) fn command(&self, user: User, directory: &Path, program: &OsStr) -> Command {
         let mut command = self.enter();
         if let Some(uid) = user.other() {
             let uid = uid.to_string();
-            command.args(["setpriv", "--reuid", &uid, "--regid", &uid, "--clear-groups", "--"]);
+            command.args([
+                "setpriv",
+                "--reuid",
+                &uid,
+                "--regid",
+                &uid,
+                "--clear-groups",
+                "--",
+            ]);
         }
         command.args(["env", "-C"]).arg(directory).arg(program);
         command
@@ -118,7 +141,10 @@ impl Machine {
 
     fn enter(&self) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg("--target").arg(self.holder.id().to_string()).args(["--net", "--mount"]);
+        command
+            .arg("--target")
+            .arg(self.holder.id().to_string())
+            .args(["--net", "--mount"]);
         if !geteuid().is_root() {
             command.args(["--user", "--preserve-credentials"]);
         }

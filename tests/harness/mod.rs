@@ -18,7 +18,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-pub(crate) use process::{Outcome, Process};
+pub(crate) use process::Process;
 pub(crate) use world::{User, World};
 
 /// How long anything may take before a scene fails. What works takes a small part of it.
@@ -75,7 +75,11 @@ pub(crate) fn await_that<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
 
 /// Waits until `look` finds what it looks for, no longer than `time`.
 #[track_caller]
-pub(crate) fn await_within<T>(time: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn await_within<T>(
+    time: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Option<T>,
+) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = look() {

@@ -58,8 +58,13 @@ impl Fared {
     #[track_caller]
     pub(crate) fn of(line: Line) -> Self {
         let out = line.out();
-        let Some((said, rest)) = out.trim_end().rsplit_once("\ntook: ") else { panic!("no outcome in {out:?}") };
-        Self { said: said.to_owned(), seconds: rest.parse().expect("peer.py prints a number") }
+        let Some((said, rest)) = out.trim_end().rsplit_once("\ntook: ") else {
+            panic!("no outcome in {out:?}")
+        };
+        Self {
+            said: said.to_owned(),
+            seconds: rest.parse().expect("peer.py prints a number"),
+        }
     }
 
     /// Fails unless it said this.

@@ -45,12 +45,23 @@ impl Line {
     /// Starts it; it can be written to.
     #[track_caller]
     pub(crate) fn start(mut self) -> Process {
-        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let line = format!("{:?}", self.command);
-        let mut child = self.command.spawn().unwrap_or_else(|error| panic!("cannot run {line}: {error}"));
+        let mut child = self
+            .command
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot run {line}: {error}"));
         let stdout = Transcript::of(child.stdout.take().expect("it is piped"));
         let stderr = Transcript::of(child.stderr.take().expect("it is piped"));
-        Process { child, stdout, stderr, line }
+        Process {
+            child,
+            stdout,
+            stderr,
+            line,
+        }
     }
 
     /// Runs it to its end.
@@ -89,7 +100,9 @@ impl Outcome {
     /// Its exit status, if it wasn't a signal that ended it.
     #[track_caller]
     pub(crate) fn code(&self) -> i32 {
-        self.status.code().unwrap_or_else(|| panic!("ended by signal {:?}: {self}", self.status.signal()))
+        self.status
+            .code()
+            .unwrap_or_else(|| panic!("ended by signal {:?}: {self}", self.status.signal()))
     }
 
     /// Fails unless it ended with `code`.
@@ -102,8 +115,17 @@ impl Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { status, stdout, stderr, line, .. } = self;
-        write!(f, "{line}\nended with {status}; it said\n{stdout}\nand on standard error\n{stderr}")
+        let Self {
+            status,
+            stdout,
+            stderr,
+            line,
+            ..
+        } = self;
+        write!(
+            f,
+            "{line}\nended with {status}; it said\n{stdout}\nand on standard error\n{stderr}"
+        )
     }
 }
 
@@ -126,7 +148,13 @@ impl Process {
     #[track_caller]
     pub(crate) fn program(&self) -> Pid {
         let children = traces::children(self.pid()).into_iter();
-        let programs: Vec<_> = children.filter(|&child| traces::words(child).get(1).is_none_or(|word| word != "daemon")).collect();
+        let programs: Vec<_> = children
+            .filter(|&child| {
+                traces::words(child)
+                    .get(1)
+                    .is_none_or(|word| word != "daemon")
+            })
+            .collect();
         assert_eq!(programs.len(), 1, "children of {}: {programs:?}", self.line);
         programs[0]
     }
@@ -135,7 +163,11 @@ impl Process {
     #[track_caller]
     pub(crate) fn says(&self, text: &str) {
         self.stdout.await_text(text).unwrap_or_else(|said| {
-            panic!("{}\nnever said {text:?}; it said\n{said}\nand on standard error\n{}", self.line, self.stderr.text());
+            panic!(
+                "{}\nnever said {text:?}; it said\n{said}\nand on standard error\n{}",
+                self.line,
+                self.stderr.text()
+            );
         });
     }
 
@@ -143,7 +175,10 @@ impl Process {
     #[track_caller]
     pub(crate) fn warns(&self, text: &str) {
         self.stderr.await_text(text).unwrap_or_else(|said| {
-            panic!("{}\nnever said {text:?} on standard error; it said\n{said}", self.line);
+            panic!(
+                "{}\nnever said {text:?} on standard error; it said\n{said}",
+                self.line
+            );
         });
     }
 
@@ -155,7 +190,12 @@ impl Process {
             let (_, rest) = said.split_once(head)?;
             Some(rest.split_once('\n')?.0.trim().to_owned())
         });
-        found.unwrap_or_else(|said| panic!("{}\nnever ended the line {head:?}; it said\n{said}", self.line))
+        found.unwrap_or_else(|said| {
+            panic!(
+                "{}\nnever ended the line {head:?}; it said\n{said}",
+                self.line
+            )
+        })
     }
 
     /// Writes to its standard input.
@@ -173,7 +213,8 @@ impl Process {
     /// Sends it a signal.
     #[track_caller]
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(self.pid(), signal).unwrap_or_else(|error| panic!("cannot signal {}: {error}", self.line));
+        kill_process(self.pid(), signal)
+            .unwrap_or_else(|error| panic!("cannot signal {}: {error}", self.line));
     }
 
     /// Whether it runs still.
@@ -187,17 +228,32 @@ impl Process {
         let begun = Instant::now();
         if !ends_within(self.pid(), DEADLINE) {
             let (said, warned) = (self.stdout.text(), self.stderr.text());
-            panic!("{}\ndoesn't end; it said\n{said}\nand on standard error\n{warned}", self.line);
+            panic!(
+                "{}\ndoesn't end; it said\n{said}\nand on standard error\n{warned}",
+                self.line
+            );
         }
         let took = begun.elapsed();
         let status = self.child.wait().expect("it is our child");
         let whole = |transcript: &Transcript, which: &str| {
             transcript.whole().unwrap_or_else(|said| {
-                panic!("{}\nhas ended, but somebody holds its {which} open; it said\n{said}", self.line)
+                panic!(
+                    "{}\nhas ended, but somebody holds its {which} open; it said\n{said}",
+                    self.line
+                )
             })
         };
-        let (stdout, stderr) = (whole(&self.stdout, "standard output"), whole(&self.stderr, "standard error"));
-        Outcome { status, stdout, stderr, took, line: self.line.clone() }
+        let (stdout, stderr) = (
+            whole(&self.stdout, "standard output"),
+            whole(&self.stderr, "standard error"),
+        );
+        Outcome {
+            status,
+            stdout,
+            stderr,
+            took,
+            line: self.line.clone(),
+        }
     }
 }
 
@@ -212,7 +268,9 @@ impl Drop for Process {
 
 /// Whether the process has ended, or does so in time.
 pub(crate) fn ends_within(pid: Pid, time: Duration) -> bool {
-    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return true };
+    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else {
+        return true;
+    };
     let time = Timespec::try_from(time).expect("it is a short time");
     poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&time)).is_ok_and(|ended| ended == 1)
 }
@@ -282,7 +340,10 @@ impl Transcript {
     /// # Errors
     /// What was said without end.
     pub(crate) fn whole(&self) -> Result<String, String> {
-        self.wait(|said| said.ended.then(|| Ok(String::from_utf8_lossy(&said.bytes).into_owned())))
+        self.wait(|said| {
+            said.ended
+                .then(|| Ok(String::from_utf8_lossy(&said.bytes).into_owned()))
+        })
     }
 
     fn wait<T>(&self, look: impl Fn(&Said) -> Option<Result<T, String>>) -> Result<T, String> {
@@ -296,7 +357,10 @@ impl Transcript {
             let Some(left) = DEADLINE.checked_sub(begun.elapsed()) else {
                 return Err(String::from_utf8_lossy(&said.bytes).into_owned());
             };
-            said = changed.wait_timeout(said, left).expect("no holder panics").0;
+            said = changed
+                .wait_timeout(said, left)
+                .expect("no holder panics")
+                .0;
         }
     }
 }

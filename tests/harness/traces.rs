@@ -61,12 +61,20 @@ impl Network {
                 holders.push(format!("{pid:?} {:?} is in it", words(pid)));
             }
             let descriptors = fs::read_dir(of(pid, "fd")).into_iter().flatten().flatten();
-            if descriptors.into_iter().any(|descriptor| is_it(&descriptor.path())) {
+            if descriptors
+                .into_iter()
+                .any(|descriptor| is_it(&descriptor.path()))
+            {
                 holders.push(format!("{pid:?} {:?} has it open", words(pid)));
             }
         }
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        holders.extend(mounts.lines().filter(|line| line.contains(&format!("net:[{}]", self.inode))).map(str::to_owned));
+        holders.extend(
+            mounts
+                .lines()
+                .filter(|line| line.contains(&format!("net:[{}]", self.inode)))
+                .map(str::to_owned),
+        );
         holders
     }
 }
@@ -75,9 +83,17 @@ impl Network {
 pub(crate) fn marked(mark: &str) -> Vec<Trace> {
     let is_marked = |pid: &Pid| {
         let environment = fs::read(of(*pid, "environ")).unwrap_or_default();
-        environment.split(|&byte| byte == 0).any(|one| one == mark.as_bytes())
+        environment
+            .split(|&byte| byte == 0)
+            .any(|one| one == mark.as_bytes())
     };
-    processes().filter(is_marked).map(|pid| Trace { pid, words: words(pid) }).collect()
+    processes()
+        .filter(is_marked)
+        .map(|pid| Trace {
+            pid,
+            words: words(pid),
+        })
+        .collect()
 }
 
 /// The children of a process.
@@ -102,13 +118,17 @@ pub(crate) fn size(pid: Pid) -> (usize, u64) {
 /// Whether a process is stopped.
 pub(crate) fn is_stopped(pid: Pid) -> bool {
     let status = fs::read_to_string(of(pid, "status")).unwrap_or_default();
-    status.lines().any(|line| line.starts_with("State:") && line.contains('T'))
+    status
+        .lines()
+        .any(|line| line.starts_with("State:") && line.contains('T'))
 }
 
 /// Whether a process exists and has not ended.
 pub(crate) fn runs(pid: Pid) -> bool {
     let status = fs::read_to_string(of(pid, "status")).unwrap_or_default();
-    status.lines().any(|line| line.starts_with("State:") && !line.contains('Z'))
+    status
+        .lines()
+        .any(|line| line.starts_with("State:") && !line.contains('Z'))
 }
 
 fn processes() -> impl Iterator<Item = Pid> {
@@ -123,12 +143,21 @@ fn of(pid: Pid, file: &str) -> String {
 /// A process's command line.
 pub(crate) fn words(pid: Pid) -> Vec<String> {
     let line = fs::read(of(pid, "cmdline")).unwrap_or_default();
-    let words = line.split(|&byte| byte == 0).filter(|word| !word.is_empty());
-    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+    let words = line
+        .split(|&byte| byte == 0)
+        .filter(|word| !word.is_empty());
+    words
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .collect()
 }
 
 /// The number in `net:[4026531840]`, which such a link points to.
 fn inode(link: impl AsRef<Path>) -> Option<u64> {
     let target = fs::read_link(link).ok()?;
-    target.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
+    target
+        .to_str()?
+        .strip_prefix("net:[")?
+        .strip_suffix(']')?
+        .parse()
+        .ok()
 }

@@ -71,13 +71,21 @@ impl World {
             return Err(Skipped("these tests don't run as root".into()));
         }
         // Short, since a Unix socket's name has no more than 107 bytes.
-        let top = tempfile::Builder::new().prefix("wharf-t").tempdir_in("/tmp").unwrap();
+        let top = tempfile::Builder::new()
+            .prefix("wharf-t")
+            .tempdir_in("/tmp")
+            .unwrap();
         fs::set_permissions(top.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let world = Self {
             user,
             names_port: free_port(),
             binary: binary(user, top.path()),
-            mark: top.path().file_name().unwrap().to_string_lossy().into_owned(),
+            mark: top
+                .path()
+                .file_name()
+                .unwrap()
+                .to_string_lossy()
+                .into_owned(),
             machine: OnceCell::new(),
             top,
         };
@@ -106,18 +114,28 @@ impl World {
         static FOUND: [OnceLock<Option<String>>; 2] = [OnceLock::new(), OnceLock::new()];
         let found = FOUND[usize::from(self.user == User::Root)].get_or_init(|| {
             let report = self.wharf(["doctor", "--json"]).run();
-            let report: Value = serde_json::from_str(&report.stdout).unwrap_or_else(|_| panic!("{report}"));
+            let report: Value =
+                serde_json::from_str(&report.stdout).unwrap_or_else(|_| panic!("{report}"));
             let checks = report["checks"].as_array().unwrap();
-            let check = checks.iter().find(|check| check["name"] == "user namespaces").unwrap();
+            let check = checks
+                .iter()
+                .find(|check| check["name"] == "user namespaces")
+                .unwrap();
             (check["state"] == "fail").then(|| check["finding"].as_str().unwrap().to_owned())
         });
-        found.as_ref().map_or(Ok(()), |why| Err(Skipped(format!("user namespaces: {why}"))))
+        found.as_ref().map_or(Ok(()), |why| {
+            Err(Skipped(format!("user namespaces: {why}")))
+        })
     }
 
     /// The file of a program that the scene can't do without.
     pub(crate) fn needs(&self, program: &str) -> Result<PathBuf, Skipped> {
-        let mut candidates = PATH.split(':').map(|directory| Path::new(directory).join(program));
-        candidates.find(|file| file.exists()).ok_or_else(|| Skipped(format!("there is no {program} here")))
+        let mut candidates = PATH
+            .split(':')
+            .map(|directory| Path::new(directory).join(program));
+        candidates
+            .find(|file| file.exists())
+            .ok_or_else(|| Skipped(format!("there is no {program} here")))
     }
 
     /// The user's home.
@@ -145,7 +163,9 @@ impl World {
         if self.machine.get().is_none() {
             self.needs("ip")?;
             let machine = Machine::make(self.user, self.top.path())?;
-            self.machine.set(machine).expect("it was not set a moment ago");
+            self.machine
+                .set(machine)
+                .expect("it was not set a moment ago");
         }
         Ok(self.machine.get().expect("it was set a moment ago"))
     }
@@ -173,7 +193,11 @@ impl World {
             Some(machine) => machine.service(program.as_ref()),
             None => Command::new(program),
         };
-        command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").env("PYTHONUNBUFFERED", "1");
+        command
+            .env_clear()
+            .env("PATH", PATH)
+            .env("LANG", "C.UTF-8")
+            .env("PYTHONUNBUFFERED", "1");
         Line::new(command)
     }
 
@@ -215,11 +239,17 @@ impl World {
 
     /// The devices that this user's spaces can have. That a TAP is not among them is said aloud.
     pub(crate) fn devices(&self) -> &'static [&'static str] {
-        let opened = self.program("sh").words(["-c", "exec 3<> /dev/net/tun"]).run();
+        let opened = self
+            .program("sh")
+            .words(["-c", "exec 3<> /dev/net/tun"])
+            .run();
         if opened.code() == 0 {
             return &["tap", "packet"];
         }
-        super::aloud(&format!("a part of a scene is skipped: no TAP: {}", opened.stderr.trim()));
+        super::aloud(&format!(
+            "a part of a scene is skipped: no TAP: {}",
+            opened.stderr.trim()
+        ));
         &["packet"]
     }
 
@@ -228,7 +258,8 @@ impl World {
     pub(crate) fn listeners(&self) -> Vec<Value> {
         let outcome = self.wharf(["ls", "--json"]).run();
         assert!([0, 1].contains(&outcome.code()), "{outcome}");
-        let list: Value = serde_json::from_str(&outcome.stdout).unwrap_or_else(|_| panic!("{outcome}"));
+        let list: Value =
+            serde_json::from_str(&outcome.stdout).unwrap_or_else(|_| panic!("{outcome}"));
         list["listeners"].as_array().cloned().unwrap_or_default()
     }
 
@@ -244,7 +275,11 @@ impl World {
 
     fn processes(&self, role: &str) -> Vec<Pid> {
         let is = |trace: &traces::Trace| trace.words.len() == 2 && trace.words[1] == role;
-        self.traces().into_iter().filter(is).map(|trace| trace.pid).collect()
+        self.traces()
+            .into_iter()
+            .filter(is)
+            .map(|trace| trace.pid)
+            .collect()
     }
 
     /// Every process of this world.
@@ -263,8 +298,14 @@ impl World {
         assert!(!self.log().contains("panicked"), "{}", self.log());
         self.holds_only("run", &["wharf", "wharf/keepers", "wharf/lock"]);
         self.holds_only("state", &["wharf", "wharf/daemon.log", "wharf/spaces.json"]);
-        let hidden = files(&self.home()).into_iter().filter(|file| file.starts_with('.'));
-        assert_eq!(hidden.collect::<Vec<_>>(), Vec::<String>::new(), "files in the user's home");
+        let hidden = files(&self.home())
+            .into_iter()
+            .filter(|file| file.starts_with('.'));
+        assert_eq!(
+            hidden.collect::<Vec<_>>(),
+            Vec::<String>::new(),
+            "files in the user's home"
+        );
     }
 
     /// Waits until no process of this world is left.
@@ -279,8 +320,15 @@ impl World {
 
     fn holds_only(&self, directory: &str, expected: &[&str]) {
         let directory = self.top.path().join(directory);
-        let left = files(&directory).into_iter().filter(|file| !expected.contains(&file.as_str()));
-        assert_eq!(left.collect::<Vec<_>>(), Vec::<String>::new(), "left in {}", directory.display());
+        let left = files(&directory)
+            .into_iter()
+            .filter(|file| !expected.contains(&file.as_str()));
+        assert_eq!(
+            left.collect::<Vec<_>>(),
+            Vec::<String>::new(),
+            "left in {}",
+            directory.display()
+        );
     }
 }
 
@@ -335,7 +383,11 @@ impl Project<'_> {
     /// Holds the space open, made with these options, until it goes.
     #[track_caller]
     pub(crate) fn hold_with(&self, options: &[&str]) -> Process {
-        let held = self.wharf(["run"]).words(options).words(["--", "sh", "-c", "echo held; exec cat"]).start();
+        let held = self
+            .wharf(["run"])
+            .words(options)
+            .words(["--", "sh", "-c", "echo held; exec cat"])
+            .start();
         held.says("held");
         held
     }
@@ -348,7 +400,12 @@ fn files(directory: &Path) -> Vec<String> {
     while let Some(next) = waiting.pop() {
         for entry in fs::read_dir(next).into_iter().flatten().flatten() {
             let path = entry.path();
-            found.push(path.strip_prefix(directory).unwrap().to_string_lossy().into_owned());
+            found.push(
+                path.strip_prefix(directory)
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned(),
+            );
             if path.is_dir() && !path.is_symlink() {
                 waiting.push(path);
             }
@@ -362,15 +419,22 @@ fn files(directory: &Path) -> Vec<String> {
 fn binary(user: User, top: &Path) -> PathBuf {
     let built = option_env!("CARGO_BIN_EXE_wharf").unwrap_or_default();
     let built = std::env::var_os("WHARF_TEST_BINARY").map_or_else(|| built.into(), PathBuf::from);
-    let built = fs::canonicalize(&built).unwrap_or_else(|error| panic!("{}: {error}", built.display()));
+    let built =
+        fs::canonicalize(&built).unwrap_or_else(|error| panic!("{}: {error}", built.display()));
     let open = |path: &Path| fs::metadata(path).is_ok_and(|found| found.mode() & 0o001 != 0);
     if user.other().is_none() || built.ancestors().all(open) {
         return built;
     }
     let near = top.join("wharf");
-    fs::hard_link(&built, &near).or_else(|_| fs::copy(&built, &near).map(drop)).unwrap_or_else(|error: io::Error| {
-        panic!("cannot put {} into {}: {error}", built.display(), top.display())
-    });
+    fs::hard_link(&built, &near)
+        .or_else(|_| fs::copy(&built, &near).map(drop))
+        .unwrap_or_else(|error: io::Error| {
+            panic!(
+                "cannot put {} into {}: {error}",
+                built.display(),
+                top.display()
+            )
+        });
     fs::set_permissions(&near, fs::Permissions::from_mode(0o755)).unwrap();
     near
 }
