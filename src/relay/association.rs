@@ -102,6 +102,13 @@ impl Engine {
         Ok(key)
     }
 
+    /// Ends an association.
+    pub(super) fn dissociate(&mut self, name: &Name) {
+        if let Some((key, _)) = self.associations.used.pop(name) {
+            self.sources.remove(key);
+        }
+    }
+
     /// Ends those that were idle for too long.
     pub(super) fn expire_associations(&mut self) {
         while self
