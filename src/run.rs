@@ -157,9 +157,7 @@ fn attend(program: Pid, mut signals: Signals, session: &mut Session) -> Result<u
         let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
         // Any child, in whatever process group (an interactive shell has its own): a daemon that this process once
         // started may end, too.
-        while let Some((child, status)) =
-            wait(options).context("cannot wait for the program")?
-        {
+        while let Some((child, status)) = wait(options).context("cannot wait for the program")? {
             if child != program {
                 continue;
             }

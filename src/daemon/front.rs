@@ -159,6 +159,6 @@ fn reference(space: &Space) -> SpaceRef {
     SpaceRef {
         id: space.id,
         name: space.entry.name.clone(),
-        directory: space.entry.directory.clone().unwrap_or_else(PathBuf::new),
+        directory: space.entry.directory.clone().unwrap_or_default(),
     }
 }
