@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::fmt::Write;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use tokio::net::{TcpListener, TcpStream};
