@@ -133,7 +133,7 @@ fn a_port_of_the_names_that_another_holds_is_found_with_its_holder(world: &World
     assert_check(
         &found,
         "fail",
-        &format!("127.0.0.1:7070 is taken by python3"),
+        "127.0.0.1:7070 is taken by python3",
         &format!("kill {pid}"),
     );
     Ok(())

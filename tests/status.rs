@@ -68,7 +68,7 @@ fn what_was_typed_wrongly_gives_2(world: &World) -> Played {
     ];
     for words in wrong {
         let outcome = world.wharf(words).run().ended_with(2);
-        assert!(outcome.stderr.contains("Usage"), "{outcome}");
+        assert!(outcome.stderr.contains("--help"), "{outcome}");
     }
     Ok(())
 }

@@ -64,7 +64,8 @@ pub(crate) fn play(name: &str, user: User, scene: fn(&World) -> Played) {
 
 /// Says something that is to be heard. Not by eprintln, which the test runner keeps to itself.
 pub(crate) fn aloud(sentence: &str) {
-    writeln!(std::io::stderr(), "{sentence}").unwrap();
+    let line = format!("{sentence}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// Waits until `look` finds what it looks for.
