@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
+use bytes::Bytes;
 use lru::LruCache;
 use nix::sys::socket::{MsgFlags, SockaddrStorage, recvmsg};
 use slotmap::DefaultKey;
@@ -15,11 +16,14 @@ use wharf_port::Flow;
 
 use super::echo::{Ping, Sender};
 use super::engine::{Engine, Source};
+use super::train::Train;
 
 /// RFC 4787 §4.3 asks for two minutes at least.
 const IDLE: Duration = Duration::from_secs(120);
 /// Associations that one space may have.
 const KEPT: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
+/// Bytes that are received before they are passed on.
+pub(super) const SCRATCH: usize = 1 << 18;
 /// Messages taken from one socket per turn.
 pub(super) const SHARE: usize = 64;
 
@@ -37,11 +41,23 @@ pub(super) enum Name {
     Pings(Ping, Sender),
 }
 
+/// Datagrams of one flow on their way out.
+#[derive(Debug, Default)]
+pub(super) struct Departing {
+    pub(super) key: DefaultKey,
+    /// None while nothing waits.
+    pub(super) flow: Option<Flow>,
+    pub(super) train: Train,
+    pub(super) payloads: Vec<Bytes>,
+}
+
 /// All associations of a space, the longest unused first.
 #[derive(Debug)]
 pub(super) struct Associations {
     used: LruCache<Name, (DefaultKey, Instant)>,
-    /// Where a message is received.
+    /// Datagrams of programs inside that wait for more of their flow, until the turn's end.
+    pub(super) departing: Departing,
+    /// Where messages are received.
     pub(super) scratch: Box<[u8]>,
 }
 
@@ -49,7 +65,8 @@ impl Default for Associations {
     fn default() -> Self {
         Self {
             used: LruCache::new(KEPT),
-            scratch: vec![0; 1 << 16].into(),
+            departing: Departing::default(),
+            scratch: vec![0; SCRATCH].into(),
         }
     }
 }
@@ -83,6 +100,13 @@ impl Engine {
             self.sources.remove(evicted);
         }
         Ok(key)
+    }
+
+    /// Ends an association.
+    pub(super) fn dissociate(&mut self, name: &Name) {
+        if let Some((key, _)) = self.associations.used.pop(name) {
+            self.sources.remove(key);
+        }
     }
 
     /// Ends those that were idle for too long.

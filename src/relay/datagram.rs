@@ -4,6 +4,7 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use bytes::Bytes;
@@ -13,12 +14,17 @@ use nix::sys::socket::{
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use slotmap::DefaultKey;
+use smallvec::SmallVec;
 use wharf_port::Flow;
 
-use super::association::{Association, Name, SHARE};
+use super::association::{Association, Departing, Name, SCRATCH, SHARE};
 use super::engine::{Engine, Source};
 use super::names::Query;
 use super::outside;
+use super::train::{COUNT_MAX, Train};
+
+/// The longest datagram, in bytes.
+const DATAGRAM_MAX: usize = 1 << 16;
 
 impl Engine {
     /// A datagram, or a train of them, from a program inside.
@@ -38,24 +44,66 @@ impl Engine {
             Ok(key) => key,
             Err(error) => return self.reject(flow, error),
         };
-        let Some(Source::Association(association)) = self.sources.get(key) else {
-            return;
-        };
-        let mut outcome = send(&association.machine, &payload, segment);
+        if segment.is_some() {
+            self.depart();
+            return self.send_out(key, flow, &[payload], segment);
+        }
+        let waiting = &mut self.associations.departing;
+        if waiting.flow != Some(flow) || !waiting.train.couple(payload.len()) {
+            self.depart();
+            let waiting = &mut self.associations.departing;
+            waiting.train.couple(payload.len());
+            (waiting.key, waiting.flow) = (key, Some(flow));
+        }
+        self.associations.departing.payloads.push(payload);
+    }
+
+    /// Sends the datagrams that were kept back for more of their flow.
+    pub(super) fn depart(&mut self) {
+        let Departing {
+            key,
+            flow,
+            train,
+            payloads,
+        } = std::mem::take(&mut self.associations.departing);
+        if let Some(flow) = flow {
+            self.send_out(key, flow, &payloads, train.segment());
+        }
+    }
+
+    fn send_out(&mut self, key: DefaultKey, flow: Flow, payloads: &[Bytes], segment: Option<u16>) {
+        let mut outcome = self.send_train(key, payloads, segment);
         if let Err(error) = outcome
             && outside::verdict(error).is_some()
         {
             // An earlier datagram's error; it is passed on, and this one gets its own chance.
             self.reject(flow, error);
             self.clear_errors(key);
-            let Some(Source::Association(association)) = self.sources.get(key) else {
-                return;
-            };
-            outcome = send(&association.machine, &payload, segment);
+            outcome = self.send_train(key, payloads, segment);
         }
         if let Err(error) = outcome {
             // No room, too long: lost, as on any network.
             tracing::debug!("a datagram of {flow} is lost: {error}");
+        }
+    }
+
+    /// Sends a train in one call; where the way out takes none, its datagrams one by one.
+    fn send_train(
+        &self,
+        key: DefaultKey,
+        payloads: &[Bytes],
+        segment: Option<u16>,
+    ) -> rustix::io::Result<()> {
+        // An association that just made room for another has nobody to send for.
+        let Some(Source::Association(association)) = self.sources.get(key) else {
+            return Ok(());
+        };
+        match (send(&association.machine, payloads, segment), segment) {
+            (Err(Errno::INVAL | Errno::MSGSIZE | Errno::IO), Some(size)) => payloads
+                .iter()
+                .flat_map(|payload| payload.chunks(size.into()))
+                .try_for_each(|datagram| send(&association.machine, &[datagram], None)),
+            (outcome, _) => outcome,
         }
     }
 
@@ -77,26 +125,50 @@ impl Engine {
 
     /// Datagrams from the machine's network for the program inside.
     pub(super) fn datagrams_in(&mut self, key: DefaultKey, flow: Flow) {
+        let (mut train, mut start) = (Train::default(), 0);
         for _ in 0..SHARE {
+            let mut end = start + train.bytes();
+            if SCRATCH - end < DATAGRAM_MAX {
+                self.arrive(flow, start, train);
+                (train, start, end) = (Train::default(), 0, 0);
+            }
             let Some(Source::Association(association)) = self.sources.get(key) else {
                 return;
             };
-            match receive(&association.machine, &mut self.associations.scratch) {
+            match receive(&association.machine, &mut self.associations.scratch[end..]) {
+                Ok((length, None)) if train.couple(length) => {}
                 Ok((length, segment)) => {
-                    let payload = Bytes::copy_from_slice(&self.associations.scratch[..length]);
-                    // A full link loses it, as any network may.
-                    self.host
-                        .send_datagram(self.now, flow, payload, segment)
-                        .ok();
+                    self.arrive(flow, start, train);
+                    (train, start) = (Train::default(), end);
+                    match segment {
+                        None => drop(train.couple(length)),
+                        Some(_) => self.pass_on(flow, end..end + length, segment),
+                    }
                 }
-                Err(Errno::AGAIN) => return,
+                Err(Errno::AGAIN) => return self.arrive(flow, start, train),
                 Err(error) => {
                     self.reject(flow, error);
                     self.clear_errors(key);
                 }
             }
         }
+        self.arrive(flow, start, train);
         self.unfinished.push(key);
+    }
+
+    /// Passes on the train that was received from `start` on, if there is one.
+    fn arrive(&mut self, flow: Flow, start: usize, train: Train) {
+        if !train.is_empty() {
+            self.pass_on(flow, start..start + train.bytes(), train.segment());
+        }
+    }
+
+    fn pass_on(&mut self, flow: Flow, part: Range<usize>, segment: Option<u16>) {
+        let payload = Bytes::copy_from_slice(&self.associations.scratch[part]);
+        // A full link loses it, as any network may.
+        self.host
+            .send_datagram(self.now, flow, payload, segment)
+            .ok();
     }
 }
 
@@ -125,11 +197,20 @@ pub(super) fn hear_errors(machine: &OwnedFd, target: IpAddr) -> rustix::io::Resu
     .map_err(errno)
 }
 
-fn send(machine: &OwnedFd, payload: &[u8], segment: Option<u16>) -> rustix::io::Result<()> {
+/// Sends these bytes in one call, as one datagram or, with `segment`, as a train.
+fn send(
+    machine: &OwnedFd,
+    payloads: &[impl AsRef<[u8]>],
+    segment: Option<u16>,
+) -> rustix::io::Result<()> {
+    let slices: SmallVec<[IoSlice<'_>; COUNT_MAX]> = payloads
+        .iter()
+        .map(|payload| IoSlice::new(payload.as_ref()))
+        .collect();
     let train = segment.as_ref().map(ControlMessage::UdpGsoSegments);
     sendmsg::<()>(
         machine.as_raw_fd(),
-        &[IoSlice::new(payload)],
+        &slices,
         train.as_slice(),
         MsgFlags::MSG_NOSIGNAL,
         None,

@@ -18,7 +18,7 @@ use wharf_link::{BATCH, Link, Slots};
 use wharf_net::wire::ethernet::Mac;
 use wharf_net::{Capabilities, Cidr, Config, Event, Frame, Host, Instant, SocketId};
 
-use super::association::{Association, Associations};
+use super::association::{Association, Associations, Name};
 use super::buffers::Buffers;
 use super::echo::Ping;
 use super::names::Names;
@@ -307,10 +307,13 @@ impl Engine {
                         payload,
                     );
                 }
+                // The program inside is gone from its port; so is what stood for it.
+                Event::Rejected { flow, .. } => self.dissociate(&Name::Datagrams(flow)),
                 // The host has no sockets of its own here.
                 _ => {}
             }
         }
+        self.depart();
     }
 
     fn attend(&mut self, key: DefaultKey, flags: epoll::EventFlags) {

@@ -8,7 +8,7 @@
 //! the frame to the machine's socket and back, and each side waits for the other (no queue grows beyond the window).
 //!
 //! - [`engine`]: the event loop;
-//! - [`stream`]: TCP connections; [`datagram`]: UDP flows; [`echo`]: pings; [`association`]: what these two share;
+//! - [`stream`]: TCP connections; [`datagram`]: UDP flows ([`train`]: several at once); [`echo`]: pings; [`association`]: what these two share;
 //! - [`outside`]: which address of the machine's network an address inside stands for;
 //! - [`routes`]: frames from space to space, which need no host;
 //! - [`names`]: queries for names, which the daemon answers.
@@ -22,6 +22,7 @@ mod names;
 mod outside;
 mod routes;
 mod stream;
+mod train;
 
 use std::io;
 use std::os::fd::OwnedFd;

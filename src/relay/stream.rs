@@ -23,6 +23,8 @@ use super::outside::{self, Targets};
 
 /// Bytes moved in each direction before others have their turn.
 const SHARE: usize = 1 << 20;
+/// Bytes of room below which the host's own word is waited for.
+const ROOM_MIN: usize = 64 << 10;
 /// Slices handed to the kernel in one call.
 const SLICES: usize = 64;
 
@@ -329,7 +331,8 @@ impl Stream {
         let mut moved = 0;
         while self.readable && !self.said {
             let room = host.room(socket);
-            if room == 0 {
+            // The host tells when there is room for half a window again: what is less is not worth a read.
+            if room < ROOM_MIN {
                 break;
             }
             if moved >= SHARE {

@@ -11,56 +11,11 @@ use bytes::{Bytes, BytesMut};
 use core::fmt;
 use smallvec::SmallVec;
 
+pub use crate::wire::virtio::{Checksum, Offload, Segmentation};
 use crate::wire::{Malformed, virtio};
 
 /// Room for the virtio header and all protocol headers: 12 + 14 + 40 + 60 fits.
 const HEAD: usize = 128;
-
-/// Whether a frame's transport checksum is complete.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Checksum {
-    /// The checksum field holds the whole checksum, which nobody has verified yet.
-    #[default]
-    Complete,
-    /// The checksum field holds the pseudo-header's sum only; whoever puts the frame on a wire sums from
-    /// `start` to the end and stores the result at `start + offset`. Data that comes this way has not left the
-    /// machine and needs no verification.
-    Partial {
-        /// Where summing begins, in octets from the start of the Ethernet header.
-        start: u16,
-        /// Where the field is, in octets from `start`.
-        offset: u16,
-    },
-    /// Only on received frames: the link has verified the checksum.
-    Verified,
-}
-
-/// Whether a frame is a train of several segments or datagrams, to be cut by whoever needs it cut.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Segmentation {
-    /// One packet.
-    #[default]
-    None,
-    /// A TCP segment larger than the MTU.
-    Tcp {
-        /// Payload octets of each segment to be made, the last may be shorter.
-        mss: u16,
-    },
-    /// Several UDP datagrams of one flow, back to back.
-    Udp {
-        /// Payload octets of each datagram to be made, the last may be shorter.
-        size: u16,
-    },
-}
-
-/// What a frame says about its checksum and its segmentation: the vocabulary of `virtio_net_hdr`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Offload {
-    /// The state of the transport checksum.
-    pub checksum: Checksum,
-    /// Whether the frame is a train.
-    pub segment: Segmentation,
-}
 
 /// What a link can be handed. Everything a link can't do is done in software by
 /// [`Host::transmit`](crate::Host::transmit).

@@ -6,7 +6,7 @@ use super::sender::{Fin, Sender};
 use super::stamps::Stamps;
 use super::timers::{Timer, Timers};
 use crate::time::Instant;
-use crate::wire::tcp::{Control, Flags, SackBlock};
+use crate::wire::tcp::{Control, Flags, SackBlock, SeqNum};
 
 /// Duplicate acknowledgments that make a loss without SACK (RFC 5681 §3.2).
 const DUPLICATES: usize = 3;
@@ -52,6 +52,7 @@ impl Sender {
             self.count_duplicate(&mut arrived);
         }
         self.measure(&arrived, stamps);
+        self.undo_mistake(&arrived);
         let lost = self.find_losses(&arrived, timers);
         self.recover(&arrived, lost);
         self.heed_congestion(&arrived);
@@ -138,6 +139,31 @@ impl Sender {
         }
     }
 
+    /// Nothing was lost if the original of what was sent first again had arrived (RFC 3522 §3.2).
+    fn undo_mistake(&mut self, arrived: &Arrived<'_>) {
+        let resent = self.undo.as_ref().and_then(|undo| undo.resent);
+        let Some((_, stamp)) = resent.filter(|(end, _)| arrived.advanced && !self.una.before(*end))
+        else {
+            return;
+        };
+        let echo = arrived
+            .segment
+            .options
+            .timestamps
+            .map(|stamps| SeqNum::new(stamps.echo));
+        let Some(undo) = self
+            .undo
+            .take()
+            .filter(|_| echo.is_some_and(|echo| echo.before(SeqNum::new(stamp))))
+        else {
+            return;
+        };
+        self.congestion = undo.before;
+        self.leave_recovery_at(self.congestion.cwnd());
+        self.board.find_again();
+        self.rack.duplicate_reported(self.una, self.nxt);
+    }
+
     /// Marks what is lost; returns the octets newly so.
     fn find_losses(&mut self, arrived: &Arrived<'_>, timers: &mut Timers) -> usize {
         if self.sack {
@@ -215,6 +241,7 @@ impl Sender {
 
     /// Begins fast recovery, until everything sent so far is acknowledged (RFC 6675 §5, RFC 6937).
     pub(super) fn enter_recovery(&mut self) {
+        self.keep_for_undo();
         let flight = self.flight();
         self.congestion.reduce(flight);
         self.recovery = Recovery::Fast {
@@ -237,10 +264,18 @@ impl Sender {
     }
 
     fn leave_recovery(&mut self) {
-        if matches!(self.recovery, Recovery::Fast { .. }) {
-            self.congestion.set_cwnd(self.congestion.ssthresh());
-        }
+        let fast = matches!(self.recovery, Recovery::Fast { .. });
+        self.leave_recovery_at(if fast {
+            self.congestion.ssthresh()
+        } else {
+            self.congestion.cwnd()
+        });
+    }
+
+    fn leave_recovery_at(&mut self, cwnd: usize) {
+        self.congestion.set_cwnd(cwnd);
         self.recovery = Recovery::Open;
+        self.undo = None;
         self.rack.recovered();
         self.duplicates = 0;
         self.departed = 0;
@@ -254,6 +289,7 @@ impl Sender {
         }
         self.enter_recovery();
         self.reduced = true;
+        self.undo = None; // The mark was no mistake.
         if self.board.outstanding() == 0 {
             self.leave_recovery(); // Nothing is left to spread the reduction over.
         }

@@ -378,3 +378,15 @@ impl SynReceived {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tcp::Connection;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        let octets = size_of::<Active>() + size_of::<Connection>();
+        assert!(octets <= 1536, "{octets} octets");
+    }
+}

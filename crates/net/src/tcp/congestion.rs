@@ -73,13 +73,13 @@ pub(super) trait Control {
 }
 
 /// A congestion control and its window.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Congestion {
     window: Window,
     law: Law,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Law {
     Cubic(Cubic),
     Reno(Reno),

@@ -4,21 +4,16 @@
 //! remains, and in TIME-WAIT the record.
 
 use alloc::boxed::Box;
-use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::active::{Active, Exit, Holder, Shared};
+use super::active::{Active, Exit, Shared};
 use super::inbox::Inbox;
 use super::outbox::Slices;
+use super::over::Over;
 use super::sender::Fin;
 use super::syn_sent::{Answer, SynSent};
-use super::time_wait::Arrival;
-use super::timers::Timer;
-use super::{
-    Config, Ecn, Error, Handshake, KeepAlive, Limits, Ready, Setup, State, TimeWait, WriteError,
-    reset_for,
-};
+use super::{Config, Ecn, Error, Handshake, Limits, Ready, Setup, State, TimeWait, WriteError};
 use crate::time::Instant;
 use crate::wire::tcp::{Control, SeqNum};
 
@@ -79,26 +74,14 @@ impl Outgoing {
 /// ```
 #[derive(Debug)]
 pub struct Connection {
-    phase: Phase,
+    pub(super) phase: Phase,
 }
 
 #[derive(Debug)]
-enum Phase {
+pub(super) enum Phase {
     SynSent(Box<SynSent>),
     Active(Box<Active>),
     Over(Over),
-}
-
-/// What remains when a connection is over.
-#[derive(Debug, Default)]
-struct Over {
-    ready: Ready,
-    /// The last word.
-    reply: Option<Control>,
-    error: Option<Error>,
-    /// What came and was not read.
-    inbox: Inbox,
-    time_wait: Option<TimeWait>,
 }
 
 impl Connection {
@@ -246,7 +229,9 @@ impl Connection {
             Phase::SynSent(opening) if opening.fin == Fin::Open => opening.outbox.push(data),
             Phase::Active(active) if active.sender.fin == Fin::Open => {
                 active.sender.outbox.push(data);
-                active.sender.is_relieved();
+                if active.sender.is_relieved() {
+                    active.shared.ready |= Ready::WRITABLE;
+                }
             }
             Phase::Over(Over {
                 error: Some(error), ..
@@ -424,108 +409,11 @@ impl Connection {
         }
     }
 
-    fn shared(&mut self) -> Option<&mut Shared> {
+    pub(super) fn shared(&mut self) -> Option<&mut Shared> {
         match &mut self.phase {
             Phase::SynSent(opening) => Some(&mut opening.shared),
             Phase::Active(active) => Some(&mut active.shared),
             Phase::Over(_) => None,
-        }
-    }
-
-    /// Nagle's algorithm off (or on): small segments go out at once (RFC 9293 §3.7.4).
-    pub fn set_nodelay(&mut self, nodelay: bool) {
-        if let Some(shared) = self.shared() {
-            shared.config.nodelay = nodelay;
-        }
-    }
-
-    /// While corked, only full segments are sent; uncorking, and shutting down, sends the rest.
-    pub fn set_cork(&mut self, cork: bool) {
-        if let Some(shared) = self.shared() {
-            shared.corked = cork;
-        }
-    }
-
-    /// Keep-alives on or off (RFC 9293 §3.8.4).
-    pub fn set_keepalive(&mut self, now: Instant, keepalive: Option<KeepAlive>) {
-        if let Some(shared) = self.shared() {
-            shared.config.keepalive = keepalive;
-        }
-        if let Phase::Active(active) = &mut self.phase
-            && active.state() != State::SynReceived
-        {
-            active.watch_silence(now);
-        }
-    }
-
-    /// How long data may stay unacknowledged, from now on (RFC 5482).
-    pub fn set_user_timeout(&mut self, now: Instant, timeout: Option<Duration>) {
-        if let Some(shared) = self.shared() {
-            shared.config.user_timeout = timeout;
-        }
-        match (&mut self.phase, timeout) {
-            (Phase::SynSent(opening), Some(timeout)) => {
-                opening.timers.set(Timer::UserTimeout, now + timeout)
-            }
-            (Phase::SynSent(opening), None) => opening.timers.stop(Timer::UserTimeout),
-            (Phase::Active(active), _) => {
-                active.timers.stop(Timer::UserTimeout);
-                active.watch_progress(now);
-            }
-            (Phase::Over(_), _) => {}
-        }
-    }
-
-    /// Fixes the receive buffer's size in octets and ends its auto-tuning. A window already offered is not taken back.
-    pub fn set_receive_buffer(&mut self, octets: usize) {
-        match &mut self.phase {
-            Phase::SynSent(opening) => opening.shared.config.receive_initial = octets,
-            Phase::Active(active) => active.receiver.set_limit(octets),
-            Phase::Over(_) => {}
-        }
-    }
-
-    /// Fixes the send buffer's size in octets and ends its auto-tuning.
-    pub fn set_send_buffer(&mut self, octets: usize) {
-        if let Some(shared) = self.shared() {
-            shared.config.send_initial = octets;
-            shared.config.send_max = octets;
-        }
-        if let Phase::Active(active) = &mut self.phase {
-            active.sender.buffer.fix(octets);
-        }
-    }
-
-    /// Whether the program has let go ([`close`](Self::close)).
-    #[must_use]
-    pub fn is_abandoned(&self) -> bool {
-        matches!(&self.phase, Phase::Active(active) if active.shared.holder == Holder::Nobody)
-    }
-}
-
-impl Over {
-    fn after(shared: &mut Shared, inbox: Inbox) -> Self {
-        Self {
-            ready: shared.ready,
-            reply: shared.reply.take(),
-            inbox,
-            ..Self::default()
-        }
-    }
-
-    /// TIME-WAIT begins with the acknowledgment of what ended the connection.
-    fn wait(&mut self, now: Instant, record: TimeWait) {
-        self.reply = Some(record.acknowledgment(now));
-        self.time_wait = Some(record);
-    }
-
-    fn receive(&mut self, now: Instant, segment: &Control, payload: usize) {
-        let Some(record) = &mut self.time_wait else {
-            self.reply = reset_for(segment, payload);
-            return;
-        };
-        if let Arrival::Answer(answer) = record.receive(now, segment, payload) {
-            self.reply = Some(answer);
         }
     }
 }

@@ -137,6 +137,7 @@ impl SynReceived {
 impl super::sender::Sender {
     /// Everything outstanding counts as lost, and sending starts over with one segment.
     fn time_out(&mut self) {
+        self.keep_for_undo();
         if self.retries == 0 {
             self.congestion.reduce(self.flight());
         }

@@ -18,7 +18,7 @@
 //! # What is in it
 //!
 //! Window scaling, timestamps and PAWS (RFC 7323), SACK both ways (2018, 2883, 6675), RACK-TLP (8985), proportional rate
-//! reduction (6937), retransmission timeouts (6298), NewReno for peers without SACK (6582), CUBIC (9438) and Reno (5681), the
+//! reduction (6937), recoveries taken back when they were mistakes (Eifel: 3522, 4015), retransmission timeouts (6298), NewReno for peers without SACK (6582), CUBIC (9438) and Reno (5681), the
 //! initial window of ten (6928), challenge acknowledgments (5961), ECN (3168), TIME-WAIT as a record (1337, 6191).
 //!
 //! Segments are as long as the link takes them: with segmentation offload up to 64 KiB, and the bookkeeping is per such segment.
@@ -35,12 +35,14 @@ mod inbox;
 mod limiter;
 mod outbox;
 mod output;
+mod over;
 mod reassembly;
 mod receiver;
 mod recovery;
 mod rtt;
 mod scoreboard;
 mod sender;
+mod settings;
 mod stamps;
 mod status;
 mod syn_sent;

@@ -66,8 +66,7 @@ impl Active {
     }
 
     fn syn_ack(&mut self, now: Instant, opened: &SynReceived) -> Control {
-        let window = self.receiver.syn_window();
-        self.receiver.acknowledge(&mut self.timers);
+        let window = self.receiver.acknowledge_syn(&mut self.timers);
         // RFC 3168 §6.1.1: ECE alone agrees; a crossed SYN was no answer, so there is nothing to agree to.
         let agrees = self.sender.ecn && opened.opening == Opening::Passive;
         let ecn = if agrees { Flags::ECE } else { Flags::NONE };
@@ -254,7 +253,9 @@ impl Active {
             fin: fin && most == text,
         };
         let (outgoing, end) = self.segment(stretch, Flags::NONE, shape);
-        self.sender.resent(start, end, now, &mut self.timers);
+        let stamp = shape.options.timestamps.map(|stamps| stamps.value);
+        self.sender
+            .resent((start, end), stamp, now, &mut self.timers);
         outgoing
     }
 

@@ -228,8 +228,20 @@ impl Receiver {
         }
     }
 
-    /// A segment is being made that carries RCV.NXT: nothing is owed any more. Returns the window field for it.
+    /// A segment is being made that carries RCV.NXT. Returns the window field for it.
     pub(super) fn acknowledge(&mut self, timers: &mut Timers) -> u16 {
+        self.settle(timers);
+        self.offer()
+    }
+
+    /// The same for a SYN-ACK, whose window is never scaled (RFC 7323 §2.2).
+    pub(super) fn acknowledge_syn(&mut self, timers: &mut Timers) -> u16 {
+        self.settle(timers);
+        self.window().min(0xffff) as u16
+    }
+
+    /// Nothing is owed any more, but to a peer that counts duplicates.
+    fn settle(&mut self, timers: &mut Timers) {
         if self.due == Due::Now || self.owed == 0 {
             self.due = Due::Not;
         } else {
@@ -238,7 +250,6 @@ impl Receiver {
         timers.stop(Timer::DelayedAck);
         self.pending = 0;
         self.acked = self.nxt;
-        self.offer()
     }
 
     /// Moves the window's right edge if that is worth it and returns the window field.
@@ -260,11 +271,6 @@ impl Receiver {
     /// The least by which the edge moves (RFC 9293 §3.8.6.2.2).
     fn step(&self) -> usize {
         (self.limit / 2).min(self.mss)
-    }
-
-    /// The window field of a SYN or SYN-ACK, never scaled (RFC 7323 §2.2).
-    pub(super) fn syn_window(&self) -> u16 {
-        self.window().min(0xffff) as u16
     }
 
     /// The SACK option for the next segment, with a duplicate first (RFC 2018 §4, RFC 2883 §4).

@@ -5,9 +5,13 @@
 //! A loss found by acknowledgments starts *fast recovery*: the threshold falls, and until everything outstanding at that moment
 //! is acknowledged, the window is computed from what is delivered, so that the flight shrinks to the threshold evenly instead of
 //! pausing (proportional rate reduction, RFC 6937 §3.1). A timeout starts over with one segment.
+//!
+//! If the acknowledgment of the first segment sent again echoes a timestamp older than that sending, the original had arrived:
+//! nothing was lost (Eifel, RFC 3522), and the congestion window is put back (RFC 4015, RFC 9438 §4.9).
 
 use core::time::Duration;
 
+use super::congestion::Congestion;
 use super::scoreboard::{Delivery, Latest};
 use crate::wire::tcp::SeqNum;
 
@@ -85,6 +89,14 @@ impl Reduction {
         };
         allowed.max(first)
     }
+}
+
+/// What a recovery changed, in case it turns out to have been a mistake.
+#[derive(Debug)]
+pub(super) struct Undo {
+    pub(super) before: Congestion,
+    /// The end of the first segment sent again, and the timestamp it carried.
+    pub(super) resent: Option<(SeqNum, u32)>,
 }
 
 /// RACK's memory (RFC 8985 §5.2).

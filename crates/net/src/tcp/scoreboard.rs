@@ -428,6 +428,29 @@ impl Scoreboard {
         self.by_time.clear();
     }
 
+    /// What was declared lost and not sent again is on its way after all.
+    pub(super) fn find_again(&mut self) {
+        for record in &mut self.records {
+            if record.fate == Fate::Lost {
+                record.fate = Fate::InFlight;
+            }
+        }
+        self.lost = 0;
+        let flying = self
+            .records
+            .iter()
+            .filter(|record| record.fate == Fate::InFlight);
+        let sending = |record: &Record| Sending {
+            start: record.start,
+            end: record.end,
+            at: record.sent_at,
+        };
+        self.by_time = flying.map(sending).collect();
+        self.by_time
+            .make_contiguous()
+            .sort_by_key(|sending| sending.at);
+    }
+
     /// Declares lost what is in flight in pieces longer than `mss`: they do not fit the path (RFC 1191 §6.5).
     pub(super) fn lose_longer_than(&mut self, mss: usize) {
         for record in &mut self.records {
@@ -634,6 +657,7 @@ mod tests {
         Resend(usize),
         LoseFirst,
         LoseAll,
+        FindAgain,
     }
 
     fn steps() -> impl Strategy<Value = alloc::vec::Vec<Step>> {
@@ -645,6 +669,7 @@ mod tests {
             4 => (1usize..2000).prop_map(Step::Resend),
             1 => Just(Step::LoseFirst),
             1 => Just(Step::LoseAll),
+            1 => Just(Step::FindAgain),
         ];
         proptest::collection::vec(step, 1..80)
     }
@@ -683,6 +708,7 @@ mod tests {
                         board.lose_first(536);
                     }
                     Step::LoseAll => board.lose_all(),
+                    Step::FindAgain => board.find_again(),
                     Step::Select(..) => {}
                 }
                 latest = delivered.latest.or(latest);

@@ -1,12 +1,13 @@
 //! The sending half: the send variables, what is queued and in flight, and how much more may go.
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
 use super::Config;
 use super::agreement::Agreement;
 use super::congestion::Congestion;
 use super::outbox::Outbox;
-use super::recovery::{Rack, Recovery};
+use super::recovery::{Rack, Recovery, Undo};
 use super::rtt::Rtt;
 use super::scoreboard::Scoreboard;
 use super::timers::{Timer, Timers};
@@ -132,6 +133,8 @@ pub(super) struct Sender {
     pub(super) congestion: Congestion,
     pub(super) recovery: Recovery,
     pub(super) rack: Rack,
+    /// What to put back if the present recovery was a mistake.
+    pub(super) undo: Option<Box<Undo>>,
     pub(super) tail_probe: Option<TailProbe>,
     pub(super) sack: bool,
     pub(super) buffer: Buffer,
@@ -179,6 +182,7 @@ impl Sender {
             congestion: Congestion::new(config.congestion, mss),
             recovery: Recovery::Open,
             rack: Rack::new(),
+            undo: None,
             tail_probe: None,
             sack: agreement.sack,
             buffer: Buffer::new(config),
@@ -303,14 +307,35 @@ impl Sender {
         self.arm_tail_probe(now, timers);
     }
 
-    /// Something went out again.
-    pub(super) fn resent(&mut self, start: SeqNum, end: SeqNum, now: Instant, timers: &mut Timers) {
+    /// Something went out again, carrying `stamp`.
+    pub(super) fn resent(
+        &mut self,
+        (start, end): (SeqNum, SeqNum),
+        stamp: Option<u32>,
+        now: Instant,
+        timers: &mut Timers,
+    ) {
+        if let (Some(undo), Some(stamp)) = (&mut self.undo, stamp) {
+            undo.resent.get_or_insert((end, stamp));
+        }
         self.board.resent(start, end, now);
         self.recovery.sent(end.since(start));
         self.last_sent = now;
         if start == self.una || !timers.runs(Timer::Retransmit) {
             timers.set(Timer::Retransmit, now + self.rtt.timeout());
         }
+    }
+
+    /// Remembers the congestion window before a reduction.
+    pub(super) fn keep_for_undo(&mut self) {
+        let before = self
+            .undo
+            .take()
+            .map_or_else(|| self.congestion.clone(), |undo| undo.before);
+        self.undo = Some(Box::new(Undo {
+            before,
+            resent: None,
+        }));
     }
 
     /// Before sending after a pause: the window may be stale (RFC 5681 §4.1).

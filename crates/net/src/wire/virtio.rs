@@ -3,7 +3,6 @@
 //! Virtual I/O Device (VIRTIO) 1.2, §5.1.6; Linux `include/uapi/linux/virtio_net.h`.
 
 use super::Malformed;
-use crate::frame::{Checksum, Offload, Segmentation};
 
 /// The header's octets.
 pub const LEN: usize = 12;
@@ -32,6 +31,52 @@ pub struct Header {
     pub csum_start: u16,
     /// Where the checksum field is, from `csum_start`.
     pub csum_offset: u16,
+}
+
+/// Whether a frame's transport checksum is complete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Checksum {
+    /// The checksum field holds the whole checksum, which nobody has verified yet.
+    #[default]
+    Complete,
+    /// The checksum field holds the pseudo-header's sum only; whoever puts the frame on a wire sums from
+    /// `start` to the end and stores the result at `start + offset`. Data that comes this way has not left the
+    /// machine and needs no verification.
+    Partial {
+        /// Where summing begins, in octets from the start of the Ethernet header.
+        start: u16,
+        /// Where the field is, in octets from `start`.
+        offset: u16,
+    },
+    /// Only on received frames: the link has verified the checksum.
+    Verified,
+}
+
+/// Whether a frame is a train of several segments or datagrams, to be cut by whoever needs it cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Segmentation {
+    /// One packet.
+    #[default]
+    None,
+    /// A TCP segment larger than the MTU.
+    Tcp {
+        /// Payload octets of each segment to be made, the last may be shorter.
+        mss: u16,
+    },
+    /// Several UDP datagrams of one flow, back to back.
+    Udp {
+        /// Payload octets of each datagram to be made, the last may be shorter.
+        size: u16,
+    },
+}
+
+/// What a frame says about its checksum and its segmentation: the vocabulary of `virtio_net_hdr`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offload {
+    /// The state of the transport checksum.
+    pub checksum: Checksum,
+    /// Whether the frame is a train.
+    pub segment: Segmentation,
 }
 
 impl Header {

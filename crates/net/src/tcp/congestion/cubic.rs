@@ -19,7 +19,7 @@ const BETA_TENTHS: usize = 7;
 const HORIZON_MS: u64 = 1_000_000;
 
 /// CUBIC's memory of one connection.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Cubic {
     /// Wmax, in octets; 0 before the first reduction.
     w_max: usize,

@@ -6,7 +6,7 @@ use super::{Control, Window};
 use crate::time::Instant;
 
 /// One segment more per window acknowledged; half of the flight on congestion.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Reno {
     /// Octets acknowledged towards the next segment.
     counted: usize,

@@ -4,4 +4,5 @@ mod pair;
 mod peer;
 mod rules;
 mod states;
+mod storm;
 mod transfer;

@@ -749,6 +749,37 @@ fn with_sack_only_the_holes_are_sent_again() {
     peer.quiet();
 }
 
+/// RFC 3522 §3.2, RFC 4015: the echoed timestamp tells whether the original or the repetition arrived.
+#[test]
+fn a_recovery_that_was_a_mistake_is_taken_back() {
+    for mistaken in [true, false] {
+        let mut peer = Peer::accepted(&Config::default(), stamped());
+        peer.warm(1);
+        peer.write(9 * 988);
+        let flight = peer.drain();
+        let at = |n: usize| flight[n].control.seq;
+        peer.now += 10 * MS;
+        peer.acknowledge_blocks(&[(at(1), at(5))]);
+        let again = peer.drain();
+        assert_eq!(again[0].control.seq, at(0));
+        let stamp =
+            |segment: &Outgoing| segment.control.options.timestamps.expect("agreed on").value;
+        let echo = if mistaken {
+            stamp(&flight[0])
+        } else {
+            stamp(&again[0])
+        };
+        peer.ack = at(8) + 988;
+        let mut last = peer.control(Flags::ACK);
+        last.options.timestamps = Some(Timestamps { value: 1000, echo });
+        peer.inject(last, Bytes::new());
+        peer.write(60_000);
+        let sent = peer.drain().len();
+        let before = 30; // segments that the window held before, about
+        assert_eq!(sent > before, mistaken, "{sent} segments");
+    }
+}
+
 /// RFC 8985 §7: the tail is probed after two round trips, long before a timeout.
 #[test]
 fn a_lost_tail_is_probed() {

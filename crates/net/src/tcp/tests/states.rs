@@ -1,6 +1,5 @@
 //! The state machine as a table: in each state, each kind of segment, what follows (RFC 9293 §3.10.7.4).
 
-use alloc::format;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -128,133 +127,132 @@ fn inject(peer: &mut Peer, kind: Kind) {
     peer.inject(control, octets(0, 0, len));
 }
 
+/// A kind of segment, the state after it, and the answer to it.
+type Row = (Kind, State, Answer);
+
+const TABLE: [(State, [Row; 9]); 8] = [
+    (
+        SynReceived,
+        [
+            (ResetExact, Closed, Nothing),
+            (ResetInside, SynReceived, Ack),
+            (Syn, Closed, Nothing), // back to LISTEN
+            (NoAck, SynReceived, Nothing),
+            (Beyond, SynReceived, Ack),
+            (Future, SynReceived, Reset),
+            (Text, Established, Ack),
+            (Fin, CloseWait, Ack),
+            (All, Established, Nothing),
+        ],
+    ),
+    (
+        Established,
+        [
+            (ResetExact, Closed, Nothing),
+            (ResetInside, Established, Ack),
+            (Syn, Established, Ack),
+            (NoAck, Established, Nothing),
+            (Beyond, Established, Ack),
+            (Future, Established, Ack),
+            (Text, Established, Ack),
+            (Fin, CloseWait, Ack),
+            (All, Established, Nothing),
+        ],
+    ),
+    (
+        FinWait1,
+        [
+            (ResetExact, Closed, Nothing),
+            (ResetInside, FinWait1, Ack),
+            (Syn, FinWait1, Ack),
+            (NoAck, FinWait1, Nothing),
+            (Beyond, FinWait1, Ack),
+            (Future, FinWait1, Ack),
+            (Text, FinWait1, Ack),
+            (Fin, Closing, Ack),
+            (All, FinWait2, Nothing),
+        ],
+    ),
+    (
+        FinWait2,
+        [
+            (ResetExact, Closed, Nothing),
+            (ResetInside, FinWait2, Ack),
+            (Syn, FinWait2, Ack),
+            (NoAck, FinWait2, Nothing),
+            (Beyond, FinWait2, Ack),
+            (Future, FinWait2, Ack),
+            (Text, FinWait2, Ack),
+            (Fin, TimeWait, Ack),
+            (All, FinWait2, Nothing),
+        ],
+    ),
+    (
+        CloseWait,
+        [
+            (ResetExact, Closed, Nothing),
+            (ResetInside, CloseWait, Ack),
+            (Syn, CloseWait, Ack),
+            (NoAck, CloseWait, Nothing),
+            (Beyond, CloseWait, Ack),
+            (Future, CloseWait, Ack),
+            (Text, CloseWait, Nothing),
+            (Fin, CloseWait, Nothing),
+            (All, CloseWait, Nothing),
+        ],
+    ),
+    (
+        Closing,
+        [
+            (ResetExact, Closed, Nothing),
+            (ResetInside, Closing, Ack),
+            (Syn, Closing, Ack),
+            (NoAck, Closing, Nothing),
+            (Beyond, Closing, Ack),
+            (Future, Closing, Ack),
+            (Text, Closing, Nothing),
+            (Fin, Closing, Nothing),
+            (All, TimeWait, Ack),
+        ],
+    ),
+    (
+        LastAck,
+        [
+            (ResetExact, Closed, Nothing),
+            (ResetInside, LastAck, Ack),
+            (Syn, LastAck, Ack),
+            (NoAck, LastAck, Nothing),
+            (Beyond, LastAck, Ack),
+            (Future, LastAck, Ack),
+            (Text, LastAck, Nothing),
+            (Fin, LastAck, Nothing),
+            (All, Closed, Nothing),
+        ],
+    ),
+    (
+        TimeWait,
+        [
+            (ResetExact, TimeWait, Nothing), // RFC 1337
+            (ResetInside, TimeWait, Nothing),
+            (Syn, TimeWait, Ack), // not newer than the old connection
+            (NoAck, TimeWait, Ack),
+            (Beyond, TimeWait, Ack),
+            (Future, TimeWait, Ack),
+            (Text, TimeWait, Ack),
+            (Fin, TimeWait, Ack),
+            (All, TimeWait, Nothing),
+        ],
+    ),
+];
+
 #[test]
 fn every_state_meets_every_segment() {
-    let table: [(State, [(Kind, State, Answer); 9]); 8] = [
-        (
-            SynReceived,
-            [
-                (ResetExact, Closed, Nothing),
-                (ResetInside, SynReceived, Ack),
-                (Syn, Closed, Nothing), // back to LISTEN
-                (NoAck, SynReceived, Nothing),
-                (Beyond, SynReceived, Ack),
-                (Future, SynReceived, Reset),
-                (Text, Established, Ack),
-                (Fin, CloseWait, Ack),
-                (All, Established, Nothing),
-            ],
-        ),
-        (
-            Established,
-            [
-                (ResetExact, Closed, Nothing),
-                (ResetInside, Established, Ack),
-                (Syn, Established, Ack),
-                (NoAck, Established, Nothing),
-                (Beyond, Established, Ack),
-                (Future, Established, Ack),
-                (Text, Established, Ack),
-                (Fin, CloseWait, Ack),
-                (All, Established, Nothing),
-            ],
-        ),
-        (
-            FinWait1,
-            [
-                (ResetExact, Closed, Nothing),
-                (ResetInside, FinWait1, Ack),
-                (Syn, FinWait1, Ack),
-                (NoAck, FinWait1, Nothing),
-                (Beyond, FinWait1, Ack),
-                (Future, FinWait1, Ack),
-                (Text, FinWait1, Ack),
-                (Fin, Closing, Ack),
-                (All, FinWait2, Nothing),
-            ],
-        ),
-        (
-            FinWait2,
-            [
-                (ResetExact, Closed, Nothing),
-                (ResetInside, FinWait2, Ack),
-                (Syn, FinWait2, Ack),
-                (NoAck, FinWait2, Nothing),
-                (Beyond, FinWait2, Ack),
-                (Future, FinWait2, Ack),
-                (Text, FinWait2, Ack),
-                (Fin, TimeWait, Ack),
-                (All, FinWait2, Nothing),
-            ],
-        ),
-        (
-            CloseWait,
-            [
-                (ResetExact, Closed, Nothing),
-                (ResetInside, CloseWait, Ack),
-                (Syn, CloseWait, Ack),
-                (NoAck, CloseWait, Nothing),
-                (Beyond, CloseWait, Ack),
-                (Future, CloseWait, Ack),
-                (Text, CloseWait, Nothing),
-                (Fin, CloseWait, Nothing),
-                (All, CloseWait, Nothing),
-            ],
-        ),
-        (
-            Closing,
-            [
-                (ResetExact, Closed, Nothing),
-                (ResetInside, Closing, Ack),
-                (Syn, Closing, Ack),
-                (NoAck, Closing, Nothing),
-                (Beyond, Closing, Ack),
-                (Future, Closing, Ack),
-                (Text, Closing, Nothing),
-                (Fin, Closing, Nothing),
-                (All, TimeWait, Ack),
-            ],
-        ),
-        (
-            LastAck,
-            [
-                (ResetExact, Closed, Nothing),
-                (ResetInside, LastAck, Ack),
-                (Syn, LastAck, Ack),
-                (NoAck, LastAck, Nothing),
-                (Beyond, LastAck, Ack),
-                (Future, LastAck, Ack),
-                (Text, LastAck, Nothing),
-                (Fin, LastAck, Nothing),
-                (All, Closed, Nothing),
-            ],
-        ),
-        (
-            TimeWait,
-            [
-                (ResetExact, TimeWait, Nothing), // RFC 1337
-                (ResetInside, TimeWait, Nothing),
-                (Syn, TimeWait, Ack), // not newer than the old connection
-                (NoAck, TimeWait, Ack),
-                (Beyond, TimeWait, Ack),
-                (Future, TimeWait, Ack),
-                (Text, TimeWait, Ack),
-                (Fin, TimeWait, Ack),
-                (All, TimeWait, Nothing),
-            ],
-        ),
-    ];
-    for (state, row) in table {
+    for (state, row) in TABLE {
         for (kind, next, expected) in row {
             let mut peer = reach(state);
             inject(&mut peer, kind);
             let got = (peer.connection.state(), answer(&mut peer));
-            assert_eq!(
-                got,
-                (next, expected),
-                "{}",
-                format!("{state:?} meets {kind:?}")
-            );
+            assert_eq!(got, (next, expected), "{state:?} meets {kind:?}");
         }
     }
 }

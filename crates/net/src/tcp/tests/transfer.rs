@@ -250,3 +250,19 @@ fn congestion_marks_slow_down_without_loss() {
     let slowed = transfer([&config, &config], marked, [4 * MB, 0], 3);
     assert!(slowed > free * 2, "{slowed:?} after {free:?}");
 }
+
+/// RFC 8985 §6.2: reordering, even by more than a quarter of a round trip, is soon not taken for loss any more.
+#[test]
+fn reordering_alone_costs_little() {
+    for offload in LINKS {
+        let wire = Wire {
+            offload,
+            delay: Duration::from_millis(10),
+            jitter: Duration::from_millis(8),
+            ..Wire::default()
+        };
+        let config = Config::default();
+        let took = transfer([&config, &config], wire, [8 * MB, 0], 1);
+        assert!(took < Duration::from_secs(1), "{offload:?}: {took:?}");
+    }
+}

@@ -1,0 +1,93 @@
+//! The bench's own client and server: round trips one after another, and whole connections one after another.
+//!
+//! Both sides are plain blocking sockets with `TCP_NODELAY`, so that what is measured is the way between them. It is
+//! *not* a load generator: throughput is iperf3's part (see `bench/run`).
+
+mod client;
+mod server;
+mod summary;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use summary::Summary;
+
+/// Bytes of a request, and of its response.
+const SIZE: usize = 64;
+/// The first byte of a request after whose response the server closes.
+const LAST: u8 = 1;
+
+/// Measures round trips and connections per second; results are one line of JSON, times in nanoseconds.
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer requests until the standard input ends; says the port that it listens on
+    Serve {
+        /// Where to listen; port 0 chooses one
+        address: SocketAddr,
+    },
+    /// Send 64-byte requests over one connection, each when the former was answered
+    Latency(Load),
+    /// Connect, ask, be answered, see the server close; then again
+    Connections(Load),
+}
+
+#[derive(Debug, clap::Args)]
+struct Load {
+    /// The server
+    address: SocketAddr,
+    /// How long, in seconds
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+    /// How many clients at once
+    #[arg(long, default_value_t = 1)]
+    at_once: usize,
+}
+
+fn main() -> std::io::Result<()> {
+    match Cli::parse().command {
+        Command::Serve { address } => server::serve(address),
+        Command::Latency(load) => report(&load, client::round_trips),
+        Command::Connections(load) => report(&load, client::connections),
+    }
+}
+
+fn report(load: &Load, measure: client::Measure) -> std::io::Result<()> {
+    let duration = Duration::try_from_secs_f64(load.seconds).map_err(std::io::Error::other)?;
+    let summary: Summary = client::at_once(load.at_once, load.address, duration, measure)?;
+    println!("{}", summary.to_json());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trips_and_connections_are_counted_against_the_server() {
+        let (listener, address) = server::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        server::accept_in_background(listener);
+        let duration = Duration::from_millis(50);
+        for measure in [client::round_trips as client::Measure, client::connections] {
+            let summary = client::at_once(2, address, duration, measure).unwrap();
+            assert!(summary.count() > 0, "{summary:?}");
+            assert_eq!(summary.failed(), 0, "{summary:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_is_an_error_and_no_result() {
+        let (listener, address) = server::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        drop(listener);
+        for measure in [client::round_trips as client::Measure, client::connections] {
+            client::at_once(1, address, Duration::from_millis(50), measure).unwrap_err();
+        }
+    }
+}
