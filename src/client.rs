@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -31,45 +32,55 @@ pub(crate) struct Answer {
     pub(crate) channel: Channel,
 }
 
+/// How often a daemon that comes or goes just now is tried again, with pauses from 5 ms on, each twice the one before.
+///
+/// One may go with its last space just when it is asked. One that was killed holds its socket and its lock until the
+/// kernel has ended it, which a run that hears of its end may be quicker than.
+const ROUNDS: u32 = 8;
+
 /// Asks the daemon.
 pub(crate) fn ask(ask: &Ask, absence: Absence) -> Result<Answer> {
     let request = Request {
         version: VERSION,
         ask: ask.clone(),
     };
-    // A daemon may go with its last space just when it is asked; then the next round starts another.
-    for _ in 0..3 {
-        let Some(mut channel) = connect()? else {
-            if absence == Absence::Report {
-                return Err(nothing_runs().into());
-            }
-            start()?;
-            continue;
-        };
-        if channel.send(&request, &[]).is_err() {
-            continue;
+    for round in 0..ROUNDS {
+        if let Some(answer) = ask_once(&request, absence)? {
+            return Ok(answer);
         }
-        match channel
-            .receive()
-            .context("cannot read the daemon's answer")?
-        {
-            Some((Reply::Refused { message, status }, _)) => {
-                return Err(Failure { message, status }.into());
-            }
-            Some((reply, descriptors)) => {
-                return Ok(Answer {
-                    reply,
-                    descriptors,
-                    channel,
-                });
-            }
-            None => {}
-        }
+        std::thread::sleep(Duration::from_millis(5 << round));
     }
     bail!(
         "the daemon ends before it answers; its log is {}",
         daemon::log_file()?.display()
     )
+}
+
+/// Asks the daemon; `None` if it ended before it answered.
+fn ask_once(request: &Request, absence: Absence) -> Result<Option<Answer>> {
+    let channel = match connect()? {
+        None if absence == Absence::Report => return Err(nothing_runs().into()),
+        None => {
+            start()?;
+            connect()?
+        }
+        found => found,
+    };
+    let Some(mut channel) = channel else {
+        return Ok(None);
+    };
+    if channel.send(request, &[]).is_err() {
+        return Ok(None);
+    }
+    let answer = channel.receive();
+    match answer.context("cannot read the daemon's answer")? {
+        Some((Reply::Refused { message, status }, _)) => Err(Failure { message, status }.into()),
+        answer => Ok(answer.map(|(reply, descriptors)| Answer {
+            reply,
+            descriptors,
+            channel,
+        })),
+    }
 }
 
 fn nothing_runs() -> Failure {
@@ -128,12 +139,9 @@ fn start() -> Result<()> {
     }
 }
 
-/// The daemon's process id, if a daemon runs.
-pub(crate) fn daemon_pid() -> Result<Option<i32>> {
-    let Some(channel) = connect()? else {
-        return Ok(None);
-    };
-    let peer =
-        rustix::net::sockopt::socket_peercred(channel).context("cannot tell the daemon's pid")?;
-    Ok(Some(peer.pid.as_raw_pid()))
+/// The daemon's process id, if a daemon runs. Nothing is made or changed to find out.
+pub(crate) fn daemon_pid() -> Option<i32> {
+    let socket = UnixStream::connect(paths::socket_in(&paths::runtime_place())).ok()?;
+    let peer = rustix::net::sockopt::socket_peercred(socket).ok()?;
+    Some(peer.pid.as_raw_pid())
 }

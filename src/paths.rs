@@ -12,8 +12,17 @@ use anyhow::{Context, Result, bail};
 
 /// The directory of sockets and locks: `$XDG_RUNTIME_DIR/wharf`, `/run/user/UID/wharf`, or `/tmp/wharf-UID`.
 ///
-/// A candidate that isn't ours (su keeps the former user's `XDG_RUNTIME_DIR`) is passed over.
+/// It is made, and closed to others, if it isn't.
 pub(crate) fn runtime() -> Result<PathBuf> {
+    let directory = runtime_place();
+    private(&directory)?;
+    Ok(directory)
+}
+
+/// Where the directory of sockets and locks is or would be; nothing is made.
+///
+/// A candidate that isn't ours (su keeps the former user's `XDG_RUNTIME_DIR`) is passed over.
+pub(crate) fn runtime_place() -> PathBuf {
     let uid = rustix::process::getuid().as_raw();
     let named = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let parents = named
@@ -22,12 +31,10 @@ pub(crate) fn runtime() -> Result<PathBuf> {
     let ours = |path: &PathBuf| {
         path.is_absolute() && fs::metadata(path).is_ok_and(|found| found.uid() == uid)
     };
-    let directory = match parents.into_iter().find(ours) {
+    match parents.into_iter().find(ours) {
         Some(parent) => parent.join("wharf"),
         None => PathBuf::from(format!("/tmp/wharf-{uid}")),
-    };
-    private(&directory)?;
-    Ok(directory)
+    }
 }
 
 /// The directory of what must last: `$XDG_STATE_HOME/wharf`, else `~/.local/state/wharf`, else the runtime directory.
@@ -50,7 +57,12 @@ pub(crate) fn state() -> Result<PathBuf> {
 
 /// The daemon's socket.
 pub(crate) fn daemon_socket() -> Result<PathBuf> {
-    Ok(runtime()?.join("daemon"))
+    Ok(socket_in(&runtime()?))
+}
+
+/// The daemon's socket in a runtime directory.
+pub(crate) fn socket_in(runtime: &Path) -> PathBuf {
+    runtime.join("daemon")
 }
 
 /// The directory of the keepers' sockets, one per space, where a new daemon finds them.

@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
 
 use crate::channel::Channel;
 use crate::client::Absence;
@@ -155,10 +155,9 @@ fn attend(program: Pid, mut signals: Signals, session: &mut Session) -> Result<u
             pass_on(caught, program);
         }
         let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
-        // Any child: a daemon that this process once started may end, too.
-        while let Some((child, status)) =
-            waitpid(None, options).context("cannot wait for the program")?
-        {
+        // Any child, in whatever process group (an interactive shell has its own): a daemon that this process once
+        // started may end, too.
+        while let Some((child, status)) = wait(options).context("cannot wait for the program")? {
             if child != program {
                 continue;
             }

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::fmt::Write;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -159,6 +158,6 @@ fn reference(space: &Space) -> SpaceRef {
     SpaceRef {
         id: space.id,
         name: space.entry.name.clone(),
-        directory: space.entry.directory.clone().unwrap_or_else(PathBuf::new),
+        directory: space.entry.directory.clone().unwrap_or_default(),
     }
 }

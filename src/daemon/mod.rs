@@ -43,7 +43,13 @@ pub(crate) fn log_file() -> Result<PathBuf> {
 /// Serves until the last space is gone.
 pub(crate) fn serve() -> Result<()> {
     let outcome = lock().and_then(|lock| match lock {
-        Some(lock) => prepare().and_then(run).map(|()| drop(lock)),
+        Some(lock) => {
+            let served = prepare().and_then(run);
+            // run() removes the socket of a daemon that ends; here it is one that could not begin.
+            fs::remove_file(paths::daemon_socket()?).ok();
+            drop(lock);
+            served
+        }
         None => await_other(),
     });
     if let Err(error) = &outcome {

@@ -6,9 +6,12 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use rustix::fs::inotify;
 use tokio::net::{TcpListener, UdpSocket, UnixStream};
 use tokio::sync::mpsc;
 
@@ -18,9 +21,13 @@ use crate::dns::{self, ResolvConf, Resolver, Transport};
 use crate::relay::{Names, Query};
 use crate::space::keeper::Socket;
 use crate::space::network::{GATEWAY_IPV4, GATEWAY_IPV6};
+use crate::sys;
 
 /// Queries that relays may have waiting here; more are dropped.
 const QUERIES_MAX: usize = 256;
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// How long after a change resolv.conf is read: programs write it in steps, and it is looked at once a second at most.
+const SETTLED: Duration = Duration::from_millis(1100);
 
 /// The name service.
 #[derive(Debug)]
@@ -39,7 +46,7 @@ pub(super) fn channel() -> (Names, mpsc::Receiver<Query>) {
 impl NameService {
     /// Answers what relays ask, from now on. To be called inside a `LocalSet`.
     pub(super) fn start(spaces: Rc<Spaces>, asked: mpsc::Receiver<Query>) -> Self {
-        let file = Rc::new(ResolvConf::new("/etc/resolv.conf"));
+        let file = Rc::new(ResolvConf::new(RESOLV_CONF));
         let upstreams = Rc::clone(&file);
         let relays = spaces.names.clone();
         let resolver = Rc::new(Resolver::new(Directory(spaces), move || {
@@ -53,6 +60,29 @@ impl NameService {
         };
         service.loopback_servers();
         service
+    }
+
+    /// Waits until resolv.conf has changed, and is not just being changed.
+    ///
+    /// # Errors
+    /// Those of inotify(7).
+    pub(super) async fn changed(&self) -> io::Result<()> {
+        let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+        let file = PathBuf::from(RESOLV_CONF);
+        let on = inotify::WatchFlags::CLOSE_WRITE
+            | inotify::WatchFlags::CREATE
+            | inotify::WatchFlags::MOVED_TO
+            | inotify::WatchFlags::MOVE_SELF
+            | inotify::WatchFlags::DELETE_SELF;
+        // The file, and the directories in which it, or what it is a link to, is replaced.
+        let target = file.canonicalize().unwrap_or_else(|_| file.clone());
+        for path in [Some(file.as_path()), file.parent(), target.parent()] {
+            // What isn't there can't be watched; its directory tells when it comes.
+            path.map(|path| inotify::add_watch(&watch, path, on).ok());
+        }
+        drop(sys::awaitable(watch)?.readable().await?);
+        tokio::time::sleep(SETTLED).await;
+        Ok(())
     }
 
     /// Tells the relays of the name servers out on the network, as they are named now; answers with the others.
@@ -74,10 +104,14 @@ impl NameService {
         self.resolver.counts()
     }
 
-    /// Serves a new space at the loopback addresses that resolv.conf names; answers with what didn't work.
+    /// Serves a space at the loopback addresses that resolv.conf names, as far as that isn't done; answers with what
+    /// didn't work.
     pub(super) async fn serve(&self, space: &Space) -> Vec<String> {
         let mut remarks = Vec::new();
         for address in self.loopback_servers() {
+            if !space.named.borrow_mut().insert(address) {
+                continue;
+            }
             if let Err(error) = self.serve_at(space, address).await {
                 remarks.push(format!("names are not answered at {address}: {error}"));
             }

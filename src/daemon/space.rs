@@ -44,6 +44,8 @@ pub(super) struct Space {
     pub(super) remarks: RefCell<Vec<String>>,
     /// The machine's ports that are let in.
     pub(super) from_host: RefCell<HashSet<NonZeroU16>>,
+    /// The loopback addresses inside at which names are answered.
+    pub(super) named: RefCell<HashSet<IpAddr>>,
     /// Cookies of wharf's own sockets inside, which no list shows.
     hidden: RefCell<HashSet<u64>>,
     /// Tasks that serve wharf's own sockets inside; they end with the space.
@@ -113,6 +115,7 @@ impl Space {
             keeper,
             remarks: RefCell::new(remarks),
             from_host: RefCell::default(),
+            named: RefCell::default(),
             hidden: RefCell::default(),
             servants: RefCell::default(),
             diag,

@@ -75,7 +75,21 @@ impl Spaces {
         spaces
             .service
             .get_or_init(|| NameService::start(Rc::clone(&spaces), asked));
+        tokio::task::spawn_local(Rc::clone(&spaces).follow_names());
         Ok(spaces)
+    }
+
+    /// Follows the machine when it names other name servers.
+    async fn follow_names(self: Rc<Self>) {
+        while let Some(service) = self.service.get() {
+            if let Err(error) = service.changed().await {
+                tracing::error!("changes of resolv.conf are not followed: {error}");
+                return;
+            }
+            for space in self.all() {
+                self.furnish(&space).await;
+            }
+        }
     }
 
     /// Marks that a command is being served.
@@ -154,10 +168,8 @@ impl Spaces {
     /// Puts into a space what every space has.
     async fn furnish(&self, space: &Space) {
         if let Some(service) = self.service.get() {
-            space
-                .remarks
-                .borrow_mut()
-                .extend(service.serve(space).await);
+            let remarks = service.serve(space).await;
+            space.remarks.borrow_mut().extend(remarks);
         }
     }
 

@@ -203,16 +203,16 @@ impl Inside {
         let mut daemon = Some(first);
         loop {
             match wait(daemon.as_ref().map(AsFd::as_fd), successors.as_fd())? {
-                Woken::ByDaemon => match daemon.as_mut().map(|daemon| self.obey(daemon)) {
+                Woken::Daemon => match daemon.as_mut().map(|daemon| self.obey(daemon)) {
                     Some(Ok(Next::Stay)) => {}
                     Some(Ok(Next::End)) => return Ok(()),
                     Some(Ok(Next::Orphaned) | Err(_)) | None => daemon = None,
                 },
-                Woken::BySuccessor => {
+                Woken::Successor => {
                     let successor = Channel::new(successors.accept()?.0);
                     daemon = self.report(&successor).is_ok().then_some(successor);
                 }
-                Woken::ByTime => {
+                Woken::Clock => {
                     let namespace = list::NetNamespace::of(&self.network)?;
                     let own = rustix::process::getpid();
                     if list::processes_in(namespace)?
@@ -262,9 +262,9 @@ enum Next {
 }
 
 enum Woken {
-    ByDaemon,
-    BySuccessor,
-    ByTime,
+    Daemon,
+    Successor,
+    Clock,
 }
 
 fn wait(daemon: Option<BorrowedFd<'_>>, successors: BorrowedFd<'_>) -> Result<Woken> {
@@ -275,9 +275,9 @@ fn wait(daemon: Option<BorrowedFd<'_>>, successors: BorrowedFd<'_>) -> Result<Wo
         match poll(&mut watched, timeout) {
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
-            Ok(0) => return Ok(Woken::ByTime),
-            Ok(_) if !watched[0].revents().is_empty() => return Ok(Woken::BySuccessor),
-            Ok(_) => return Ok(Woken::ByDaemon),
+            Ok(0) => return Ok(Woken::Clock),
+            Ok(_) if !watched[0].revents().is_empty() => return Ok(Woken::Successor),
+            Ok(_) => return Ok(Woken::Daemon),
         }
     }
 }

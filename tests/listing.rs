@@ -1,0 +1,195 @@
+//! `wharf ls` shows every listening port of every space.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Played, World, scenes};
+
+scenes![
+    a_listener_is_shown_with_all_that_is_known_of_it,
+    a_port_that_the_kernel_chose_is_shown,
+    a_program_with_several_processes_is_one_row,
+    nothing_running_is_said_and_not_a_success,
+    one_space_alone_can_be_listed,
+    the_table_has_a_row_for_each_listener,
+    a_listener_that_has_ended_is_not_shown,
+];
+
+fn nothing_running_is_said_and_not_a_success(world: &World) -> Played {
+    let nothing = world.wharf(["ls"]).run().ended_with(1);
+    assert_eq!(nothing.stdout, "");
+    assert!(nothing.stderr.contains("no space runs"), "{nothing}");
+    let json = world.wharf(["ls", "--json"]).run().ended_with(1);
+    assert_eq!(json.stdout, "{\"schema\":1,\"listeners\":[]}\n");
+    // A space in which nothing listens is no listener either.
+    let shop = world.project("shop");
+    let _held = shop.hold();
+    let nothing = world.wharf(["ls"]).run().ended_with(1);
+    assert!(
+        nothing.stdout.is_empty() && nothing.stderr.contains("nothing listens"),
+        "{nothing}"
+    );
+    let unknown = world.wharf(["ls", "blog"]).run().ended_with(1);
+    assert!(
+        unknown.stderr.contains("no space called blog runs"),
+        "{unknown}"
+    );
+    Ok(())
+}
+
+fn a_listener_is_shown_with_all_that_is_known_of_it(world: &World) -> Played {
+    let shop = world.project("shop");
+    let before = now();
+    let server = shop.serve(&["listen", "tcp", "127.0.0.1", "8000"]);
+    let list: Value = serde_json::from_str(&world.wharf(["ls", "--json"]).out()).unwrap();
+    let [listener] = &list["listeners"].as_array().unwrap()[..] else {
+        panic!("{list}")
+    };
+    let known =
+        ["space", "protocol", "address", "port", "ipv6_only", "uid"].map(|field| &listener[field]);
+    let uid = world.user.uid();
+    assert_eq!(
+        known,
+        [
+            &json!("shop"),
+            &json!("tcp"),
+            &json!("127.0.0.1"),
+            &json!(8000),
+            &Value::Null,
+            &json!(uid)
+        ]
+    );
+    let [program] = &listener["programs"].as_array().unwrap()[..] else {
+        panic!("{listener}")
+    };
+    // The program, not the `wharf run` that is its parent.
+    assert_eq!(program["pid"], json!(server.program().as_raw_pid()));
+    assert!(
+        program["program"].as_str().unwrap().starts_with("python3"),
+        "{program}"
+    );
+    assert_eq!(program["directory"], json!(shop.path));
+    assert_eq!(
+        program["command"].as_array().unwrap()[3..],
+        ["listen", "tcp", "127.0.0.1", "8000"]
+    );
+    let since: jiff::Timestamp = listener["since"].as_str().unwrap().parse().unwrap();
+    let since = Duration::try_from(since.duration_since(jiff::Timestamp::UNIX_EPOCH)).unwrap();
+    // The kernel counts a process's start in hundredths of a second.
+    let slack = Duration::from_millis(100);
+    assert!(
+        before - slack <= since && since <= now() + slack,
+        "{before:?} {since:?}"
+    );
+    Ok(())
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
+}
+
+fn the_table_has_a_row_for_each_listener(world: &World) -> Played {
+    let (shop, blog) = (world.project("shop"), world.project("blog"));
+    let tcp = shop.serve(&["listen", "tcp", "0.0.0.0", "80", "8000"]);
+    let udp = blog.serve(&["listen", "udp", "::1", "53"]);
+    let table = world.wharf(["ls"]).out();
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        rows[0],
+        [
+            "SPACE",
+            "PROTO",
+            "ADDRESS",
+            "PORT",
+            "PROGRAM",
+            "PID",
+            "DIRECTORY",
+            "SINCE"
+        ]
+    );
+    let heads: Vec<_> = rows[1..].iter().map(|row| &row[..4]).collect();
+    let expected = [
+        ["blog", "udp", "::1", "53"],
+        ["shop", "tcp", "0.0.0.0", "80"],
+        ["shop", "tcp", "0.0.0.0", "8000"],
+    ];
+    assert_eq!(heads, expected, "{table}");
+    for (row, (server, project)) in
+        rows[1..]
+            .iter()
+            .zip([(&udp, &blog), (&tcp, &shop), (&tcp, &shop)])
+    {
+        let pid = server.program().as_raw_pid().to_string();
+        assert!(row.contains(&pid.as_str()), "{pid} in {table}");
+        assert!(row.contains(&project.path.to_str().unwrap()), "{table}");
+        assert!(row[4].starts_with("python3"), "{table}");
+        // Today's times are hours, minutes and seconds.
+        assert_eq!(row.last().unwrap().split(':').count(), 3, "{table}");
+    }
+    Ok(())
+}
+
+fn one_space_alone_can_be_listed(world: &World) -> Played {
+    let (shop, blog) = (world.project("shop"), world.project("blog"));
+    let _shop = shop.serve(&["listen", "tcp", "::", "8000"]);
+    let _blog = blog.serve(&["listen", "tcp", "::", "8000"]);
+    let table = world.wharf(["list", "blog"]).out();
+    assert!(table.contains("blog") && !table.contains("shop"), "{table}");
+    Ok(())
+}
+
+fn a_port_that_the_kernel_chose_is_shown(world: &World) -> Played {
+    let shop = world.project("shop");
+    let server = shop.serve(&["listen", "tcp", "127.0.0.1", "0"]);
+    let port: u16 = server.line_after("ready ").parse().unwrap();
+    let listeners = world.listeners();
+    assert_eq!(listeners.len(), 1, "{listeners:?}");
+    assert_eq!(listeners[0]["port"], json!(port));
+    Ok(())
+}
+
+fn a_program_with_several_processes_is_one_row(world: &World) -> Played {
+    const SCRIPT: &str = "
+import os, socket
+server = socket.create_server(('127.0.0.1', 8000))
+children = [os.fork() for _ in range(2)]
+if all(children):
+    print('forked', flush=True)
+os.read(0, 1)
+";
+    let shop = world.project("shop");
+    let server = shop.run(["python3", "-c", SCRIPT]).start();
+    server.says("forked");
+    // 1 + 1 + 2: the second fork is made by the first child, too.
+    let holders = crate::harness::await_that("every process holds the socket", || {
+        let listeners = world.listeners();
+        assert_eq!(listeners.len(), 1, "{listeners:?}");
+        listeners[0]["programs"]
+            .as_array()
+            .cloned()
+            .filter(|programs| programs.len() == 4)
+    });
+    let oldest = server.program().as_raw_pid();
+    assert_eq!(holders[0]["pid"], json!(oldest));
+    Ok(())
+}
+
+fn a_listener_that_has_ended_is_not_shown(world: &World) -> Played {
+    let shop = world.project("shop");
+    let _stays = shop.serve(&["listen", "tcp", "0.0.0.0", "8000"]);
+    let mut goes = shop.serve(&["listen", "udp", "0.0.0.0", "9000"]);
+    assert_eq!(world.listeners().len(), 2);
+    goes.close_input();
+    goes.outcome().ended_with(0);
+    let ports: Vec<_> = world
+        .listeners()
+        .iter()
+        .map(|listener| listener["port"].clone())
+        .collect();
+    assert_eq!(ports, [json!(8000)]);
+    Ok(())
+}
