@@ -186,6 +186,18 @@ mod tests {
         ] {
             assert_eq!(names(port(number), transport).next(), Some(expected));
         }
+        let several: Vec<_> = names(port(3000), Transport::Tcp).collect();
+        assert_eq!(several, ["hbci", "remoteware-cl"]);
+        assert_eq!(
+            names(port(6063), Transport::Tcp).next(),
+            Some("x11"),
+            "a range's last"
+        );
+        assert_eq!(
+            names(port(47), Transport::Tcp).next(),
+            None,
+            "reserved by now"
+        );
         let web: Vec<_> = names(port(80), Transport::Tcp).collect();
         assert!(web.contains(&"www") && web.contains(&"www-http"), "{web:?}");
         assert_eq!(names(port(5173), Transport::Tcp).count(), 0);
