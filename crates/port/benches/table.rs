@@ -7,70 +7,15 @@
     reason = "the macros of the bench harness make public items"
 )]
 
+mod workload;
+
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use wharf_port::table::{Config, Request};
-use wharf_port::{Domain, Endpoint, Flow, Hold, Local, Port, PortRange, Protocol, Table};
+use wharf_port::{Endpoint, PortRange};
 
-const TCP: Request = Request::new(Protocol::Tcp, Domain::V4);
-const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
-
-fn table() -> Table<u64> {
-    Table::new(&Config::new([42; 32]))
-}
-
-fn port(number: u16) -> Port {
-    Port::new(number).expect("not zero")
-}
-
-fn address(block: u8, number: u32) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::from_bits(u32::from(block) << 24 | number))
-}
-
-fn local(address: IpAddr, number: u16) -> Local {
-    Local {
-        address,
-        port: Some(port(number)),
-    }
-}
-
-/// An order that caches and prefetchers can't foresee.
-struct Scatter(u64);
-
-impl Scatter {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        ((u128::from(self.0) * limit as u128) >> 64) as usize
-    }
-}
-
-fn bound(table: &mut Table<u64>, to: Local) -> Hold {
-    let hold = table.open(TCP, 0);
-    table.bind(hold, to).expect("the place is free");
-    hold
-}
-
-fn listener(table: &mut Table<u64>) -> Hold {
-    let hold = bound(table, local(LOCAL, 80));
-    table.listen(hold).expect("nobody else listens");
-    hold
-}
-
-fn flow_from(number: u32) -> Flow {
-    Flow {
-        protocol: Protocol::Tcp,
-        local: Endpoint::new(LOCAL, port(80)),
-        remote: Endpoint::new(
-            address(100, number / 60_000),
-            port(1 + (number % 60_000) as u16),
-        ),
-    }
-}
+use workload::*;
 
 fn bind_and_release(c: &mut Criterion) {
     let mut group = c.benchmark_group("bind and release a specific endpoint among");
@@ -116,60 +61,6 @@ fn conflict(c: &mut Criterion) {
     }
 }
 
-/// A table in which all but so many of the range's ports are taken.
-fn filled(free: u32) -> Table<u64> {
-    let mut table = table();
-    let all = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let mut holds = Vec::new();
-    for _ in 0..PortRange::LINUX.count() {
-        let hold = table.open(TCP, 0);
-        table
-            .bind(
-                hold,
-                Local {
-                    address: LOCAL,
-                    port: None,
-                },
-            )
-            .expect("a port is free");
-        holds.push(hold);
-    }
-    assert!(table.open_bind(all).is_err());
-    let mut scatter = Scatter(9);
-    for _ in 0..free {
-        table.release(holds.swap_remove(scatter.below(holds.len())));
-    }
-    table
-}
-
-trait OpenBind {
-    fn open_bind(&mut self, address: IpAddr) -> Result<Hold, ()>;
-}
-
-impl OpenBind for Table<u64> {
-    fn open_bind(&mut self, address: IpAddr) -> Result<Hold, ()> {
-        let hold = self.open(TCP, 0);
-        match self.bind(
-            hold,
-            Local {
-                address,
-                port: None,
-            },
-        ) {
-            Ok(_) => Ok(hold),
-            Err(_) => {
-                self.release(hold);
-                Err(())
-            }
-        }
-    }
-}
-
-/// How many ports of Linux's range are free at these shares taken, in hundredths of a percent.
-fn free_at(share: u32) -> u32 {
-    (PortRange::LINUX.count() * (10_000 - share)).div_ceil(10_000)
-}
-
 const SHARES: [u32; 5] = [100, 5_000, 9_900, 9_999, 10_000];
 
 fn choose_for_bind(c: &mut Criterion) {
@@ -205,16 +96,6 @@ fn choose_for_connect(c: &mut Criterion) {
             });
         });
     }
-}
-
-/// Bytes of memory that this process has in use.
-fn resident() -> usize {
-    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = text
-        .split(' ')
-        .nth(1)
-        .and_then(|pages| pages.parse::<usize>().ok());
-    pages.unwrap_or(0) * 4096
 }
 
 fn who(c: &mut Criterion) {
