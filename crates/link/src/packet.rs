@@ -188,9 +188,6 @@ fn set_options(socket: BorrowedFd<'_>, best: Header) -> io::Result<Header> {
         }
     };
     sys::set_packet_option(socket, libc::PACKET_IGNORE_OUTGOING, 1)?;
-    // A veth end has no queue; but the kernel puts its empty one in a moment after the interface is up, and loses
-    // whatever is sent before. So nothing is sent through it.
-    sys::set_packet_option(socket, libc::PACKET_QDISC_BYPASS, 1)?;
     // Cut to net.core.rmem_max and wmem_max.
     sockopt::set_socket_recv_buffer_size(socket, WANTED_QUEUE)?;
     sockopt::set_socket_send_buffer_size(socket, WANTED_QUEUE)?;
