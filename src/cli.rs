@@ -12,6 +12,7 @@ Examples:
   wharf run -- npm run dev            port 3000 is free, whatever else runs
   wharf run -- psql -h localhost      joins what runs in this directory
   wharf ls                            every listening port of every space
+  wharf service 5432                  what a port is used for
   wharf stop                          ends this directory's space
 
 Exit status: 0 yes or done, 1 no or nothing, 2 usage, 3 not permitted, 4 conflict, 124 timeout, 125 wharf failed.
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Ls(Ls),
     /// End a space and what runs in it
     Stop(Stop),
+    /// Say what a port is used for, or which port a service has
+    Service(Service),
     /// Check that everything wharf needs is there, and say what to do where it is not
     Doctor(Doctor),
     /// Carry the spaces of this user (started by itself)
@@ -89,6 +92,21 @@ pub(crate) struct Stop {
     /// End every space of this user
     #[arg(long, conflicts_with = "space")]
     pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Service {
+    /// A port or a name, with or without a protocol: 5432, 3000/udp, postgres
+    #[arg(required_unless_present = "common", value_name = "PORT|NAME")]
+    pub(crate) what: Option<String>,
+
+    /// List the ports that everybody should know
+    #[arg(long, conflicts_with = "what")]
+    pub(crate) common: bool,
+
+    /// Print JSON (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

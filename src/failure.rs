@@ -4,6 +4,8 @@
 pub(crate) mod status {
     /// No, or nothing to show.
     pub(crate) const NOTHING: u8 = 1;
+    /// The command line can't be understood.
+    pub(crate) const USAGE: u8 = 2;
     /// The machine does not permit it.
     pub(crate) const NOT_PERMITTED: u8 = 3;
     /// wharf itself failed.

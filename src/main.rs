@@ -5,6 +5,7 @@
 mod channel;
 mod cli;
 mod client;
+mod columns;
 mod daemon;
 mod dns;
 mod doctor;
@@ -16,6 +17,7 @@ mod paths;
 mod protocol;
 mod relay;
 mod run;
+mod service;
 mod signals;
 mod space;
 mod stop;
@@ -41,6 +43,7 @@ fn carry_out(command: cli::Command) -> Result<ExitCode> {
         cli::Command::Run(typed) => run::run(typed),
         cli::Command::Ls(typed) => ls::ls(typed),
         cli::Command::Stop(typed) => stop::stop(typed),
+        cli::Command::Service(typed) => service::service(&typed),
         cli::Command::Doctor(typed) => doctor::doctor(&typed),
         cli::Command::Daemon => {
             rustix::thread::set_name(c"wharf")?;

@@ -25,7 +25,7 @@ pub(crate) use command::doctor;
 pub(crate) use machine::Machine;
 pub(crate) use namespace::{NamespaceStep, explain as explain_namespace_failure};
 
-use crate::list::render::Colour;
+use crate::columns::Colour;
 
 /// The number of the JSON form; see `docs/json.md`.
 const SCHEMA: u32 = 1;

@@ -5,16 +5,16 @@
 //! the same table is whole and plain. Programs want the JSON form, which is
 //! described in `docs/json.md`.
 
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 
-use anstyle::{AnsiColor, Style};
+use anstyle::AnsiColor;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::{Listener, label};
+use crate::columns::{self, Colour, Column, GAP, NAME, PLAIN, UNKNOWN, terminal_width, visible};
 
 /// The number of the JSON form that this program writes. It grows when a field changes its
 /// meaning or goes; a new field doesn't change it.
@@ -37,36 +37,17 @@ pub(crate) struct Look {
     pub(crate) now: Zoned,
 }
 
-/// Whether a table may hold escape sequences.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Colour {
-    /// Only text.
-    Plain,
-    /// Colours and weights.
-    Ansi,
-}
-
 impl Look {
     /// The look that suits standard output and the environment (`NO_COLOR`, `CLICOLOR_FORCE`,
     /// `TERM`, `HOME`, `TZ`).
     pub(crate) fn of_stdout() -> Self {
-        let stdout = io::stdout();
-        let terminal = stdout.is_terminal();
-        let colour = match anstream::AutoStream::choice(&stdout) {
-            anstream::ColorChoice::Never => Colour::Plain,
-            _ => Colour::Ansi,
-        };
-        let size = rustix::termios::tcgetwinsize(&stdout)
-            .ok()
-            .filter(|size| size.ws_col > 0);
+        let terminal = io::stdout().is_terminal();
         let home = std::env::var("HOME")
             .ok()
             .filter(|home| terminal && home.len() > 1);
         Self {
-            width: size
-                .filter(|_| terminal)
-                .map(|size| usize::from(size.ws_col)),
-            colour,
+            width: terminal_width(),
+            colour: Colour::of_stdout(),
             home,
             now: Timestamp::now().to_zoned(TimeZone::system()),
         }
@@ -92,96 +73,25 @@ pub(crate) fn table(listeners: &[Listener], look: &Look) -> String {
     if listeners.is_empty() {
         return String::new();
     }
-    let heads = COLUMNS.map(|column| column.head.to_owned());
-    let mut rows: Vec<Row> = listeners
+    let mut rows: Vec<Vec<String>> = listeners
         .iter()
         .map(|listener| row(listener, look))
         .collect();
-    rows.insert(0, heads);
     if let Some(width) = look.width {
         fit(&mut rows, width);
     }
-    let widths = widths(&rows);
-    let mut text = String::new();
-    for (number, row) in rows.iter().enumerate() {
-        let kind = if number == 0 {
-            Line::Head
-        } else {
-            Line::Listener
-        };
-        write_row(&mut text, row, &widths, kind, look.colour);
-    }
-    text
+    columns::lay_out(&COLUMNS, &rows, look.colour)
 }
-
-/// One line of the table.
-type Row = [String; COLUMNS.len()];
-
-/// A column: its head, on which side its cells are filled up, and its colour.
-#[derive(Debug, Clone, Copy)]
-struct Column {
-    head: &'static str,
-    side: Side,
-    style: Style,
-}
-
-/// On which side a cell's text stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Left,
-    Right,
-}
-
-/// Which line of the table is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Line {
-    Head,
-    Listener,
-}
-
-const PLAIN: Style = Style::new();
 
 const COLUMNS: [Column; 8] = [
-    Column {
-        head: "SPACE",
-        side: Side::Left,
-        style: AnsiColor::Cyan.on_default(),
-    },
-    Column {
-        head: "PROTO",
-        side: Side::Left,
-        style: PLAIN,
-    },
-    Column {
-        head: "ADDRESS",
-        side: Side::Left,
-        style: PLAIN,
-    },
-    Column {
-        head: "PORT",
-        side: Side::Right,
-        style: PLAIN.bold(),
-    },
-    Column {
-        head: "PROGRAM",
-        side: Side::Left,
-        style: AnsiColor::Green.on_default(),
-    },
-    Column {
-        head: "PID",
-        side: Side::Right,
-        style: PLAIN,
-    },
-    Column {
-        head: "DIRECTORY",
-        side: Side::Left,
-        style: PLAIN,
-    },
-    Column {
-        head: "SINCE",
-        side: Side::Left,
-        style: PLAIN.dimmed(),
-    },
+    Column::left("SPACE", NAME),
+    Column::left("PROTO", PLAIN),
+    Column::left("ADDRESS", PLAIN),
+    Column::right("PORT", PLAIN.bold()),
+    Column::left("PROGRAM", AnsiColor::Green.on_default()),
+    Column::right("PID", PLAIN),
+    Column::left("DIRECTORY", PLAIN),
+    Column::left("SINCE", PLAIN.dimmed()),
 ];
 
 /// The place of DIRECTORY, the only column that is cut to fit.
@@ -190,14 +100,8 @@ const DIRECTORY: usize = 6;
 /// A directory is never cut to fewer columns than this: better a wrapped line than no name.
 const DIRECTORY_COLUMNS: usize = 16;
 
-/// What stands for a thing that isn't known.
-const UNKNOWN: &str = "-";
-
-/// The gap between two columns.
-const GAP: &str = "  ";
-
 /// The cells of one listener.
-fn row(listener: &Listener, look: &Look) -> Row {
+fn row(listener: &Listener, look: &Look) -> Vec<String> {
     let oldest = listener.programs.first();
     let pid = match (oldest, listener.programs.len()) {
         (None, _) => UNKNOWN.to_owned(),
@@ -217,7 +121,7 @@ fn row(listener: &Listener, look: &Look) -> Row {
             .since
             .map_or_else(|| UNKNOWN.to_owned(), |since| moment(since, &look.now)),
     ];
-    cells.map(|cell| visible(&cell))
+    cells.iter().map(|cell| visible(cell)).collect()
 }
 
 /// Writes the home directory as `~`.
@@ -241,24 +145,11 @@ fn moment(time: Timestamp, now: &Zoned) -> String {
     time.strftime(format).to_string()
 }
 
-/// Shows control characters, which any program may put into its name, instead of obeying them.
-fn visible(text: &str) -> String {
-    let mut visible = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            visible.extend(character.escape_default());
-        } else {
-            visible.push(character);
-        }
-    }
-    visible
-}
-
 /// Cuts directories so that the table is no wider than `width` columns.
-fn fit(rows: &mut [Row], width: usize) {
-    let widths = widths(rows);
+fn fit(rows: &mut [Vec<String>], width: usize) {
+    let widths = columns::widths(&COLUMNS, rows);
     let all: usize = widths.iter().sum::<usize>() + GAP.len() * (COLUMNS.len() - 1);
-    let [.., directory, _] = widths;
+    let directory = widths[DIRECTORY];
     let room = directory
         .saturating_sub(all.saturating_sub(width))
         .max(DIRECTORY_COLUMNS);
@@ -280,44 +171,6 @@ fn tail(path: &str, room: usize) -> String {
         _ => end,
     };
     format!("…{end}")
-}
-
-/// The width of each column.
-fn widths(rows: &[Row]) -> [usize; COLUMNS.len()] {
-    let mut widths = [0; COLUMNS.len()];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.width());
-        }
-    }
-    widths
-}
-
-/// Writes one line, without blanks at its end.
-fn write_row(
-    text: &mut String,
-    row: &Row,
-    widths: &[usize; COLUMNS.len()],
-    line: Line,
-    colour: Colour,
-) {
-    let last = COLUMNS.len() - 1;
-    for (index, ((cell, width), column)) in row.iter().zip(widths).zip(COLUMNS).enumerate() {
-        let style = match (colour, line) {
-            (Colour::Plain, _) => PLAIN,
-            (Colour::Ansi, Line::Head) => PLAIN.underline(),
-            (Colour::Ansi, Line::Listener) => column.style,
-        };
-        let blanks = " ".repeat(width.saturating_sub(cell.width()));
-        let gap = if index == last { "\n" } else { GAP };
-        let styled = format_args!("{style}{cell}{style:#}");
-        let written = match column.side {
-            Side::Left if index == last => write!(text, "{styled}{gap}"),
-            Side::Left => write!(text, "{styled}{blanks}{gap}"),
-            Side::Right => write!(text, "{blanks}{styled}{gap}"),
-        };
-        written.expect("writing to a string can't fail");
-    }
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ fn the_facts_are_complete() {
         rest.count()
     };
     assert!(
-        of("tcp") > 5_800 && of("udp") > 5_400,
+        of("tcp") > 5_900 && of("udp") > 5_500,
         "{} {}",
         of("tcp"),
         of("udp")

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use wharf_port::PortRange;
 
 use crate::cidr::Cidr;
 use crate::frame::Capabilities;
@@ -39,6 +40,8 @@ pub struct Config {
     /// With `accept_anything`: whether ARP and neighbour solicitations are answered for every address but
     /// the asker's own. Without, they are answered for own addresses only.
     pub proxy: bool,
+    /// The ports that are chosen from for a socket that doesn't name one.
+    pub ports: PortRange,
     /// How connections behave.
     pub tcp: tcp::Config,
     /// The secret behind initial sequence numbers, ephemeral ports and identifications; must be unpredictable.
@@ -59,6 +62,7 @@ impl Config {
             routes: Vec::new(),
             accept_anything: false,
             proxy: true,
+            ports: PortRange::LINUX,
             tcp: tcp::Config::default(),
             seed,
             limit_icmp: true,

@@ -2,7 +2,9 @@
 
 use bytes::{Bytes, BytesMut};
 use core::net::IpAddr;
+use wharf_port::Device;
 
+use super::Host;
 use super::route::Scope;
 use crate::frame::Segmentation;
 use crate::tcp::Ecn;
@@ -41,6 +43,14 @@ pub(super) enum Trust {
 }
 
 impl Inbound {
+    /// Where it arrived, as sockets that are bound to a device see it.
+    pub(super) fn device(&self, own: Mac) -> Device {
+        match self.station == own {
+            true => Host::LOOPBACK,
+            false => Host::LINK,
+        }
+    }
+
     /// Transport header and payload.
     pub(super) fn payload(&self) -> &[u8] {
         &self.packet[self.transport..]

@@ -7,6 +7,7 @@ use core::net::IpAddr;
 
 use super::Host;
 use super::discard::Discard;
+use super::event::SocketId;
 use super::icmp_error::Trouble;
 use super::inbound::{Inbound, Trust};
 use super::reassembly::{Key, Piece};
@@ -17,7 +18,7 @@ use crate::time::Instant;
 use crate::wire::ethernet::{self, EtherType, Mac};
 use crate::wire::extension::{self, End, Obstacle};
 use crate::wire::{Malformed, icmpv4, icmpv6, ipv4, ipv6, udp};
-use wharf_port::Protocol;
+use wharf_port::{Flow, Protocol};
 
 /// What the frame says about the packet in it.
 #[derive(Clone, Copy, Debug)]
@@ -312,6 +313,12 @@ impl Host {
                 Err(Discard::Protocol)
             }
         }
+    }
+
+    /// The socket that gets a packet of this flow.
+    pub(super) fn addressee(&self, inbound: &Inbound, flow: &Flow) -> Option<SocketId> {
+        let found = self.table.who_on(flow, inbound.device(self.config.mac))?;
+        Some(*found.owner)
     }
 
     /// In the role of a gateway, whoever sends is remembered: answers need no question.

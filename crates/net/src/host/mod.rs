@@ -2,8 +2,9 @@
 //!
 //! One idea a file: `ingress` takes packets apart, `egress` and `edge` put them together, `route`, `neighbour` and `resolve` find
 //! the way, `reassembly` joins fragments, `icmp`, `icmp_error` and `echo` speak ICMP, `udp`, `tcp` and `knock` find sockets;
-//! `opening` and `life` keep connections, `stream`, `mailbox` and `own` are what a caller does with sockets.
+//! `opening` and `life` keep connections, `stream`, `mailbox`, `own`, `binding` and `undo` are what a caller does with sockets.
 
+mod binding;
 mod config;
 mod discard;
 mod echo;
@@ -30,18 +31,18 @@ mod stream;
 mod tcp;
 mod timers;
 mod udp;
+mod undo;
 
+pub use binding::OwnBindError;
 pub use config::{Config, Route};
 pub use discard::{Discard, Discards};
 pub use event::{Event, KnockId, Ready, Refusal, SocketId, Unreachable};
 pub use knock::KnockError;
 pub use mailbox::{Received, RecvError, SendError};
-pub use own::{
-    AcceptError, NoSuchSocket, OwnBindError, OwnConnectError, OwnListenError, Setting, TooMany,
-};
+pub use own::{AcceptError, NoSuchSocket, OwnConnectError, OwnListenError, Setting, TooMany};
 
 use alloc::collections::VecDeque;
-use wharf_port::table::{self, Table};
+use wharf_port::table::{self, Device, Table};
 
 use self::events::{Events, Queued};
 use self::icmp_error::Limiter;
@@ -67,7 +68,8 @@ use crate::time::Instant;
 ///   [`send_datagram`](Self::send_datagram), [`reject_datagram`](Self::reject_datagram), [`echo_reply`](Self::echo_reply),
 ///   [`reject_echo`](Self::reject_echo).
 /// - **Own sockets**: [`open`](Self::open), [`bind`](Self::bind), [`listen`](Self::listen), [`accept`](Self::accept),
-///   [`connect`](Self::connect), [`set`](Self::set), [`send_to`](Self::send_to), [`recv_from`](Self::recv_from).
+///   [`connect`](Self::connect), [`set`](Self::set), [`send_to`](Self::send_to), [`recv_from`](Self::recv_from), and back:
+///   [`unlisten`](Self::unlisten), [`disconnect`](Self::disconnect).
 ///
 /// Nothing that a peer sends makes it panic, loop, or grow without bound; what goes nowhere is counted in
 /// [`discards`](Self::discards).
@@ -109,11 +111,19 @@ pub struct Host {
 }
 
 impl Host {
+    /// What is inside the host, for [`Setting::Device`]: what it sends to itself arrives here.
+    pub const LOOPBACK: Device = Device::new(1).expect("1 is not 0");
+    /// The host's link, for [`Setting::Device`].
+    pub const LINK: Device = Device::new(2).expect("2 is not 0");
+
     /// A host without sockets.
     #[must_use]
     pub fn new(config: Config) -> Self {
         let keyed = Keyed::new(&config.seed);
-        let table = Table::new(&table::Config::new(config.seed));
+        let table = Table::new(&table::Config {
+            ephemeral: config.ports,
+            ..table::Config::new(config.seed)
+        });
         Self {
             keys: Keys::new(&config.seed),
             routes: Routes::new(&config),
@@ -186,6 +196,12 @@ impl Host {
                 }
             }
         }
+    }
+
+    /// Which socket has which port: what the host knows is in there, to be looked at.
+    #[must_use]
+    pub fn ports(&self) -> &Table<SocketId> {
+        &self.table
     }
 
     /// What went nowhere, and why.

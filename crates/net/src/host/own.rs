@@ -5,8 +5,8 @@ use alloc::collections::VecDeque;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 use thiserror::Error;
-use wharf_port::table::{BindError, ConnectError, ListenError, Request, Reuse};
-use wharf_port::{Domain, Endpoint, Flow, Local, Port, Protocol};
+use wharf_port::table::{ConnectError, Device, ListenError, Request, Reuse, State};
+use wharf_port::{Domain, Endpoint, Flow, Local, Port, PortRange, Protocol};
 
 use super::Host;
 use super::event::SocketId;
@@ -35,6 +35,13 @@ pub enum Setting {
     ReceiveBuffer(usize),
     /// `SO_SNDBUF`, in octets.
     SendBuffer(usize),
+    /// The user that it belongs to: only sockets of one user share by reuse port.
+    User(u32),
+    /// `SO_BINDTODEVICE`: [`Host::LOOPBACK`], [`Host::LINK`], or one of which the host knows nothing. It gets packets from there
+    /// only; where its own go is up to their destination.
+    Device(Option<Device>),
+    /// `IP_LOCAL_PORT_RANGE`: what is chosen from for this socket, rather than [`Config::ports`](crate::Config::ports).
+    Ports(Option<PortRange>),
 }
 
 /// There is no room for one more socket.
@@ -46,20 +53,6 @@ pub struct TooMany;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("no such socket")]
 pub struct NoSuchSocket;
-
-/// Why a socket was not bound.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum OwnBindError {
-    /// There is no such socket.
-    #[error(transparent)]
-    Gone(#[from] NoSuchSocket),
-    /// The address is not the host's.
-    #[error("the address is not one of this host")]
-    NotOwn,
-    /// The port table's refusal.
-    #[error("{0}")]
-    Refused(BindError<SocketId>),
-}
 
 /// Why a socket does not listen.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -116,25 +109,6 @@ impl Host {
         Ok(id)
     }
 
-    /// Binds a socket to an own address, or, in a host that accepts anything, to any. The port is returned.
-    ///
-    /// # Errors
-    /// [`OwnBindError`].
-    pub fn bind(&mut self, socket: SocketId, local: Local) -> Result<Port, OwnBindError> {
-        let hold = self
-            .sockets
-            .find(socket)
-            .and_then(|socket| socket.hold)
-            .ok_or(NoSuchSocket)?;
-        let address = local.address.to_canonical();
-        let own =
-            address.is_unspecified() || self.routes.is_internal(address) || address.is_multicast();
-        if !own && !self.config.accept_anything {
-            return Err(OwnBindError::NotOwn);
-        }
-        self.table.bind(hold, local).map_err(OwnBindError::Refused)
-    }
-
     /// Makes a TCP socket take connections; again, to change how many may wait: `backlog` and one more, as on Linux.
     ///
     /// # Errors
@@ -142,6 +116,14 @@ impl Host {
     pub fn listen(&mut self, socket: SocketId, backlog: usize) -> Result<Port, OwnListenError> {
         let found = self.sockets.find_mut(socket).ok_or(NoSuchSocket)?;
         let hold = found.hold.ok_or(NoSuchSocket)?;
+        if let Some(address) = found.address.filter(|_| self.table.port(hold).is_none()) {
+            let local = Local {
+                address,
+                port: None,
+            };
+            let bound = self.table.bind(hold, local);
+            bound.map_err(|error| OwnListenError::Refused(error.into()))?;
+        }
         let port = self.table.listen(hold).map_err(OwnListenError::Refused)?;
         match &mut found.role {
             Role::Listener(listener) => listener.backlog = backlog,
@@ -179,7 +161,8 @@ impl Host {
 
     /// Connects a socket to a peer: under TCP a SYN is sent, and
     /// [`Ready::CONNECTED`](crate::Ready::CONNECTED) or [`Ready::FAILED`](crate::Ready::FAILED) follows; under UDP
-    /// only the peer's datagrams are received from now on. The flow is returned.
+    /// only the peer's datagrams are received from now on. The unspecified address stands for the host itself. The flow is
+    /// returned.
     ///
     /// # Errors
     /// [`OwnConnectError`].
@@ -194,18 +177,32 @@ impl Host {
             return Err(OwnConnectError::Connected);
         }
         let hold = found.hold.ok_or(NoSuchSocket)?;
-        let source = self
-            .routes
-            .source_for(remote.address())
-            .ok_or(OwnConnectError::NoRoute)?;
-        self.table
-            .connect(hold, source, remote)
-            .map_err(|error| OwnConnectError::Refused(Box::new(error)))?;
-        let flow = self.table.flow(hold).ok_or(NoSuchSocket)?;
+        let remote = Endpoint::new(somewhere(remote.address()), remote.port());
+        let source = match found.address {
+            Some(address) => address,
+            None => self
+                .routes
+                .source_for(remote.address())
+                .ok_or(OwnConnectError::NoRoute)?,
+        };
+        let connected = match self.table.connect(hold, source, remote) {
+            Err(ConnectError::Taken(taken)) if self.is_over(&taken.holder.state, remote) => {
+                self.discard(taken.holder.owner);
+                self.table.connect(hold, source, remote)
+            }
+            connected => connected,
+        };
+        let flow = connected.map_err(|error| OwnConnectError::Refused(Box::new(error)))?;
         if flow.protocol == Protocol::Tcp {
             self.open_stream(now, socket, flow);
         }
         Ok(flow)
+    }
+
+    /// Whether a flow that rests may be taken by a new connection: between two sockets of ours there is no old segment on the way
+    /// that TIME-WAIT would have to wait for (RFC 9293 §3.4.2, RFC 6191).
+    fn is_over(&self, state: &State, remote: Endpoint) -> bool {
+        matches!(state, State::TimeWait(..)) && self.routes.is_internal(remote.address())
     }
 
     /// Sets something. What a socket can't have is ignored, as long as there is such a socket.
@@ -229,12 +226,16 @@ impl Host {
             Setting::UserTimeout(timeout) => options.user_timeout = timeout,
             Setting::ReceiveBuffer(octets) => options.receive_buffer = Some(octets),
             Setting::SendBuffer(octets) => options.send_buffer = Some(octets),
+            Setting::User(_) | Setting::Device(_) | Setting::Ports(_) => {}
         }
         if let Some(hold) = found.hold {
             // The hold is there as long as the socket has it.
             let _ = match setting {
                 Setting::Reuse(reuse) => self.table.set_reuse(hold, reuse),
                 Setting::Domain(domain) => self.table.set_domain(hold, domain),
+                Setting::User(user) => self.table.set_user(hold, user),
+                Setting::Device(device) => self.table.set_device(hold, device),
+                Setting::Ports(range) => self.table.set_range(hold, range),
                 _ => Ok(()),
             };
         }
@@ -248,7 +249,11 @@ impl Host {
                     Setting::UserTimeout(timeout) => connection.set_user_timeout(now, timeout),
                     Setting::ReceiveBuffer(octets) => connection.set_receive_buffer(octets),
                     Setting::SendBuffer(octets) => connection.set_send_buffer(octets),
-                    Setting::Reuse(_) | Setting::Domain(_) => {}
+                    Setting::Reuse(_)
+                    | Setting::Domain(_)
+                    | Setting::User(_)
+                    | Setting::Device(_)
+                    | Setting::Ports(_) => {}
                 }
                 self.settle(socket);
             }
@@ -283,5 +288,14 @@ pub(super) fn wildcard(domain: Domain) -> IpAddr {
     match domain {
         Domain::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         Domain::V6Only | Domain::Dual => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    }
+}
+
+/// Where a connection to this address goes: the unspecified address is the host's own.
+fn somewhere(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) if v4.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(v6) if v6.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        address => address,
     }
 }

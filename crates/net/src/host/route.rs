@@ -122,8 +122,11 @@ impl Routes {
 
     /// Our address for packets to a destination: on its network, else by the longest common prefix.
     pub(super) fn source_for(&self, destination: IpAddr) -> Option<IpAddr> {
-        if destination.is_loopback() {
-            return Some(destination);
+        // RFC 1122 §3.2.1.3 (g) says what may be a source there, not which; everybody's is this one.
+        match destination {
+            IpAddr::V4(v4) if v4.is_loopback() => return Some(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(v6) if v6.is_loopback() => return Some(v6.into()),
+            _ => {}
         }
         let family = self
             .addresses
@@ -253,7 +256,8 @@ mod tests {
         assert_eq!(source("192.168.7.7"), Some(address("192.168.1.1")));
         assert_eq!(source("10.0.0.9"), Some(address("10.0.0.2")));
         assert_eq!(source("2001:db8::1"), Some(address("fd00::2")));
-        assert_eq!(source("127.0.0.5"), Some(address("127.0.0.5")));
+        assert_eq!(source("127.0.0.5"), Some(address("127.0.0.1")));
+        assert_eq!(source("::1"), Some(address("::1")));
     }
 
     #[test]

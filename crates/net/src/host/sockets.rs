@@ -5,6 +5,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::time::Duration;
 use wharf_port::table::{Hold, Reuse};
 use wharf_port::{Domain, Flow};
@@ -36,6 +37,8 @@ pub(super) struct Socket {
     /// Its place in the port table; nothing once its connection is over.
     pub(super) hold: Option<Hold>,
     pub(super) domain: Domain,
+    /// The address that it was bound to, if that was done without a port.
+    pub(super) address: Option<IpAddr>,
     /// When it is entered to be woken: [`Timers`](super::timers::Timers)' note.
     pub(super) entered: Option<Instant>,
     /// Whether it stands in the queue of sockets that may have something to send.
@@ -116,6 +119,7 @@ impl Socket {
         Self {
             hold: Some(hold),
             domain,
+            address: None,
             entered: None,
             work: Work::None,
             ready: Ready::NONE,

@@ -103,7 +103,7 @@ impl Host {
     }
 
     /// RFC 9293 §3.10.4 in BSD's way: connections that nobody will ever accept are reset.
-    fn orphan(
+    pub(super) fn orphan(
         &mut self,
         now: Instant,
         listener: SocketId,

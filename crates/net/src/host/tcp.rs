@@ -60,7 +60,7 @@ impl Host {
         header: usize,
     ) -> Result<(), Discard> {
         let text = inbound.payload().len() - header;
-        let Some(id) = self.table.who(flow).map(|found| *found.owner) else {
+        let Some(id) = self.addressee(inbound, flow) else {
             return self.stray(now, inbound, flow, (control, text), None);
         };
         let Some(socket) = self.sockets.find_mut(id) else {
@@ -101,7 +101,7 @@ impl Host {
         isn_after: SeqNum,
     ) -> Result<(), Discard> {
         self.discard(resting);
-        match self.table.who(flow).map(|found| *found.owner) {
+        match self.addressee(inbound, flow) {
             Some(listener) => self.opening(
                 now,
                 inbound,

@@ -45,7 +45,7 @@ impl Host {
             Segmentation::Udp { size } if usize::from(size) < payload.len() => Some(size),
             _ => None,
         };
-        if let Some(id) = self.table.who(&flow).map(|found| *found.owner) {
+        if let Some(id) = self.addressee(inbound, &flow) {
             return self.deliver_datagrams(id, &flow, &payload, segment);
         }
         if self.config.accept_anything && inbound.scope != Scope::Group {

@@ -55,6 +55,21 @@ const fn row(
     }
 }
 
+/// The ports that a course on networks teaches, in ascending order.
+#[rustfmt::skip]
+pub(super) const TAUGHT: &[u16] = &[
+    7, 20, 21, 22, 23, 25, 43, 53, 67, 68, 69, 79, 80, 88, 110, 111, 119, 123, 137, 138, 139, 143, 161, 162, 179, 194,
+    389, 443, 445, 465, 500, 514, 515, 520, 546, 547, 554, 587, 631, 636, 853, 873, 989, 990, 993, 995, 1080, 1194,
+    1433, 1521, 1812, 1813, 1883, 2049, 3128, 3306, 3389, 3478, 5060, 5353, 5432, 5672, 5900, 6379, 8080, 27017, 51820,
+];
+
+/// The uses of the ports that a course on networks teaches, in the order of [`COMMON`].
+pub fn taught() -> impl Iterator<Item = &'static Common> {
+    COMMON
+        .iter()
+        .filter(|row| TAUGHT.binary_search(&row.port.number()).is_ok())
+}
+
 /// The ports that one meets, in ascending order; of several uses of one port, the most frequent one first.
 #[rustfmt::skip]
 pub const COMMON: &[Common] = &[

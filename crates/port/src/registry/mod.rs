@@ -27,7 +27,7 @@ use core::str::FromStr;
 
 use crate::{ParseError, Port, Protocol};
 
-pub use self::common::{COMMON, Common, Uses};
+pub use self::common::{COMMON, Common, Uses, taught};
 
 /// A transport protocol that IANA assigns ports for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -186,6 +186,18 @@ mod tests {
         ] {
             assert_eq!(names(port(number), transport).next(), Some(expected));
         }
+        let several: Vec<_> = names(port(3000), Transport::Tcp).collect();
+        assert_eq!(several, ["hbci", "remoteware-cl"]);
+        assert_eq!(
+            names(port(6063), Transport::Tcp).next(),
+            Some("x11"),
+            "a range's last"
+        );
+        assert_eq!(
+            names(port(47), Transport::Tcp).next(),
+            None,
+            "reserved by now"
+        );
         let web: Vec<_> = names(port(80), Transport::Tcp).collect();
         assert!(web.contains(&"www") && web.contains(&"www-http"), "{web:?}");
         assert_eq!(names(port(5173), Transport::Tcp).count(), 0);
@@ -215,6 +227,14 @@ mod tests {
             assert!(!row.name.is_empty() && !row.about.is_empty(), "{row:?}");
             assert!(common(row.port).contains(row));
         }
+    }
+
+    #[test]
+    fn what_is_taught_is_in_common_use() {
+        let mut taught: Vec<u16> = taught().map(|row| row.port.number()).collect();
+        assert!(taught.is_sorted());
+        taught.dedup();
+        assert_eq!(taught, common::TAUGHT);
     }
 
     #[test]

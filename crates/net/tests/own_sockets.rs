@@ -1,0 +1,188 @@
+//! Own sockets beyond the recorded cases: devices, a port chosen late, and the way back.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod network;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use network::{Network, Side, ordinary};
+use wharf_net::{
+    Capabilities, Host, NoSuchSocket, OwnBindError, Ready, RecvError, Setting, SocketId, tcp,
+};
+use wharf_port::table::{BindError, Device};
+use wharf_port::{Domain, Endpoint, Local, Port, PortRange, Protocol};
+
+fn pair() -> Network {
+    let config = |side| ordinary(side, Capabilities::ALL);
+    Network::new(config(Side::Left), config(Side::Right))
+}
+
+fn local(text: &str) -> Local {
+    text.parse().unwrap()
+}
+
+fn at(text: &str) -> Endpoint {
+    text.parse().unwrap()
+}
+
+fn opened(host: &mut Host, protocol: Protocol) -> SocketId {
+    host.open(protocol, Domain::V4).unwrap()
+}
+
+fn listener(host: &mut Host, to: &str) -> SocketId {
+    let socket = opened(host, Protocol::Tcp);
+    host.bind(socket, local(to)).unwrap();
+    host.listen(socket, 8).unwrap();
+    socket
+}
+
+#[test]
+fn a_socket_on_a_device_hears_that_device_only() {
+    let mut network = pair();
+    let now = network.now;
+    let other = Device::new(7).unwrap();
+    for (port, device, heard) in [
+        (7001, Some(Host::LINK), [true, false]),
+        (7002, Some(Host::LOOPBACK), [false, true]),
+        (7003, Some(other), [false, false]),
+        (7004, None, [true, true]),
+    ] {
+        let socket = opened(&mut network.right, Protocol::Udp);
+        network
+            .right
+            .set(now, socket, Setting::Device(device))
+            .unwrap();
+        network
+            .right
+            .bind(socket, local(&format!("0.0.0.0:{port}")))
+            .unwrap();
+        let to = at(&format!("10.0.0.2:{port}"));
+        for (side, heard) in [Side::Left, Side::Right].into_iter().zip(heard) {
+            let sender = opened(network.host(side), Protocol::Udp);
+            let now = network.now;
+            let sent = network
+                .host(side)
+                .send_to(now, sender, Some(to), Bytes::from_static(b"?"));
+            sent.unwrap();
+            network.pass(Duration::from_millis(10));
+            let received = network.right.recv_from(socket);
+            assert_eq!(received.is_ok(), heard, "{port} from {side:?}");
+        }
+    }
+}
+
+#[test]
+fn a_port_that_is_chosen_late_serves_several_peers() {
+    let mut network = pair();
+    let now = network.now;
+    let one = PortRange::new(Port::new(40_000).unwrap(), Port::new(40_000).unwrap());
+    let sockets = ["10.0.0.2:80", "10.0.0.2:81"].map(|remote| {
+        let socket = opened(&mut network.left, Protocol::Tcp);
+        network.left.set(now, socket, Setting::Ports(one)).unwrap();
+        let own = "10.0.0.1".parse().unwrap();
+        network.left.bind_address(socket, own).unwrap();
+        assert_eq!(network.left.bound(socket), None);
+        let flow = network.left.connect(now, socket, at(remote)).unwrap();
+        assert_eq!(flow.local, at("10.0.0.1:40000"));
+        socket
+    });
+    let again = network
+        .left
+        .bind_address(sockets[0], "10.0.0.1".parse().unwrap());
+    assert_eq!(again, Err(OwnBindError::Refused(BindError::AlreadyBound)));
+    let stranger = opened(&mut network.left, Protocol::Tcp);
+    let foreign = network
+        .left
+        .bind_address(stranger, "10.0.0.9".parse().unwrap());
+    assert_eq!(foreign, Err(OwnBindError::NotOwn));
+}
+
+#[test]
+fn a_listener_that_was_bound_without_a_port_listens_at_its_address() {
+    let mut network = pair();
+    let socket = opened(&mut network.left, Protocol::Tcp);
+    network
+        .left
+        .bind_address(socket, "10.0.0.1".parse().unwrap())
+        .unwrap();
+    let port = network.left.listen(socket, 1).unwrap();
+    let cover = Domain::V4.cover("10.0.0.1".parse().unwrap()).unwrap();
+    assert_eq!(network.left.bound(socket), Some((cover, port)));
+}
+
+#[test]
+fn unlistening_resets_who_was_not_accepted_and_keeps_the_port() {
+    let mut network = pair();
+    let server = listener(&mut network.right, "10.0.0.2:80");
+    let client = opened(&mut network.left, Protocol::Tcp);
+    let now = network.now;
+    network
+        .left
+        .connect(now, client, at("10.0.0.2:80"))
+        .unwrap();
+    network.await_ready(Side::Left, client, Ready::CONNECTED);
+    let now = network.now;
+    network.right.unlisten(now, server).unwrap();
+    network.await_ready(Side::Left, client, Ready::FAILED);
+    assert_eq!(network.left.error(client), Some(tcp::Error::Reset));
+    assert_eq!(
+        network.right.bound(server).map(|(_, port)| port.number()),
+        Some(80)
+    );
+    assert_eq!(network.right.unlisten(now, server), Err(NoSuchSocket));
+    network.right.listen(server, 1).unwrap();
+}
+
+#[test]
+fn disconnecting_resets_the_peer_and_the_socket_connects_anew() {
+    let mut network = pair();
+    let server = listener(&mut network.right, "10.0.0.2:80");
+    let client = opened(&mut network.left, Protocol::Tcp);
+    network.left.bind(client, local("10.0.0.1:5000")).unwrap();
+    for _ in 0..2 {
+        let now = network.now;
+        network
+            .left
+            .connect(now, client, at("10.0.0.2:80"))
+            .unwrap();
+        network.await_ready(Side::Left, client, Ready::CONNECTED);
+        network.await_ready(Side::Right, server, Ready::READABLE);
+        let accepted = network.right.accept(server).unwrap();
+        let now = network.now;
+        network.left.disconnect(now, client).unwrap();
+        assert_eq!(network.left.state(client), None);
+        network.await_ready(Side::Right, accepted, Ready::FAILED);
+        assert_eq!(network.right.error(accepted), Some(tcp::Error::Reset));
+        let now = network.now;
+        network.right.close(now, accepted);
+    }
+}
+
+#[test]
+fn a_disconnected_udp_socket_hears_everybody_again() {
+    let mut network = pair();
+    let socket = opened(&mut network.right, Protocol::Udp);
+    network.right.bind(socket, local("10.0.0.2:7")).unwrap();
+    let now = network.now;
+    network
+        .right
+        .connect(now, socket, at("10.0.0.1:9"))
+        .unwrap();
+    for heard in [Err(RecvError::Empty), Ok(())] {
+        let sender = opened(&mut network.left, Protocol::Udp);
+        let now = network.now;
+        let sent = network.left.send_to(
+            now,
+            sender,
+            Some(at("10.0.0.2:7")),
+            Bytes::from_static(b"?"),
+        );
+        sent.unwrap();
+        network.pass(Duration::from_millis(10));
+        assert_eq!(network.right.recv_from(socket).map(|_| ()), heard);
+        let now = network.now;
+        network.right.disconnect(now, socket).unwrap();
+    }
+}
