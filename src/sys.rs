@@ -36,6 +36,15 @@ pub(crate) fn awaitable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
 }
 
+/// Has the allocator give back to the kernel what it keeps for later.
+pub(crate) fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim(3) may be called at any time from any thread; it touches free memory only.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Appends to `buffer`, within its capacity, at most `limit` bytes from `socket`; 0 is the end of the stream.
 pub(crate) fn receive(
     socket: BorrowedFd<'_>,

@@ -1,8 +1,10 @@
 //! The daemon's end of the conversation with a keeper: starts one, or takes over from a daemon that died.
 
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
@@ -53,7 +55,7 @@ impl Keeper {
 
     /// Serves wishes in turn over `channel` until every handle is dropped (then the keeper is told to end) or the
     /// keeper is gone.
-    fn serve(mut channel: AsyncChannel) -> Self {
+    fn serve(mut channel: AsyncChannel, socket: PathBuf) -> Self {
         let (requests, mut wishes) = mpsc::channel::<Wish>(64);
         tokio::task::spawn_local(async move {
             loop {
@@ -67,6 +69,8 @@ impl Keeper {
                     }
                     report = channel.receive::<Report>() => {
                         tracing::warn!("a keeper ended: {report:?}");
+                        // If it was killed, it left its socket.
+                        fs::remove_file(&socket).ok();
                         return;
                     }
                 }
@@ -137,6 +141,7 @@ pub(super) async fn take_over(mut channel: AsyncChannel) -> Result<Handover> {
                     charter.entry.name
                 );
             };
+            let keeper = Keeper::serve(channel, charter.socket.clone());
             Ok(Handover {
                 charter,
                 pid: Pid::from_raw(pid).context("the keeper has no pid")?,
@@ -145,7 +150,7 @@ pub(super) async fn take_over(mut channel: AsyncChannel) -> Result<Handover> {
                 namespaces: Namespaces { user, network },
                 link,
                 diag,
-                keeper: Keeper::serve(channel),
+                keeper,
             })
         }
         answer => Err(failure(answer.map(|(report, _)| report))),

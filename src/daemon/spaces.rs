@@ -21,7 +21,7 @@ use crate::paths;
 use crate::protocol::{Run, Target};
 use crate::relay::{Names, Routes};
 use crate::space::book::Book;
-use crate::space::keeper::{Charter, socket_of};
+use crate::space::keeper::{Charter, new_socket};
 
 /// The spaces.
 pub(super) struct Spaces {
@@ -133,8 +133,10 @@ impl Spaces {
                         Err(error) => tracing::error!("{} is lost: {error:#}", path.display()),
                     }
                 }
-                // A keeper that was killed left it.
-                Err(_) => fs::remove_file(&path)?,
+                // A keeper that was killed left it, or one is just ending and removes it itself.
+                Err(_) => {
+                    fs::remove_file(&path).ok();
+                }
             }
         }
         Ok(())
@@ -147,7 +149,7 @@ impl Spaces {
         if let Some(space) = self.find(&entry.name) {
             return Ok(space.attach());
         }
-        let socket = socket_of(&entry)?;
+        let socket = new_socket(&entry)?;
         let charter = Charter {
             entry,
             device: run.device,

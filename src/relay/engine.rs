@@ -26,9 +26,12 @@ use super::routes::{Entered, Routes};
 use super::stream::Stream;
 use super::{Back, Command, Setting, attach};
 use crate::space::network::{GATEWAY_IPV4, GATEWAY_IPV6, GATEWAY_MAC};
+use crate::sys;
 
 /// Events taken from the kernel per turn.
 const EVENTS: usize = 128;
+/// How long after the last stream memory is given back.
+const TIDY: time::Duration = time::Duration::from_secs(1);
 /// The link's and the wake-up's names among the events; connections have those of their slots.
 const LINK: u64 = u64::MAX;
 const WAKE: u64 = u64::MAX - 1;
@@ -44,6 +47,8 @@ pub(super) struct Engine {
     pub(super) sources: SlotMap<DefaultKey, Source>,
     pub(super) by_socket: HashMap<SocketId, DefaultKey>,
     pub(super) associations: Associations,
+    /// When memory is given back, unless there are streams again.
+    pub(super) tidy_at: Option<Instant>,
     /// Sources with more to do than one turn allows.
     pub(super) unfinished: Vec<DefaultKey>,
     name: String,
@@ -128,6 +133,7 @@ impl Engine {
             sources: SlotMap::new(),
             by_socket: HashMap::new(),
             associations: Associations::default(),
+            tidy_at: None,
             unfinished: Vec::new(),
             name,
             started: time::Instant::now(),
@@ -187,6 +193,7 @@ impl Engine {
             self.host.expire(self.now);
         }
         self.expire_associations();
+        self.tidy();
         self.attend_host();
         self.flush()?;
         Ok(Next::Turn)
@@ -195,10 +202,14 @@ impl Engine {
     /// Waits for the next thing to do, whichever clock or descriptor brings it.
     fn wait(&mut self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
         self.read_clock();
-        let deadline = [self.host.deadline(), self.associations.deadline()]
-            .into_iter()
-            .flatten()
-            .min();
+        let deadline = [
+            self.host.deadline(),
+            self.associations.deadline(),
+            self.tidy_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         let timeout = if self.unfinished.is_empty() {
             deadline.map(|deadline| deadline - self.now)
         } else {
@@ -276,6 +287,25 @@ impl Engine {
                 }
                 Ok(Command::End) | Err(TryRecvError::Disconnected) => return Next::End,
                 Err(TryRecvError::Empty) => return Next::Turn,
+            }
+        }
+    }
+
+    /// A stream has left the host's socket.
+    pub(super) fn part(&mut self, socket: SocketId) {
+        self.by_socket.remove(&socket);
+        if self.by_socket.is_empty() {
+            self.tidy_at = Some(self.now + TIDY);
+        }
+    }
+
+    /// Gives memory back that only bulk transfers need, when the last stream has been gone for a while.
+    fn tidy(&mut self) {
+        if self.tidy_at.is_some_and(|at| at <= self.now) {
+            self.tidy_at = None;
+            if self.by_socket.is_empty() {
+                (self.buffers, self.slots) = (Buffers::default(), Slots::default());
+                sys::give_memory_back();
             }
         }
     }

@@ -221,7 +221,7 @@ impl Engine {
             return self.cut(key);
         }
         if stream.said && stream.heard {
-            self.by_socket.remove(&socket);
+            self.part(socket);
             self.sources.remove(key);
             // What is still queued for the program, the host delivers alone.
             self.host.close(self.now, socket);
@@ -240,7 +240,7 @@ impl Engine {
         match stream.stage {
             Stage::Connecting { knock, .. } => self.host.refuse(self.now, knock, Refusal::Reset),
             Stage::Open(socket) => {
-                self.by_socket.remove(&socket);
+                self.part(socket);
                 self.host.abort(self.now, socket);
                 self.host.close(self.now, socket);
             }

@@ -156,7 +156,6 @@ fn fail(daemon: &Channel, step: Step, error: &anyhow::Error) -> Result<()> {
 }
 
 fn listen(path: &PathBuf) -> Result<UnixListener> {
-    fs::remove_file(path).ok();
     UnixListener::bind(path).with_context(|| format!("cannot listen at {}", path.display()))
 }
 
@@ -282,7 +281,9 @@ fn wait(daemon: Option<BorrowedFd<'_>>, successors: BorrowedFd<'_>) -> Result<Wo
     }
 }
 
-/// Where the keeper of the space is found.
-pub(crate) fn socket_of(entry: &Entry) -> Result<PathBuf> {
-    Ok(paths::keepers()?.join(&entry.name))
+/// Where a new keeper of the space is to be found: at a place of its own, so that one that ends late doesn't take the
+/// socket of its space's next keeper with it.
+pub(crate) fn new_socket(entry: &Entry) -> Result<PathBuf> {
+    let file = format!("{}.{:08x}", entry.name, rand::random::<u32>());
+    Ok(paths::keepers()?.join(file))
 }

@@ -124,6 +124,10 @@ pub(crate) fn set_up(plan: &Plan) -> Result<SetUp, SetUpError> {
     let (link, kind) = make_link(plan, &mut netlink, &mut remarks)?;
     let index = Step::FindInterface.of(netlink.index_of(INTERFACE))?;
     Step::ConfigureInterface.of(netlink.configure(index, plan.mac, plan.mtu))?;
+    if kind == Kind::Packet {
+        let far_end = Step::FindInterface.of(netlink.index_of(FAR_END))?;
+        Step::ConfigureInterface.of(netlink.await_queue(far_end))?;
+    }
     connect(
         &mut netlink,
         index,

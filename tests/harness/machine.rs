@@ -3,11 +3,12 @@
 //! It has addresses besides those of its loopback ([`IPV4`], [`IPV6`]), so that scenes can talk to "the network", and no
 //! other interface, so that nothing leaves the machine that tests run on. Its name servers are whatever the scene wants.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use rustix::process::{getegid, geteuid};
 
@@ -44,14 +45,20 @@ if test -c /dev/net/tun && test "$(id -u)" = 0; then
     mount -t tmpfs -o mode=755 none /dev/net
     mknod -m 666 /dev/net/tun c 10 200
 fi
+set +e
 echo ready
-exec cat
+while read -r line; do
+    eval "$line"
+    echo "status $?"
+done
 "#;
 
 /// The machine; it goes when this does.
 #[derive(Debug)]
 pub(crate) struct Machine {
     holder: Child,
+    /// The shell that made it, and has every right over it.
+    administrator: RefCell<(ChildStdin, BufReader<ChildStdout>)>,
     resolv_conf: PathBuf,
 }
 
@@ -76,9 +83,8 @@ impl Machine {
             .spawn()
             .map_err(|error| Skipped(format!("unshare: {error}")))?;
         let mut said = String::new();
-        BufReader::new(holder.stdout.as_mut().expect("it is piped"))
-            .read_line(&mut said)
-            .unwrap();
+        let mut stdout = BufReader::new(holder.stdout.take().expect("it is piped"));
+        stdout.read_line(&mut said).unwrap();
         if said.trim() != "ready" {
             let output = holder.wait_with_output().unwrap();
             let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
@@ -86,8 +92,10 @@ impl Machine {
                 "a machine for this scene can't be made: {why}"
             )));
         }
+        let stdin = holder.stdin.take().expect("it is piped");
         Ok(Self {
             holder,
+            administrator: RefCell::new((stdin, stdout)),
             resolv_conf,
         })
     }
@@ -97,20 +105,14 @@ impl Machine {
         fs::write(&self.resolv_conf, content).unwrap();
     }
 
-    /// Runs a command as the machine's administrator.
+    /// Runs a shell's line as the machine's administrator.
     #[track_caller]
-    pub(crate) fn administrate(&self, script: &str) {
-        let mut command = self.enter();
-        if !geteuid().is_root() {
-            // What enters gets every capability over the machine, and an ordinary user's shell keeps none of them.
-            command.args(["setpriv", "--inh-caps=+all", "--ambient-caps=+all", "--"]);
-        }
-        let output = command.args(["sh", "-c", script]).output().unwrap();
-        assert!(
-            output.status.success(),
-            "{script}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+    pub(crate) fn administrate(&self, line: &str) {
+        let (stdin, stdout) = &mut *self.administrator.borrow_mut();
+        writeln!(stdin, "{line}").unwrap();
+        let mut said = String::new();
+        stdout.read_line(&mut said).unwrap();
+        assert_eq!(said, "status 0\n", "{line}");
     }
 
     /// A command on this machine, as `user`, in `directory`.

@@ -262,7 +262,10 @@ impl Drop for Process {
         if self.runs() {
             if std::thread::panicking() {
                 let (said, warned) = (self.stdout.text(), self.stderr.text());
-                eprintln!("still ran: {}\nit said\n{said}\nand on standard error\n{warned}", self.line);
+                eprintln!(
+                    "still ran: {}\nit said\n{said}\nand on standard error\n{warned}",
+                    self.line
+                );
             }
             self.child.kill().ok();
             self.child.wait().ok();

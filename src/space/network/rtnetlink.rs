@@ -4,6 +4,8 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::thread;
+use std::time::Duration;
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
@@ -29,8 +31,8 @@ pub(super) type Mac = [u8; 6];
 
 /// The index that the loopback interface has in every network namespace.
 const LOOPBACK: u32 = 1;
-/// Room for any answer: an acknowledgement that quotes its request.
-const ANSWER_CAPACITY: usize = 4096;
+/// Room for any answer: an acknowledgement that quotes its request, or all about one interface.
+const ANSWER_CAPACITY: usize = 32 << 10;
 
 /// A conversation with the kernel about this network namespace.
 pub(super) struct Rtnetlink {
@@ -188,8 +190,37 @@ impl Rtnetlink {
         self.request(RouteNetlinkMessage::NewLink(message), 0)
     }
 
+    /// Waits until what is sent on an interface that is up isn't lost any more: the kernel puts its queueing
+    /// discipline in a moment after the cable's other end has come up, and drops all before. A second is more than
+    /// it ever takes; after that what is lost is sent again.
+    pub(super) fn await_queue(&mut self, index: u32) -> io::Result<()> {
+        for _ in 0..2000 {
+            let mut message = LinkMessage::default();
+            message.header.index = index;
+            let answer = self.transact(RouteNetlinkMessage::GetLink(message), 0)?;
+            let Some(RouteNetlinkMessage::NewLink(link)) = answer else {
+                return Err(io::Error::other("no answer about an interface"));
+            };
+            let none = LinkAttribute::Qdisc("noop".into());
+            if !link.attributes.contains(&none) {
+                break;
+            }
+            thread::sleep(Duration::from_micros(500));
+        }
+        Ok(())
+    }
+
     /// Sends one request and waits for its acknowledgement.
     fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+        self.transact(message, flags).map(drop)
+    }
+
+    /// Sends one request and waits for its acknowledgement; answers with what came before that, if something did.
+    fn transact(
+        &mut self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> io::Result<Option<RouteNetlinkMessage>> {
         self.sequence += 1;
         let mut request = NetlinkMessage::from(message);
         request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
@@ -201,7 +232,8 @@ impl Rtnetlink {
         self.acknowledged()
     }
 
-    fn acknowledged(&mut self) -> io::Result<()> {
+    fn acknowledged(&mut self) -> io::Result<Option<RouteNetlinkMessage>> {
+        let mut told = None;
         loop {
             self.answer.clear();
             self.socket.recv(&mut self.answer, 0)?;
@@ -210,8 +242,11 @@ impl Rtnetlink {
             if answer.header.sequence_number != self.sequence {
                 continue;
             }
-            if let NetlinkPayload::Error(error) = answer.payload {
-                return error.code.map_or(Ok(()), |_| Err(error.to_io()));
+            match answer.payload {
+                NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
+                NetlinkPayload::Error(_) => return Ok(told),
+                NetlinkPayload::InnerMessage(message) => told = Some(message),
+                _ => {}
             }
         }
     }
