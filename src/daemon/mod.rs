@@ -45,7 +45,7 @@ pub(crate) fn serve() -> Result<()> {
     let outcome = lock().and_then(|lock| match lock {
         Some(lock) => {
             let served = prepare().and_then(run);
-            // run() removes the socket of a daemon that ends; here it is one that could not begin.
+            // As long as the lock is held, it is this daemon's.
             fs::remove_file(paths::daemon_socket()?).ok();
             drop(lock);
             served
@@ -145,7 +145,6 @@ fn run(listener: std::os::unix::net::UnixListener) -> Result<()> {
             tokio::task::spawn_local(async move { session::converse(socket, spaces).await });
         }
         tracing::info!("the last space is gone; {}", spaces.summary());
-        fs::remove_file(paths::daemon_socket()?).ok();
         Ok(())
     })
 }

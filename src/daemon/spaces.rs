@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::sync::{Mutex, Notify};
+use tokio::time::timeout;
 
 use super::front::Doors;
 use super::keeper::{self, Handover};
@@ -22,6 +23,9 @@ use crate::protocol::{Run, Target};
 use crate::relay::{Names, Routes};
 use crate::space::book::Book;
 use crate::space::keeper::{Charter, new_socket};
+
+/// How long a new daemon waits for each keeper, which has nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The spaces.
 pub(super) struct Spaces {
@@ -122,10 +126,9 @@ impl Spaces {
                 Ok(socket) => {
                     socket.set_nonblocking(true)?;
                     let channel = AsyncChannel::new(tokio::net::UnixStream::from_std(socket)?);
-                    match keeper::take_over(channel)
-                        .await
-                        .and_then(|handover| self.carry(handover))
-                    {
+                    let handover = timeout(PATIENCE, keeper::take_over(channel)).await;
+                    let handover = handover.context("its keeper does not answer").flatten();
+                    match handover.and_then(|handover| self.carry(handover)) {
                         Ok(space) => {
                             self.furnish(&space).await;
                             tracing::info!("{} goes on", space.entry.name);
