@@ -12,6 +12,7 @@ use crate::address::Packed;
 pub(super) struct AddressEntry {
     protocol: Protocol,
     address: Packed,
+    hash: u64,
     /// Ports with any hold.
     pub(super) held: PortSet,
     /// Ports that somebody has for himself.
@@ -47,12 +48,12 @@ impl Addresses {
         protocol: Protocol,
         address: Packed,
     ) -> Option<&AddressEntry> {
-        let number = self.number(keys, protocol, address)?;
+        let hash = keys.place(protocol, address, 0);
+        let number = self.number(hash, protocol, address)?;
         Some(&self.entries[number])
     }
 
-    fn number(&self, keys: &Keys, protocol: Protocol, address: Packed) -> Option<u32> {
-        let hash = keys.place(protocol, address, 0);
+    fn number(&self, hash: u64, protocol: Protocol, address: Packed) -> Option<u32> {
         self.index.find(hash, |number| {
             let entry = &self.entries[number];
             entry.protocol == protocol && entry.address == address
@@ -65,25 +66,26 @@ impl Addresses {
         protocol: Protocol,
         address: Packed,
     ) -> u32 {
-        if let Some(number) = self.number(keys, protocol, address) {
+        let hash = keys.place(protocol, address, 0);
+        if let Some(number) = self.number(hash, protocol, address) {
             return number;
         }
         let number = self.entries.insert(AddressEntry {
             protocol,
             address,
+            hash,
             held: PortSet::new(),
             whole: PortSet::new(),
         });
-        self.index.insert(keys.place(protocol, address, 0), number);
+        self.index.insert(hash, number);
         number
     }
 
     /// Removes an address where nothing is held any more.
-    pub(super) fn tidy(&mut self, keys: &Keys, number: u32) {
+    pub(super) fn tidy(&mut self, number: u32) {
         let entry = &self.entries[number];
         if entry.held.is_empty() {
-            let hash = keys.place(entry.protocol, entry.address, 0);
-            self.index.remove(hash, number);
+            self.index.remove(entry.hash, number);
             self.entries.remove(number);
         }
     }

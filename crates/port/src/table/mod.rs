@@ -210,7 +210,7 @@ impl<O> Table<O> {
         } else {
             self.entries[before].neighbours[1] = after;
         }
-        self.register.leave(&self.keys, group, grip);
+        self.register.leave(group, grip);
     }
 
     /// Puts a hold that has a port into its group and, if it receives, on a chair.

@@ -95,6 +95,8 @@ pub(super) struct Place {
     holds: u32,
     whole: u32,
     address: u32,
+    /// Where the index has it; 0 for a wildcard, which is not there.
+    hash: u64,
 }
 
 /// Ports with a wildcard hold, and ports with specific holds, by family.
@@ -249,7 +251,7 @@ impl Register {
     }
 
     /// Counts one hold less in the group.
-    pub(super) fn leave(&mut self, keys: &Keys, group: u32, grip: Grip) {
+    pub(super) fn leave(&mut self, group: u32, grip: Grip) {
         let place = self.place_of(group);
         let entry = &mut self.places[place];
         let (spot, address) = (entry.spot, entry.address);
@@ -268,7 +270,7 @@ impl Register {
         let port = self.port_or_new(spot.protocol, spot.port);
         self.destroy_group(port, place, group);
         if self.places[place].holds == 0 {
-            self.destroy_place(keys, port, place);
+            self.destroy_place(port, place);
         }
     }
 
@@ -299,11 +301,13 @@ impl Register {
     }
 
     fn create_place(&mut self, keys: &Keys, port: u32, spot: Spot) -> u32 {
-        let address = match spot.span {
-            Span::One => self
-                .addresses
-                .find_or_insert(keys, spot.protocol, spot.address),
-            _ => NONE,
+        let (address, hash) = match spot.span {
+            Span::One => (
+                self.addresses
+                    .find_or_insert(keys, spot.protocol, spot.address),
+                keys.place(spot.protocol, spot.address, spot.port),
+            ),
+            _ => (NONE, 0),
         };
         let place = self.places.insert(Place {
             spot,
@@ -312,11 +316,11 @@ impl Register {
             holds: 0,
             whole: 0,
             address,
+            hash,
         });
         if spot.span == Span::One {
             self.addresses.entry_mut(address).held.insert(spot.port);
             self.ports[port].places[spot.families()[0]] += 1;
-            let hash = keys.place(spot.protocol, spot.address, spot.port);
             self.place_index.insert(hash, place);
         } else {
             self.ports[port].wild[spot.span as usize] = place;
@@ -325,14 +329,18 @@ impl Register {
         place
     }
 
-    fn destroy_place(&mut self, keys: &Keys, port: u32, place: u32) {
-        let Place { spot, address, .. } = self.places.remove(place);
+    fn destroy_place(&mut self, port: u32, place: u32) {
+        let Place {
+            spot,
+            address,
+            hash,
+            ..
+        } = self.places.remove(place);
         if spot.span == Span::One {
-            let hash = keys.place(spot.protocol, spot.address, spot.port);
             self.place_index.remove(hash, place);
             self.ports[port].places[spot.families()[0]] -= 1;
             self.addresses.entry_mut(address).held.remove(spot.port);
-            self.addresses.tidy(keys, address);
+            self.addresses.tidy(address);
         } else {
             self.ports[port].wild[spot.span as usize] = NONE;
         }
