@@ -16,8 +16,9 @@ use super::sockets::{Keeper, Role, Socket, Work};
 use crate::tcp::{self, Limits, Ready, State};
 use crate::time::Instant;
 
-/// Octets of the largest IP packet in a frame, whatever the MTU, when the link cuts it up.
-const MAX_PACKET: u32 = 65_535;
+/// Octets of the largest IP packet that is sent in one frame, whatever the MTU, when the link cuts it up. With its Ethernet
+/// header it stays below Linux's `gso_max_size`; one octet more, and Linux cuts it up itself where it meets a device.
+const MAX_TRAIN: u32 = 65_535 - 14;
 
 impl Host {
     /// After a connection was touched: tells the caller, and queues it for sending.
@@ -99,7 +100,7 @@ impl Host {
         let header = if remote.is_ipv4() { 20 } else { 40 };
         let limits = Limits {
             mss: mss(mtu, remote),
-            offload: Some(MAX_PACKET - header),
+            offload: Some(MAX_TRAIN - header),
         };
         match stream.connection.transmit(now, &limits) {
             Some(outgoing) => {
