@@ -268,6 +268,15 @@ impl Host {
     }
 }
 
+impl Host {
+    /// Whether a datagram would find room among the frames for the link. If not, there will be once
+    /// [`transmit`](Self::transmit) has been called.
+    #[must_use]
+    pub fn has_output_room(&self) -> bool {
+        self.output.len() < MAX_OUTPUT && self.internal.len() < MAX_OUTPUT
+    }
+}
+
 /// Where a packet goes next.
 #[derive(Clone, Copy, Debug)]
 enum Hop {
