@@ -100,7 +100,12 @@ impl Link for End {
     }
 
     fn queue_bytes(&self) -> usize {
-        self.capacity * usize::from(self.mtu)
+        let frame = if self.capabilities.tcp_segment {
+            FULL_FRAME
+        } else {
+            usize::from(self.mtu)
+        };
+        self.capacity * frame
     }
 
     fn receive(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
@@ -180,6 +185,9 @@ fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
     // A frame is in the queue or it isn't: a panic elsewhere can't have left one half-way.
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// The payload of a full train of segments.
+const FULL_FRAME: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -24,6 +24,9 @@ use crate::{Capabilities, FRAME_CAPACITY, HEADER, Link, require_header, sys, tot
 /// A frame's length, in bytes, from which on it is taken for garbage: 1 MiB.
 pub const ABSURD: usize = 1 << 20;
 
+/// Bytes that a Unix stream socket holds by default (`net.core.wmem_default`): 208 KiB.
+pub const QUEUE: usize = 208 * 1024;
+
 /// One end of a connected stream.
 ///
 /// When the peer has left, receiving fails with [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) or
@@ -245,8 +248,6 @@ fn is_abandoned(path: &Path) -> bool {
 const PREFIX: usize = 4;
 /// The longest frame, in bytes.
 const MAX_FRAME: usize = FRAME_CAPACITY - HEADER;
-/// Bytes that a Unix stream socket holds by default (`net.core.wmem_default`).
-const QUEUE: usize = 208 * 1024;
 
 #[cfg(test)]
 mod tests {
