@@ -9,7 +9,7 @@ use tokio::time::{Instant as Clock, Sleep, sleep_until};
 use wharf_link::{AsyncLink, BATCH, Slots};
 use wharf_net::{Frame, Instant};
 
-use crate::shared::{On, Phase, Shared, State};
+use crate::shared::{Answered, On, Phase, Shared, State};
 
 /// Batches of frames before other tasks have their turn.
 const ROUNDS: usize = 8;
@@ -86,14 +86,18 @@ impl<L: AsyncLink> Driver<L> {
         state.host.expire(now);
         let received = self.receive(cx, &mut state, now)?;
         let cable = self.transmit(cx, &mut state, now)?;
-        state.dispatch(now, &mut self.woken);
+        let answered = state.dispatch(now, &mut self.woken);
         if state.host.has_output_room() {
             state.wake(On::Room, &mut self.woken);
         }
         if matches!(state.phase, Phase::Abandoned) && self.is_done(&state) {
             return Ok(None);
         }
-        if received == BATCH || cable == Cable::Unplugged || self.is_due(cx, &state) {
+        let more = received == BATCH
+            || cable == Cable::Unplugged
+            || answered == Answered::Perhaps
+            || self.is_due(cx, &state);
+        if more {
             return Ok(Some(Outcome::More));
         }
         Ok(Some(Outcome::Idle))

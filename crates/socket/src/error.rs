@@ -5,7 +5,9 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind};
 
 use wharf_net::tcp::{Error, WriteError};
-use wharf_net::{OwnBindError, OwnConnectError, OwnListenError, RecvError, SendError, SocketId};
+use wharf_net::{
+    Discard, OwnBindError, OwnConnectError, OwnListenError, RecvError, SendError, SocketId,
+};
 use wharf_port::table::{BindError, ConnectError, ListenError};
 
 /// "address already in use: tcp/10.0.0.2:80 is taken: …".
@@ -76,7 +78,7 @@ pub(crate) fn send(error: SendError) -> io::Error {
         // std has no stable kind for EMSGSIZE.
         SendError::TooLong | SendError::Family | SendError::NotUdp => ErrorKind::InvalidInput,
         SendError::NoDestination | SendError::Gone => ErrorKind::NotConnected,
-        SendError::NoSource => ErrorKind::NetworkUnreachable,
+        SendError::NoSource | SendError::Dropped(Discard::NoRoute) => ErrorKind::NetworkUnreachable,
         SendError::Refused => ErrorKind::ConnectionRefused,
         SendError::Dropped(_) => ErrorKind::HostUnreachable,
         _ => ErrorKind::Other,

@@ -224,8 +224,9 @@ impl State {
         }
     }
 
-    /// Reads the host's events, and finds who waited for them.
-    pub(crate) fn dispatch(&mut self, now: Instant, woken: &mut Vec<Waker>) {
+    /// Reads the host's events, and finds who waited for them. What nobody waits for may be answered: then there is something to send.
+    pub(crate) fn dispatch(&mut self, now: Instant, woken: &mut Vec<Waker>) -> Answered {
+        let mut answered = Answered::Nothing;
         while let Some(event) = self.host.event() {
             match event {
                 Event::Ready { socket, ready } => self.ready(socket, ready, woken),
@@ -247,9 +248,11 @@ impl State {
                 event => {
                     self.arrivals.take(&mut self.host, now, event);
                     self.wake(On::Arrival, woken);
+                    answered = Answered::Perhaps;
                 }
             }
         }
+        answered
     }
 
     fn ready(&mut self, socket: SocketId, ready: Ready, woken: &mut Vec<Waker>) {
@@ -261,6 +264,13 @@ impl State {
             self.wake(On::Write(socket), woken);
         }
     }
+}
+
+/// Whether the host was told something while its events were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answered {
+    Nothing,
+    Perhaps,
 }
 
 /// A task's place among those who wait.

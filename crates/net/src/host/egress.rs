@@ -194,6 +194,11 @@ impl Host {
         Ok(())
     }
 
+    /// Whether there is any way to a destination.
+    pub(super) fn has_way(&self, destination: IpAddr) -> bool {
+        self.hop(destination).is_some()
+    }
+
     /// Where a destination is reached.
     fn hop(&self, destination: IpAddr) -> Option<Hop> {
         if self.routes.is_internal(destination) {

@@ -81,7 +81,7 @@ pub enum OwnConnectError {
     /// It is connected, or tries to.
     #[error("the socket is connected already")]
     Connected,
-    /// No address of ours leads to the peer.
+    /// No route of ours leads to the peer.
     #[error("no route to the peer")]
     NoRoute,
     /// The port table's refusal.
@@ -194,6 +194,9 @@ impl Host {
             return Err(OwnConnectError::Connected);
         }
         let hold = found.hold.ok_or(NoSuchSocket)?;
+        if !self.has_way(remote.address()) {
+            return Err(OwnConnectError::NoRoute);
+        }
         let source = self
             .routes
             .source_for(remote.address())

@@ -80,11 +80,15 @@ pub(super) fn read(
 
 /// Whether reading would give something: data, the end, or an error.
 pub(super) fn readable(host: &Host, id: SocketId) -> Poll<io::Result<()>> {
-    if host.readable(id) > 0 || host.is_read_closed(id) {
+    if host.readable(id) > 0 {
         return Poll::Ready(Ok(()));
     }
+    // Before the end: what a reset cut off is not whole.
     if let Some(failure) = host.error(id) {
         return Poll::Ready(Err(error::stream(failure)));
+    }
+    if host.is_read_closed(id) {
+        return Poll::Ready(Ok(()));
     }
     match host.state(id) {
         // Over in good order, though the peer's FIN was never needed.
