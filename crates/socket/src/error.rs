@@ -12,7 +12,11 @@ use wharf_port::table::{BindError, ConnectError, ListenError};
 
 /// "address already in use: tcp/10.0.0.2:80 is taken: …".
 fn explained(kind: ErrorKind, why: impl Display) -> io::Error {
-    io::Error::new(kind, format!("{kind}: {why}"))
+    match kind {
+        // What every program's users have searched for, word by word.
+        ErrorKind::AddrInUse => io::Error::new(kind, format!("address already in use: {why}")),
+        _ => io::Error::new(kind, format!("{kind}: {why}")),
+    }
 }
 
 pub(crate) fn bind(error: OwnBindError) -> io::Error {

@@ -199,7 +199,7 @@ async fn an_address_in_use_names_its_holder() {
     let error = TcpListener::bind(&left, "10.0.0.1:80").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
     let text = error.to_string();
-    assert!(text.starts_with("address in use: "), "{text}");
+    assert!(text.starts_with("address already in use: "), "{text}");
     assert!(text.contains("tcp/10.0.0.1:80 is taken"), "{text}");
     let error = TcpListener::bind(&left, "10.0.0.7:80").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AddrNotAvailable);
