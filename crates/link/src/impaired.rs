@@ -15,6 +15,7 @@ use std::collections::BinaryHeap;
 use std::io::{self, IoSlice};
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -22,7 +23,7 @@ use bytes::{Bytes, BytesMut};
 use dice::Dice;
 
 use crate::memory::gather;
-use crate::{Capabilities, HEADER, Link, require_header};
+use crate::{AsyncLink, Capabilities, HEADER, Link, require_header};
 
 /// What goes wrong on the way. The default is a perfect line.
 ///
@@ -248,6 +249,10 @@ impl<L: Link> Link for Impaired<L> {
         self.inner.receive(buffer)
     }
 
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+
     /// Takes the frame, whatever becomes of it. Without delay it is passed on at once.
     fn send(&mut self, parts: &[IoSlice<'_>]) -> io::Result<()> {
         require_header(parts)?;
@@ -272,6 +277,33 @@ impl<L: Link> Link for Impaired<L> {
             }
         }
         self.advance(self.now)
+    }
+}
+
+/// The task is told by [`deadline`](AsyncLink::deadline) when held-back frames leave.
+impl<L: AsyncLink> AsyncLink for Impaired<L> {
+    fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        self.inner.poll_receive(cx, buffer)
+    }
+
+    fn poll_send(&mut self, _cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<()>> {
+        Poll::Ready(self.send(parts))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner.poll_flush(cx)
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        Self::deadline(self)
+    }
+
+    fn advance(&mut self, now: Duration) -> io::Result<()> {
+        Self::advance(self, now)
     }
 }
 

@@ -11,10 +11,11 @@
 //! | [`Tap`] | `/dev/net/tun`, the fast and orderly one |
 //! | [`Packet`] | a packet socket at one end of a veth pair, where there is no `/dev/net/tun` |
 //! | [`memory::End`] | a queue within the process |
+//! | [`qemu::Stream`] | a Unix stream socket, each frame behind its length, as QEMU's `-netdev stream` does |
 //! | [`Impaired`] | another link, with loss, delay, reordering, … that a seed repeats |
 //!
 //! Nothing here waits: an empty link answers [`WouldBlock`](io::ErrorKind::WouldBlock), and links with a
-//! descriptor are [`AsFd`](std::os::fd::AsFd), for whichever event loop drives them.
+//! descriptor are [`AsFd`](std::os::fd::AsFd), for whichever event loop drives them. [`AsyncLink`] is for tasks that wait.
 //!
 //! [virtio]: https://docs.oasis-open.org/virtio/virtio/v1.2/virtio-v1.2.html (§5.1.6)
 //!
@@ -44,6 +45,7 @@ use bytes::BytesMut;
 mod impaired;
 pub mod memory;
 mod packet;
+pub mod qemu;
 mod slots;
 #[allow(unsafe_code)]
 mod sys;
@@ -51,12 +53,14 @@ mod tap;
 #[cfg(test)]
 mod testing;
 mod trains;
+mod waiting;
 
 pub use impaired::{Impaired, Impairment, Rate, Tally};
 pub use packet::{Packet, PacketError};
 pub use slots::{BATCH, Slots};
 pub use tap::{Tap, TapError};
 pub use trains::forbid_udp_trains;
+pub use waiting::AsyncLink;
 
 /// Bytes of the virtio header that every frame begins with.
 pub const HEADER: usize = 12;
@@ -105,6 +109,16 @@ pub trait Link: Send {
     ///
     /// See [the trait](Self#errors). A frame is sent as a whole or not at all.
     fn send(&mut self, parts: &[IoSlice<'_>]) -> io::Result<()>;
+
+    /// Sends what is left of a frame that the link took and passed on in part only. Links without frames in parts, which
+    /// is all but byte streams, have nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// See [the trait](Self#errors). With [`WouldBlock`](io::ErrorKind::WouldBlock) something is still left.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The work on a frame that a link's two sides may leave to each other, named as in the virtio header.

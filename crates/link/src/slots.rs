@@ -1,10 +1,11 @@
 //! The buffers that a driver receives into, used again and again.
 
 use std::io;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{FRAME_CAPACITY, Link};
+use crate::{AsyncLink, FRAME_CAPACITY, Link};
 
 /// How many frames are worth receiving per wake-up: 8 × 64 KiB stay within one core's cache, and more gains nothing.
 pub const BATCH: usize = 8;
@@ -27,10 +28,25 @@ impl Slots {
     ///
     /// Those of [`Link::receive`].
     pub fn receive(&mut self, link: &mut (impl Link + ?Sized)) -> io::Result<Bytes> {
+        link.receive(&mut self.slots[self.next])?;
+        Ok(self.filled())
+    }
+
+    /// The same for a task that waits.
+    pub fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        link: &mut (impl AsyncLink + ?Sized),
+    ) -> Poll<io::Result<Bytes>> {
+        ready!(link.poll_receive(cx, &mut self.slots[self.next]))?;
+        Poll::Ready(Ok(self.filled()))
+    }
+
+    /// The frame that was just received, and on to the next buffer.
+    fn filled(&mut self) -> Bytes {
         let slot = &mut self.slots[self.next];
-        link.receive(slot)?;
         self.next = (self.next + 1) % BATCH;
-        Ok(slot.split().freeze())
+        slot.split().freeze()
     }
 }
 

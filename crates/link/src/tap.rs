@@ -75,6 +75,17 @@ impl Tap {
         Self::configure(fd, mtu)
     }
 
+    /// Takes less from the kernel than it offers: for a reader that wants every frame complete.
+    ///
+    /// # Errors
+    ///
+    /// [`TapError::Configure`] when the kernel doesn't grant these, which it never does to more than it offered.
+    pub fn limit(mut self, capabilities: Capabilities) -> Result<Self, TapError> {
+        sys::set_offload(self.fd.as_fd(), offload(capabilities)).map_err(TapError::Configure)?;
+        self.capabilities = capabilities;
+        Ok(self)
+    }
+
     fn configure(fd: OwnedFd, mtu: u16) -> Result<Self, TapError> {
         sys::set_header_size(fd.as_fd(), HEADER as i32).map_err(TapError::Configure)?;
         if cfg!(target_endian = "big") {
@@ -137,17 +148,22 @@ impl From<Tap> for OwnedFd {
 
 /// Asks for every offload, then for fewer: kernels before 6.2 don't know UDP segmentation, and answer EINVAL.
 fn negotiate(tun: BorrowedFd<'_>) -> Capabilities {
-    const CHECKSUM: u32 = libc::TUN_F_CSUM;
-    const TCP: u32 = CHECKSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
-    const ALL: u32 = TCP | libc::TUN_F_USO4 | libc::TUN_F_USO6;
-    [
-        (ALL, Capabilities::ALL),
-        (TCP, Capabilities::TCP),
-        (CHECKSUM, Capabilities::CHECKSUM),
-    ]
-    .into_iter()
-    .find_map(|(offload, capabilities)| sys::set_offload(tun, offload).ok().map(|()| capabilities))
-    .unwrap_or(Capabilities::NONE)
+    [Capabilities::ALL, Capabilities::TCP, Capabilities::CHECKSUM]
+        .into_iter()
+        .find(|capabilities| sys::set_offload(tun, offload(*capabilities)).is_ok())
+        .unwrap_or(Capabilities::NONE)
+}
+
+/// The capabilities in the kernel's words; without a checksum there is no segmentation.
+fn offload(capabilities: Capabilities) -> u32 {
+    const TCP: u32 = libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
+    const UDP: u32 = libc::TUN_F_USO4 | libc::TUN_F_USO6;
+    if !capabilities.checksum {
+        return 0;
+    }
+    let tcp = if capabilities.tcp_segment { TCP } else { 0 };
+    let udp = if capabilities.udp_segment { UDP } else { 0 };
+    libc::TUN_F_CSUM | tcp | udp
 }
 
 const DEVICE: &str = "/dev/net/tun";
@@ -161,7 +177,10 @@ const FULL_FRAME: usize = 64 * 1024;
 mod tests {
     use super::*;
     use crate::Slots;
-    use crate::testing::{assert_carries, configure, in_own_network, ip};
+    use crate::testing::{
+        INSIDE_ADDRESS, OUTSIDE_ADDRESS, assert_carries, configure, in_own_network, ip,
+        next_datagram,
+    };
 
     /// A TAP, or None, said aloud, where the device file is missing or closed.
     fn tap() -> Option<Tap> {
@@ -209,6 +228,21 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::NetworkDown);
         configure("tap0");
         assert_carries(&mut tap);
+    }
+
+    #[test]
+    fn a_limited_tap_gets_complete_frames() {
+        if !in_own_network(module_path!(), "a_limited_tap_gets_complete_frames") {
+            return;
+        }
+        let Some(tap) = tap() else { return };
+        let mut tap = tap.limit(Capabilities::NONE).unwrap();
+        configure("tap0");
+        assert_eq!(tap.capabilities(), Capabilities::NONE);
+        let socket = std::net::UdpSocket::bind((INSIDE_ADDRESS, 4000)).unwrap();
+        socket.send_to(b"whole", (OUTSIDE_ADDRESS, 5000)).unwrap();
+        let frame = next_datagram(&mut tap, &mut Slots::default());
+        assert_eq!(frame[..2], [0, 0], "neither a partial checksum nor a train");
     }
 
     #[test]

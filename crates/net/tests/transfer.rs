@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use network::{Impairment, Network, Side, ordinary};
-use wharf_net::{Capabilities, Event, Ready, SocketId};
+use wharf_net::tcp::State;
+use wharf_net::{Capabilities, Event, Frame, Host, Instant, Ready, SocketId};
 use wharf_port::{Domain, Endpoint, Protocol};
 
 /// One direction of a stream: what is still to be sent, what has come.
@@ -118,7 +119,7 @@ fn connected(network: &mut Network, remote: &str) -> (SocketId, SocketId) {
     assert_eq!(network.right.accept(server), Ok(accepted));
     network.right.close(now, server);
     network.until(Duration::from_secs(60), |network| {
-        network.left.state(client) == Some(wharf_net::tcp::State::Established)
+        network.left.state(client) == Some(State::Established)
     });
     (client, accepted)
 }
@@ -367,4 +368,68 @@ fn closing_a_listener_resets_who_was_not_accepted() {
         Some(wharf_net::tcp::Error::Reset)
     );
     assert_eq!(network.right.socket_count(), 0);
+}
+
+/// Carries frames between two hosts until both are quiet.
+fn settle(now: Instant, hosts: [&mut Host; 2]) {
+    let [left, right] = hosts;
+    loop {
+        let mut quiet = true;
+        while let Some(frame) = left.transmit(now) {
+            right.receive(now, Frame::from_link(frame.to_link()).unwrap());
+            quiet = false;
+        }
+        while let Some(frame) = right.transmit(now) {
+            left.receive(now, Frame::from_link(frame.to_link()).unwrap());
+            quiet = false;
+        }
+        if quiet {
+            return;
+        }
+    }
+}
+
+/// A host at the left with a connection under way from its port 5000 to the right one's port 7.
+fn caller(now: Instant) -> (Host, SocketId) {
+    let mut host = Host::new(ordinary(Side::Left, Capabilities::NONE));
+    let socket = host.open(Protocol::Tcp, Domain::V4).unwrap();
+    let local: Endpoint = "0.0.0.0:5000".parse().unwrap();
+    host.bind(socket, local.into()).unwrap();
+    host.connect(now, socket, "10.0.0.2:7".parse().unwrap())
+        .unwrap();
+    (host, socket)
+}
+
+#[test]
+fn a_syn_right_behind_the_last_acknowledgment_finds_the_place_free() {
+    let now = Instant::from_millis(1000);
+    let mut server = Host::new(ordinary(Side::Right, Capabilities::NONE));
+    let listener = server.open(Protocol::Tcp, Domain::V4).unwrap();
+    let local: Endpoint = "0.0.0.0:7".parse().unwrap();
+    server.bind(listener, local.into()).unwrap();
+    server.listen(listener, 8).unwrap();
+
+    let (mut first, socket) = caller(now);
+    settle(now, [&mut first, &mut server]);
+    let accepted = server.accept(listener).unwrap();
+    first.shutdown(now, socket);
+    settle(now, [&mut first, &mut server]);
+    server.shutdown(now, accepted);
+    while let Some(frame) = server.transmit(now) {
+        first.receive(now, Frame::from_link(frame.to_link()).unwrap());
+    }
+    // The first caller's last word, and another caller's first one from the same port, arrive at once.
+    let mut late: Vec<Frame> = std::iter::from_fn(|| first.transmit(now)).collect();
+    let (mut second, again) = caller(now);
+    let question = second.transmit(now).unwrap();
+    server.receive(now, Frame::from_link(question.to_link()).unwrap());
+    let answer = server.transmit(now).unwrap();
+    second.receive(now, Frame::from_link(answer.to_link()).unwrap());
+    late.extend(std::iter::from_fn(|| second.transmit(now)));
+    assert_eq!(late.len(), 2);
+    for frame in late {
+        server.receive(now, Frame::from_link(frame.to_link()).unwrap());
+    }
+    settle(now, [&mut second, &mut server]);
+    assert_eq!(second.state(again), Some(State::Established));
 }

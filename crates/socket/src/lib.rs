@@ -1,1 +1,55 @@
 //! Asynchronous TCP and UDP sockets over any wharf link.
+//!
+//! A [`Stack`] is a network host of its own in the program: its own addresses, its own 65,535 ports for TCP and for UDP,
+//! no privileges. On it, [`TcpListener`], [`TcpStream`], [`TcpSocket`] and [`UdpSocket`] are what tokio's are on the kernel's network, and have
+//! the same names: moving over is a change of imports, and a `&stack` as the first argument of `bind` and `connect`.
+//!
+//! What frames travel on is a [link](wharf_link): within the process, to a virtual machine, through a TAP to the kernel; with [`Impaired`](wharf_link::Impaired) around it
+//! for the weather of one's choice. With [`Gateway`], a stack answers for every address behind its link.
+//!
+//! # What can be relied upon
+//!
+//! - **Errors** are [`std::io::Error`]s of the kinds that the kernel's sockets have, and say more: who holds the
+//!   address in use, and why that excludes the newcomer.
+//! - **Cancelling** is safe: a future that is dropped has done nothing, unless it was ready.
+//! - **Back-pressure** is everywhere: who writes faster than the peer reads waits, and so does who sends datagrams faster
+//!   than the link takes them. Nothing that a peer or a program does grows a queue without bound.
+//! - **Time** is tokio's: with `tokio::time::pause`, a test runs minutes of network in no time.
+//!
+//! # Not like tokio
+//!
+//! - Names are not resolved ([`ToSocketAddr`]).
+//! - An IPv4 peer of a dual-stack socket has its IPv4 address, not one of the form `::ffff:10.0.0.1`.
+//! - Dropping a stream never waits, and there is no linger but [zero](TcpStream::set_zero_linger).
+//!
+//! See [`Stack`] for an example, and `examples/` for an echo server, a gateway and a whole host.
+
+#![deny(unsafe_code)]
+
+mod address;
+mod driver;
+mod error;
+mod gateway;
+mod held;
+mod links;
+mod ping;
+mod shared;
+mod stack;
+#[allow(unsafe_code)]
+mod sys;
+mod tcp;
+mod udp;
+mod wakers;
+
+pub use address::ToSocketAddr;
+pub use gateway::{Arrival, Echo, Gateway, Knock};
+pub use links::{Descriptor, QemuServer};
+pub use ping::ping;
+pub use stack::Stack;
+pub use tcp::{
+    OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener, TcpSocket, TcpStream,
+    WriteHalf,
+};
+pub use udp::UdpSocket;
+pub use wharf_net::tcp::KeepAlive;
+pub use wharf_net::{Config, Received, Refusal, Unreachable};

@@ -1,7 +1,10 @@
-//! Echo: answered for own addresses, the caller's to answer for others. RFC 792, RFC 1122 §3.2.2.6, RFC 4443 §4.
+//! Echo: answered for own addresses, the caller's to answer for others, and asked of others.
+//!
+//! RFC 792, RFC 1122 §3.2.2.6, RFC 4443 §4.
 
 use bytes::Bytes;
 use core::net::IpAddr;
+use hashbrown::HashSet;
 use smallvec::SmallVec;
 
 use super::Host;
@@ -10,12 +13,89 @@ use super::egress::Outbound;
 use super::event::{Event, Unreachable};
 use super::icmp_error::Trouble;
 use super::inbound::Inbound;
+use super::keys::Keyed;
 use super::mailbox::SendError;
 use super::route::Scope;
 use crate::time::Instant;
 use crate::wire::{icmpv4, icmpv6, udp};
 
+/// Echo requests that wait for their reply at once.
+const MAX_PINGS: usize = 1024;
+
+/// An echo request of ours: to whom, and its two marks.
+type Ping = (IpAddr, u16, u16);
+
+/// Our echo requests that wait for their reply. A reply to anything else is none of ours.
+#[derive(Debug)]
+pub(super) struct Pings(HashSet<Ping, Keyed>);
+
+impl Pings {
+    pub(super) fn new(keyed: Keyed) -> Self {
+        Self(HashSet::with_hasher(keyed))
+    }
+}
+
 impl Host {
+    /// Sends an echo request from an own address. The reply is an [`Event::Reply`]; without one, the caller says when it
+    /// has [waited enough](Self::forget_ping).
+    ///
+    /// # Errors
+    /// [`SendError::NoSource`] without a route, [`SendError::TooLong`] for a payload that no packet takes, and
+    /// [`SendError::Dropped`] beyond 1,024 requests at once, or on the way out.
+    pub fn ping(
+        &mut self,
+        now: Instant,
+        remote: IpAddr,
+        ident: u16,
+        sequence: u16,
+        payload: Bytes,
+    ) -> Result<(), SendError> {
+        let local = self.routes.source_for(remote).ok_or(SendError::NoSource)?;
+        if payload.len() > udp::max_payload(local) {
+            return Err(SendError::TooLong);
+        }
+        if self.pings.0.len() >= MAX_PINGS {
+            return Err(SendError::Dropped(Discard::EventLimit));
+        }
+        self.pings.0.insert((remote, ident, sequence));
+        let (protocol, header) = request((local, remote), (ident, sequence), &payload);
+        let mut packet = Outbound::new(local, remote, protocol, &header);
+        packet.body = SmallVec::from_iter([payload]);
+        self.send(now, packet).map_err(|reason| {
+            self.forget_ping(remote, ident, sequence);
+            SendError::Dropped(reason)
+        })
+    }
+
+    /// Waits no longer for the reply to an echo request.
+    pub fn forget_ping(&mut self, remote: IpAddr, ident: u16, sequence: u16) {
+        self.pings.0.remove(&(remote, ident, sequence));
+    }
+
+    pub(super) fn receive_reply(
+        &mut self,
+        inbound: &Inbound,
+        ident: u16,
+        sequence: u16,
+    ) -> Result<(), Discard> {
+        let remote = inbound.source;
+        if !self.pings.0.remove(&(remote, ident, sequence)) {
+            return Err(Discard::Icmp);
+        }
+        let payload = inbound.keep(icmpv4::LEN, inbound.payload().len());
+        let reply = Event::Reply {
+            remote,
+            ident,
+            sequence,
+            payload,
+        };
+        if self.events.offer(reply) {
+            Ok(())
+        } else {
+            Err(Discard::EventLimit)
+        }
+    }
+
     pub(super) fn receive_echo(
         &mut self,
         now: Instant,
@@ -112,16 +192,7 @@ impl Host {
         sequence: u16,
         unreachable: Unreachable,
     ) {
-        let (protocol, header) = match (remote, local) {
-            (IpAddr::V6(from), IpAddr::V6(to)) => {
-                let request = icmpv6::Message::EchoRequest { ident, sequence };
-                (icmpv6::PROTOCOL, request.emit(&[], from, to))
-            }
-            _ => {
-                let request = icmpv4::Message::EchoRequest { ident, sequence };
-                (icmpv4::PROTOCOL, request.emit(&[]))
-            }
-        };
+        let (protocol, header) = request((remote, local), (ident, sequence), &[]);
         let quote = Outbound::new(remote, local, protocol, &header).quote();
         let source = self.speaker(local, unreachable);
         self.send_error(
@@ -130,5 +201,23 @@ impl Host {
             &quote,
             Trouble::Unreachable(unreachable),
         );
+    }
+}
+
+/// The transport protocol and header of an echo request.
+fn request(
+    (from, to): (IpAddr, IpAddr),
+    (ident, sequence): (u16, u16),
+    payload: &[u8],
+) -> (u8, [u8; icmpv4::LEN]) {
+    match (from, to) {
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            let request = icmpv6::Message::EchoRequest { ident, sequence };
+            (icmpv6::PROTOCOL, request.emit(payload, from, to))
+        }
+        _ => {
+            let request = icmpv4::Message::EchoRequest { ident, sequence };
+            (icmpv4::PROTOCOL, request.emit(payload))
+        }
     }
 }

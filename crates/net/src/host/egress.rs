@@ -194,6 +194,11 @@ impl Host {
         Ok(())
     }
 
+    /// Whether there is any way to a destination.
+    pub(super) fn has_way(&self, destination: IpAddr) -> bool {
+        self.hop(destination).is_some()
+    }
+
     /// Where a destination is reached.
     fn hop(&self, destination: IpAddr) -> Option<Hop> {
         if self.routes.is_internal(destination) {
@@ -265,6 +270,15 @@ impl Host {
         }
         edge::finish(frame, self.config.capabilities, &mut self.output);
         Ok(())
+    }
+}
+
+impl Host {
+    /// Whether a datagram would find room among the frames for the link. If not, there will be once
+    /// [`transmit`](Self::transmit) has been called.
+    #[must_use]
+    pub fn has_output_room(&self) -> bool {
+        self.output.len() < MAX_OUTPUT && self.internal.len() < MAX_OUTPUT
     }
 }
 

@@ -74,6 +74,17 @@ pub enum Event {
         /// To be given back unchanged.
         payload: Bytes,
     },
+    /// The reply to a [`Host::ping`](crate::Host::ping).
+    Reply {
+        /// Who was asked, and answers.
+        remote: IpAddr,
+        /// The request's first mark.
+        ident: u16,
+        /// The request's second mark.
+        sequence: u16,
+        /// What came back; a peer that keeps to RFC 792 sends what it got.
+        payload: Bytes,
+    },
     /// Accept-anything: an ICMP error about a datagram that [`Host::send_datagram`](crate::Host::send_datagram) sent, and
     /// that no socket is bound for.
     Rejected {

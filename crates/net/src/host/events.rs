@@ -54,6 +54,7 @@ impl Events {
         if let Queued::Event(
             event @ (Event::Datagram { .. }
             | Event::Echo { .. }
+            | Event::Reply { .. }
             | Event::Rejected { .. }
             | Event::Knock { .. }),
         ) = &next
@@ -67,7 +68,9 @@ impl Events {
 
 fn payload_len(event: &Event) -> usize {
     match event {
-        Event::Datagram { payload, .. } | Event::Echo { payload, .. } => payload.len(),
+        Event::Datagram { payload, .. }
+        | Event::Echo { payload, .. }
+        | Event::Reply { payload, .. } => payload.len(),
         _ => 0,
     }
 }

@@ -55,6 +55,9 @@ impl Host {
             icmpv4::Message::EchoRequest { ident, sequence } => {
                 return self.receive_echo(now, inbound, ident, sequence);
             }
+            icmpv4::Message::EchoReply { ident, sequence } => {
+                return self.receive_reply(inbound, ident, sequence);
+            }
             icmpv4::Message::Unreachable {
                 code: icmpv4::code::FRAGMENTATION_NEEDED,
                 mtu,
@@ -90,6 +93,9 @@ impl Host {
         let report = match message {
             icmpv6::Message::EchoRequest { ident, sequence } => {
                 return self.receive_echo(now, inbound, ident, sequence);
+            }
+            icmpv6::Message::EchoReply { ident, sequence } => {
+                return self.receive_reply(inbound, ident, sequence);
             }
             icmpv6::Message::NeighbourSolicitation => {
                 return self.receive_ndp(now, inbound, Kind::Solicitation);

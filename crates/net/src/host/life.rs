@@ -158,7 +158,7 @@ impl Host {
     }
 
     /// A connection is over. Its place in the port table is free; what is unread can still be read.
-    fn finished(&mut self, id: SocketId) {
+    pub(super) fn finished(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.find_mut(id) else {
             return;
         };

@@ -44,6 +44,7 @@ pub use own::{AcceptError, NoSuchSocket, OwnConnectError, OwnListenError, Settin
 use alloc::collections::VecDeque;
 use wharf_port::table::{self, Device, Table};
 
+use self::echo::Pings;
 use self::events::{Events, Queued};
 use self::icmp_error::Limiter;
 use self::keys::{Keyed, Keys};
@@ -68,8 +69,8 @@ use crate::time::Instant;
 ///   [`send_datagram`](Self::send_datagram), [`reject_datagram`](Self::reject_datagram), [`echo_reply`](Self::echo_reply),
 ///   [`reject_echo`](Self::reject_echo).
 /// - **Own sockets**: [`open`](Self::open), [`bind`](Self::bind), [`listen`](Self::listen), [`accept`](Self::accept),
-///   [`connect`](Self::connect), [`set`](Self::set), [`send_to`](Self::send_to), [`recv_from`](Self::recv_from), and back:
-///   [`unlisten`](Self::unlisten), [`disconnect`](Self::disconnect).
+///   [`connect`](Self::connect), [`set`](Self::set), [`send_to`](Self::send_to), [`recv_from`](Self::recv_from),
+///   [`ping`](Self::ping), and back: [`unlisten`](Self::unlisten), [`disconnect`](Self::disconnect).
 ///
 /// Nothing that a peer sends makes it panic, loop, or grow without bound; what goes nowhere is counted in
 /// [`discards`](Self::discards).
@@ -96,6 +97,7 @@ pub struct Host {
     neighbours: Neighbours,
     reassembly: Reassembly,
     limiter: Limiter,
+    pings: Pings,
     table: Table<SocketId>,
     sockets: Sockets,
     knocks: Knocks,
@@ -130,6 +132,7 @@ impl Host {
             neighbours: Neighbours::new(keyed),
             reassembly: Reassembly::new(keyed),
             limiter: Limiter::new(),
+            pings: Pings::new(keyed),
             table,
             sockets: Sockets::default(),
             knocks: Knocks::new(keyed),

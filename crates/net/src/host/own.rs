@@ -74,7 +74,7 @@ pub enum OwnConnectError {
     /// It is connected, or tries to.
     #[error("the socket is connected already")]
     Connected,
-    /// No address of ours leads to the peer.
+    /// No route of ours leads to the peer.
     #[error("no route to the peer")]
     NoRoute,
     /// The port table's refusal.
@@ -178,6 +178,9 @@ impl Host {
         }
         let hold = found.hold.ok_or(NoSuchSocket)?;
         let remote = Endpoint::new(somewhere(remote.address()), remote.port());
+        if !self.has_way(remote.address()) {
+            return Err(OwnConnectError::NoRoute);
+        }
         let source = match found.address {
             Some(address) => address,
             None => self

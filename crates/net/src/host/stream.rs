@@ -89,7 +89,12 @@ impl Host {
             Role::Stream(stream) if stream.keeper != Keeper::Nobody => {
                 stream.keeper = Keeper::Nobody;
                 stream.connection.close(now);
-                self.settle(socket);
+                // Nothing was ever said that a peer would have to be told about: its port is free at once.
+                if stream.connection.is_finished() {
+                    self.discard(socket);
+                } else {
+                    self.settle(socket);
+                }
             }
             // The caller has no name for these.
             Role::Stream(_) | Role::Resting(..) => {}

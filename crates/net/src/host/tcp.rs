@@ -67,6 +67,11 @@ impl Host {
             return Err(Discard::NoSocket);
         };
         match &mut socket.role {
+            // Over, only nobody has looked since: its place is free, perhaps for this very segment.
+            Role::Stream(stream) if stream.connection.is_finished() => {
+                self.finished(id);
+                self.segment(now, inbound, flow, control, header)
+            }
             Role::Stream(stream) => {
                 let payload = inbound.keep(header, header + text);
                 stream

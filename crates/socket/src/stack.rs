@@ -1,0 +1,121 @@
+//! A stack: a host on a link, driven by a task.
+
+use std::io;
+use std::sync::Arc;
+
+use wharf_link::AsyncLink;
+use wharf_net::{Capabilities, Config, Discards, Host};
+
+use crate::driver::Driver;
+use crate::shared::{Phase, Shared};
+
+/// A network host on a link, to open sockets in: what the kernel's network stack is to a program.
+///
+/// It is a handle, cheap to clone; each socket has one. A task of the runtime moves the frames. It ends
+/// - when the last handle is dropped and every connection has come to its end, TIME-WAIT (a minute) included;
+/// - at once by [`stop`](Self::stop);
+/// - when the link is gone, which only a link with another side can be.
+///
+/// From then on everything fails with [`NetworkDown`](io::ErrorKind::NetworkDown); [`ended`](Self::ended) waits for it.
+///
+/// ```
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// use wharf_link::{Capabilities, memory};
+/// use wharf_net::wire::ethernet::Mac;
+/// use wharf_socket::{Config, Stack, TcpListener, TcpStream};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (left, right) = memory::pair(256, 1500, Capabilities::ALL);
+/// let host = |number: u8| {
+///     let mut config = Config::new(Mac([2, 0, 0, 0, 0, number]), Stack::seed());
+///     config.addresses = vec![format!("10.0.0.{number}/24").parse().unwrap()];
+///     config
+/// };
+/// let (server, client) = (Stack::start(left, host(1)), Stack::start(right, host(2)));
+///
+/// let listener = TcpListener::bind(&server, "10.0.0.1:80").await?;
+/// let mut stream = TcpStream::connect(&client, "10.0.0.1:80").await?;
+/// let (mut accepted, peer) = listener.accept().await?;
+/// assert_eq!(peer, stream.local_addr()?);
+///
+/// stream.write_all(b"over here").await?;
+/// let mut text = [0; 9];
+/// accepted.read_exact(&mut text).await?;
+/// assert_eq!(&text, b"over here");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Stack(Arc<Handle>);
+
+/// What all handles share: when it is dropped, nobody has the stack any more.
+#[derive(Debug)]
+struct Handle(Arc<Shared>);
+
+impl Stack {
+    /// Starts a host on a link. Its [`mtu`](Config::mtu) and [`capabilities`](Config::capabilities) become the link's, and no
+    /// connection offers a larger window than the link can hold: more would ask for loss.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with time enabled.
+    pub fn start(link: impl AsyncLink + 'static, mut config: Config) -> Self {
+        config.mtu = link.mtu();
+        let theirs = link.capabilities();
+        config.capabilities = Capabilities {
+            checksum: theirs.checksum,
+            tcp_segment: theirs.tcp_segment,
+            udp_segment: theirs.udp_segment,
+        };
+        let window = link.queue_bytes().max(LEAST_WINDOW);
+        config.tcp.receive_max = config.tcp.receive_max.min(window);
+        config.tcp.receive_initial = config.tcp.receive_initial.min(window);
+        let shared = Arc::new(Shared::new(Host::new(config)));
+        tokio::spawn(Driver::new(link, Arc::clone(&shared)).run());
+        Self(Arc::new(Handle(shared)))
+    }
+
+    /// A secret for [`Config::new`], from the operating system's generator.
+    #[must_use]
+    pub fn seed() -> [u8; 32] {
+        rand::random()
+    }
+
+    /// Ends the stack at once, without a word to any peer: what is queued is lost.
+    pub fn stop(&self) {
+        self.shared().with(|state, _| {
+            if !matches!(state.phase, Phase::Over(_)) {
+                state.phase = Phase::Stopped;
+            }
+        });
+    }
+
+    /// Waits until the stack has ended; the error says why.
+    pub async fn ended(&self) -> io::Error {
+        self.shared().ended().await
+    }
+
+    /// What went nowhere so far, and why.
+    #[must_use]
+    pub fn discards(&self) -> Discards {
+        *self.shared().lock().host.discards()
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0.0
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.with(|state, _| {
+            if matches!(state.phase, Phase::Running) {
+                state.phase = Phase::Abandoned;
+            }
+        });
+    }
+}
+
+/// A window, in bytes, that is offered on any link: without window scaling there is none larger.
+const LEAST_WINDOW: usize = 64 << 10;

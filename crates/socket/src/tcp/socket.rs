@@ -1,0 +1,183 @@
+//! A socket before it listens or is connected.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use wharf_net::Setting;
+use wharf_net::tcp::KeepAlive;
+use wharf_port::table::Reuse;
+use wharf_port::{Domain, Protocol};
+
+use crate::held::Held;
+use crate::{Stack, TcpListener, TcpStream, ToSocketAddr, address, error};
+
+/// A TCP socket that neither listens nor is connected: for options that have to be set before, as tokio's.
+///
+/// ```
+/// use wharf_socket::{Stack, TcpListener, TcpSocket};
+///
+/// fn listen(stack: &Stack) -> std::io::Result<TcpListener> {
+///     let socket = TcpSocket::new_v4(stack)?;
+///     socket.set_recv_buffer_size(64 << 10)?;
+///     socket.bind("0.0.0.0:80")?;
+///     socket.listen(16)
+/// }
+/// ```
+#[derive(Debug)]
+pub struct TcpSocket {
+    held: Held,
+    domain: Domain,
+}
+
+impl TcpSocket {
+    /// A socket for IPv4.
+    ///
+    /// # Errors
+    ///
+    /// When there are a million sockets, or the stack has ended.
+    pub fn new_v4(stack: &Stack) -> io::Result<Self> {
+        Self::new(stack, Domain::V4)
+    }
+
+    /// A socket for IPv6, and for IPv4 too if bound to `[::]`.
+    ///
+    /// # Errors
+    ///
+    /// When there are a million sockets, or the stack has ended.
+    pub fn new_v6(stack: &Stack) -> io::Result<Self> {
+        Self::new(stack, Domain::Dual)
+    }
+
+    pub(crate) fn new(stack: &Stack, domain: Domain) -> io::Result<Self> {
+        Ok(Self {
+            held: Held::open(stack, Protocol::Tcp, domain)?,
+            domain,
+        })
+    }
+
+    /// `SO_REUSEADDR`: whether the address may be taken from connections in TIME-WAIT. The other side of the bargain, the
+    /// socket of before, must have had it too.
+    ///
+    /// # Errors
+    ///
+    /// When the stack has ended, as for all options.
+    pub fn set_reuseaddr(&self, reuse: bool) -> io::Result<()> {
+        self.held.set(Setting::Reuse(Reuse::new(reuse, false)))
+    }
+
+    /// `IPV6_V6ONLY`: whether a socket at `[::]` leaves IPv4 to others.
+    ///
+    /// # Errors
+    ///
+    /// When the stack has ended.
+    pub fn set_only_v6(&mut self, only: bool) -> io::Result<()> {
+        if self.domain == Domain::V4 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.domain = if only { Domain::V6Only } else { Domain::Dual };
+        self.held.set(Setting::Domain(self.domain))
+    }
+
+    /// `SO_RCVBUF`, in bytes; ends its auto-tuning.
+    ///
+    /// # Errors
+    ///
+    /// When the stack has ended.
+    pub fn set_recv_buffer_size(&self, size: u32) -> io::Result<()> {
+        self.held.set(Setting::ReceiveBuffer(size as usize))
+    }
+
+    /// `SO_SNDBUF`, in bytes; ends its auto-tuning.
+    ///
+    /// # Errors
+    ///
+    /// When the stack has ended.
+    pub fn set_send_buffer_size(&self, size: u32) -> io::Result<()> {
+        self.held.set(Setting::SendBuffer(size as usize))
+    }
+
+    /// `TCP_NODELAY`.
+    ///
+    /// # Errors
+    ///
+    /// When the stack has ended.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.held.set(Setting::NoDelay(nodelay))
+    }
+
+    /// `SO_KEEPALIVE` and its times; none without. tokio's takes a bool, and leaves the times to other crates.
+    ///
+    /// # Errors
+    ///
+    /// When the stack has ended.
+    pub fn set_keepalive(&self, keepalive: Option<KeepAlive>) -> io::Result<()> {
+        self.held.set(Setting::KeepAlive(keepalive))
+    }
+
+    /// `TCP_USER_TIMEOUT`: how long data may stay unacknowledged (RFC 5482).
+    ///
+    /// # Errors
+    ///
+    /// When the stack has ended.
+    pub fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.held.set(Setting::UserTimeout(timeout))
+    }
+
+    /// Takes an address of the host's, or a wildcard; port 0 is replaced by a free one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TcpListener::bind`].
+    pub fn bind(&self, address: impl ToSocketAddr) -> io::Result<()> {
+        self.held.bind(address::local(&address)?)
+    }
+
+    /// Where it is bound.
+    ///
+    /// # Errors
+    ///
+    /// None, but tokio's has some.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.held.local_addr(self.domain))
+    }
+
+    /// Takes connections from now on; `backlog` and one more may wait to be accepted, further ones are not answered. They
+    /// inherit the options.
+    ///
+    /// # Errors
+    ///
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse): another socket listens there, though bound with reuse.
+    pub fn listen(self, backlog: u32) -> io::Result<TcpListener> {
+        self.held.attempt(|state, _, id| {
+            let listened = state.host.listen(id, backlog as usize);
+            listened.map(drop).map_err(error::listen)
+        })?;
+        Ok(TcpListener::new(self.held, self.domain))
+    }
+
+    /// Connects to a peer.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TcpStream::connect`].
+    pub async fn connect(self, address: impl ToSocketAddr) -> io::Result<TcpStream> {
+        let stream = self.start_connect(address)?;
+        stream.connected().await?;
+        Ok(stream)
+    }
+
+    /// Sends a SYN and doesn't wait, as connect(2) of a nonblocking socket: [`TcpStream::connected`] does. What is written before is
+    /// queued.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TcpStream::connect`] that are known at once.
+    pub fn start_connect(self, address: impl ToSocketAddr) -> io::Result<TcpStream> {
+        let remote = address::remote(&address)?;
+        let flow = self.held.attempt(|state, now, id| {
+            state.host.connect(now, id, remote).map_err(error::connect)
+        })?;
+        Ok(TcpStream::new(self.held, flow))
+    }
+}

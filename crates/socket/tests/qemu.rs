@@ -1,0 +1,75 @@
+//! Stacks over Unix sockets, as QEMU has them: one peer after the other, and whatever it sends.
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+mod network;
+
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use network::{config, soon};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use wharf_link::qemu;
+use wharf_socket::{Descriptor, QemuServer, Stack, TcpListener, TcpStream};
+
+async fn talk(listener: &TcpListener, client: &Stack) {
+    let visit = async {
+        let mut stream = TcpStream::connect(client, "10.0.0.1:80").await.unwrap();
+        stream.write_all(&[7; 300_000]).await.unwrap();
+        stream.shutdown().await.unwrap();
+        assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+    };
+    let host = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut heard = Vec::new();
+        stream.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, [7; 300_000]);
+    };
+    soon(async { tokio::join!(visit, host) }).await;
+}
+
+#[tokio::test]
+async fn a_new_peer_may_come_after_one_that_has_left_or_talked_nonsense() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("link");
+    let server = Stack::start(QemuServer::bind(&path, 1500).unwrap(), config(1));
+    let listener = TcpListener::bind(&server, "10.0.0.1:80").await.unwrap();
+
+    for number in 2..4 {
+        let link = Descriptor::new(qemu::Stream::connect(&path, 1500).unwrap()).unwrap();
+        let client = Stack::start(link, config(number));
+        talk(&listener, &client).await;
+        client.stop();
+        soon(client.ended()).await;
+
+        let mut nonsense = UnixStream::connect(&path).unwrap();
+        nonsense.write_all(&[0, 0, 0, 3, 1, 2, 3]).unwrap();
+        nonsense.write_all(b"SSH-2.0-").unwrap();
+        // Cut off by the host: reading ends.
+        nonsense.set_nonblocking(true).unwrap();
+        let mut nonsense = tokio::net::UnixStream::from_std(nonsense).unwrap();
+        let mut rest = Vec::new();
+        let _ = soon(nonsense.read_to_end(&mut rest)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_second_peer_waits_until_the_first_has_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("link");
+    let server = Stack::start(QemuServer::bind(&path, 1500).unwrap(), config(1));
+    let listener = TcpListener::bind(&server, "10.0.0.1:80").await.unwrap();
+    let stack = |number| {
+        let link = qemu::Stream::connect(&path, 1500).unwrap();
+        Stack::start(Descriptor::new(link).unwrap(), config(number))
+    };
+    let first = stack(2);
+    talk(&listener, &first).await;
+    let second = stack(3);
+    let mut knock = Box::pin(TcpStream::connect(&second, "10.0.0.1:80"));
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut knock).await;
+    assert!(early.is_err());
+    first.stop();
+    drop(knock);
+    talk(&listener, &second).await;
+}
