@@ -40,7 +40,7 @@ impl Sender {
             segment,
             advanced: segment.ack.after(self.una),
             duplicate: false,
-            mss: self.mss(u16::MAX),
+            mss: self.congestion.mss(),
             delivery: Delivery::new(now, self.rtt.minimum()),
         };
         if arrived.advanced {
@@ -103,8 +103,7 @@ impl Sender {
                 && block.start.after(self.una)
                 && !block.end.after(self.nxt);
             if sane {
-                self.board
-                    .select(*block, arrived.mss, &mut arrived.delivery);
+                self.board.select(*block, &mut arrived.delivery);
             }
         }
     }
@@ -172,11 +171,11 @@ impl Sender {
         }
         match self.recovery {
             Recovery::Open if self.duplicates == DUPLICATES && !arrived.advanced => {
-                self.board.lose_first(arrived.mss)
+                self.board.lose_first()
             }
             // A partial acknowledgment (RFC 6582 §3.2 step 3).
             Recovery::Fast { point, .. } if arrived.advanced && self.una.before(point) => {
-                self.board.lose_first(arrived.mss)
+                self.board.lose_first()
             }
             _ => 0,
         }
@@ -187,7 +186,7 @@ impl Sender {
         let hasty = Hasty {
             recovering: !self.recovery.is_open(),
             sacked: self.board.sacked(),
-            mss: self.mss(u16::MAX),
+            mss: self.congestion.mss(),
         };
         let smoothed = self.rtt.smoothed().unwrap_or_default();
         let Some((latest, patience)) = self.rack.patience(hasty, self.rtt.minimum(), smoothed)
@@ -256,7 +255,7 @@ impl Sender {
         if self.recovery.is_open() {
             self.enter_recovery();
         }
-        let (pipe, mss) = (self.in_flight(), self.mss(u16::MAX));
+        let (pipe, mss) = (self.in_flight(), self.congestion.mss());
         if let Recovery::Fast { reduction, .. } = &mut self.recovery {
             let allowed = reduction.allowance(0, pipe, self.congestion.ssthresh(), mss, false);
             self.congestion.set_cwnd(pipe + allowed);

@@ -808,6 +808,45 @@ fn a_lost_tail_is_probed() {
     assert_eq!(peer.only().control.seq, flight[1].control.seq);
 }
 
+/// RFC 8985 §6.2 step 5: what was handed to the link in one piece was still sent in order, and a hole in it is a loss.
+#[test]
+fn a_hole_within_a_long_segment_is_sent_again() {
+    for probed in [false, true] {
+        let mut peer = Peer::established();
+        peer.limits.offload = Some(65_515);
+        peer.warm(1);
+        peer.write(10_000);
+        let flight = peer.only();
+        let at = |n: usize| flight.control.seq + 1000 * n;
+        if probed {
+            assert!(peer.expire() <= 25 * MS);
+            assert_eq!(peer.only().control.seq, at(9));
+        }
+        peer.now += 10 * MS;
+        let mut again = Vec::new();
+        let reports: [&[(SeqNum, SeqNum)]; 4] = [
+            &[(at(1), at(2))],
+            &[(at(1), at(3))],
+            &[(at(4), at(5)), (at(1), at(3))],
+            &[(at(4), at(9)), (at(1), at(3))],
+        ];
+        for report in reports {
+            peer.acknowledge_blocks(report);
+            again.extend(peer.drain());
+        }
+        let end = peer.now + 10 * MS;
+        while peer.connection.deadline().is_some_and(|at| at <= end) {
+            peer.expire();
+            again.extend(peer.drain());
+        }
+        let holes: Vec<_> = again
+            .iter()
+            .map(|segment| (segment.control.seq, segment.length))
+            .collect();
+        assert_eq!(holes, [(at(0), 1000), (at(3), 1000)], "probed: {probed}");
+    }
+}
+
 /// RFC 1191 §6.5: what was too long is sent again in pieces that fit, and nothing longer follows.
 #[test]
 fn a_smaller_path_resends_what_was_too_long() {
