@@ -1,5 +1,7 @@
 //! What an acknowledgment does to the sender: round-trip time, scoreboard, losses, recovery, congestion window, timers.
 
+use core::time::Duration;
+
 use super::recovery::{Hasty, Recovery, Reduction};
 use super::scoreboard::Delivery;
 use super::sender::{Fin, Sender};
@@ -10,6 +12,9 @@ use crate::wire::tcp::{Control, Flags, SackBlock, SeqNum};
 
 /// Duplicate acknowledgments that make a loss without SACK (RFC 5681 §3.2).
 const DUPLICATES: usize = 3;
+
+/// How much the timestamps' clock may be behind.
+const STAMP: Duration = Duration::from_millis(1);
 
 /// One acceptable acknowledgment on its way through the sender.
 struct Arrived<'a> {
@@ -132,8 +137,11 @@ impl Sender {
         } else if arrived.advanced
             && let (Some(stamps), Some(echoed)) = (stamps, arrived.segment.options.timestamps)
             && let Some(rtt) = stamps.elapsed(arrived.now, echoed.echo)
+            && let Some(sent_at) = arrived.delivery.sent_at
+            && rtt <= arrived.delivery.since(sent_at) + STAMP
         {
-            // Only what was sent again was acknowledged: the timestamp tells which sending (RFC 7323 §4).
+            // Only what was sent again was acknowledged: the timestamp tells which sending (RFC 7323 §4). If it was an earlier
+            // one, its acknowledgment may have been lost, and the time until this one is our own timeout.
             self.rtt.sample(rtt);
         }
     }

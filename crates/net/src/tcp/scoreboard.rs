@@ -87,6 +87,8 @@ pub(super) struct Delivery {
     pub(super) octets: usize,
     /// Round-trip time of the earliest segment newly delivered that was sent once.
     pub(super) rtt: Option<Duration>,
+    /// When the last of the newly delivered was sent, again or for the first time.
+    pub(super) sent_at: Option<Instant>,
     /// The latest sent of the newly delivered.
     pub(super) latest: Option<Latest>,
     /// A segment sent once arrived after one sent later (RFC 8985 §6.2 step 3).
@@ -100,6 +102,7 @@ impl Delivery {
             minimum_rtt,
             octets: 0,
             rtt: None,
+            sent_at: None,
             latest: None,
             reordered: false,
         }
@@ -113,6 +116,7 @@ impl Delivery {
     /// Counts a record delivered; `highest` is the end of the highest delivered before.
     fn add(&mut self, record: &Record, highest: SeqNum) {
         self.octets += record.len();
+        self.sent_at = self.sent_at.max(Some(record.sent_at));
         let rtt = self.now - record.sent_at;
         if !record.resent {
             self.rtt.get_or_insert(rtt);

@@ -681,6 +681,30 @@ fn a_timeout_sends_one_segment() {
     assert_eq!(peer.connection.deadline(), None);
 }
 
+/// RFC 6298 §3: when an acknowledgment was lost, the next says nothing about the round trip, whatever it echoes.
+#[test]
+fn a_lost_acknowledgment_does_not_stretch_the_timeout() {
+    let mut peer = Peer::accepted(&Config::default(), stamped());
+    peer.warm(1);
+    let mut value = 1000;
+    for _ in 0..20 {
+        peer.write(100);
+        let first = peer.only();
+        let echo = first.control.options.timestamps.expect("agreed on").value;
+        let mut wait = peer.expire();
+        while peer.drain().is_empty() {
+            wait += peer.expire();
+        }
+        assert!(wait < Duration::from_secs(1), "{wait:?}");
+        peer.now += 10 * MS;
+        peer.take(&first);
+        value += 1;
+        let mut late = peer.control(Flags::ACK);
+        late.options.timestamps = Some(Timestamps { value, echo });
+        peer.inject(late, Bytes::new());
+    }
+}
+
 /// RFC 9293 §3.8.3: data that is never acknowledged ends the connection, after at least 100 s.
 #[test]
 fn silence_is_given_up_in_the_end() {
