@@ -17,7 +17,7 @@ use super::event::{Event, KnockId, Refusal, SocketId, Unreachable};
 use super::icmp_error::Trouble;
 use super::inbound::Inbound;
 use super::keys::{Keyed, Map};
-use super::opening::Syn;
+use super::opening::{Syn, syn_text};
 use super::sockets::{Keeper, Options};
 use crate::tcp;
 use crate::time::Instant;
@@ -35,8 +35,9 @@ const QUOTE: usize = 120;
 pub(super) struct Knock {
     pub(super) flow: Flow,
     pub(super) syn: Control,
-    /// Octets of text in the SYN, which is not kept: the peer sends it again (RFC 9293 §3.10.7.2 allows as much).
-    text: usize,
+    /// Text in the SYN, as far as it is kept, and how much there was.
+    text: Bytes,
+    length: usize,
     /// After which number ours has to begin: where an earlier connection of this flow ended.
     pub(super) isn_after: Option<SeqNum>,
     quote: Bytes,
@@ -125,14 +126,14 @@ impl Host {
         &mut self,
         now: Instant,
         inbound: &Inbound,
-        (flow, syn, text): (Flow, Control, usize),
+        (flow, syn, text): (Flow, Control, &[u8]),
         isn_after: Option<SeqNum>,
     ) -> Result<(), Discard> {
         if let Some(id) = self.knocks.flows.get(&flow)
             && let Some(waiting) = self.knocks.waiting.get_mut(id)
         {
             // A repetition; or the peer has begun anew, and the latest SYN is the one to answer.
-            (waiting.syn, waiting.text) = (syn, text);
+            (waiting.syn, waiting.text, waiting.length) = (syn, syn_text(text), text.len());
             return Ok(());
         }
         if self.knocks.waiting.len() >= MAX_KNOCKS {
@@ -142,7 +143,8 @@ impl Host {
         let knock = Knock {
             flow,
             syn,
-            text,
+            text: syn_text(text),
+            length: text.len(),
             isn_after,
             quote,
         };
@@ -173,6 +175,7 @@ impl Host {
         let syn = Syn {
             flow: knock.flow,
             control: knock.syn,
+            text: knock.text,
             isn_after: knock.isn_after,
         };
         self.answer_syn(now, (id, hold), syn, Keeper::Caller, Options::default());
@@ -187,7 +190,7 @@ impl Host {
         match refusal {
             Refusal::Silent => {}
             Refusal::Reset => {
-                if let Some(reset) = tcp::reset_for(&knock.syn, knock.text) {
+                if let Some(reset) = tcp::reset_for(&knock.syn, knock.length) {
                     self.send_control(now, &knock.flow, reset);
                 }
             }

@@ -17,7 +17,17 @@ use crate::wire::tcp::{Control, SeqNum};
 pub(super) struct Syn {
     pub(super) flow: Flow,
     pub(super) control: Control,
+    /// What text it carries.
+    pub(super) text: Bytes,
     pub(super) isn_after: Option<SeqNum>,
+}
+
+/// Octets of text in a SYN that are kept until its connection is answered for; the peer sends the rest again.
+const MAX_SYN_TEXT: usize = 2048;
+
+/// The text of a SYN, in a buffer of its own: it may wait for long, and there may be many.
+pub(super) fn syn_text(text: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(&text[..text.len().min(MAX_SYN_TEXT)])
 }
 
 /// A segment's payload and TCP options in packets of `mtu` octets to this address.
@@ -38,11 +48,12 @@ impl Host {
         let Syn {
             flow,
             control,
+            text,
             isn_after,
         } = syn;
         let setup = self.setup(now, &flow, isn_after);
         let config = self.tcp_config(&options);
-        let connection = Connection::accept(now, &config, &setup, &control, Bytes::new());
+        let connection = Connection::accept(now, &config, &setup, &control, text);
         self.begin(
             now,
             (id, hold),

@@ -9,7 +9,7 @@ use super::discard::Discard;
 use super::egress::{Outbound, Whole};
 use super::event::SocketId;
 use super::inbound::{Inbound, Trust};
-use super::opening::Syn;
+use super::opening::{Syn, syn_text};
 use super::route::Scope;
 use super::sockets::{Keeper, Role};
 use crate::frame::Segmentation;
@@ -61,7 +61,7 @@ impl Host {
     ) -> Result<(), Discard> {
         let text = inbound.payload().len() - header;
         let Some(id) = self.addressee(inbound, flow) else {
-            return self.stray(now, inbound, flow, (control, text), None);
+            return self.stray(now, inbound, flow, (control, header), None);
         };
         let Some(socket) = self.sockets.find_mut(id) else {
             return Err(Discard::NoSocket);
@@ -115,10 +115,7 @@ impl Host {
                 listener,
                 Some(isn_after),
             ),
-            None => {
-                let text = inbound.payload().len() - header;
-                self.stray(now, inbound, flow, (control, text), Some(isn_after))
-            }
+            None => self.stray(now, inbound, flow, (control, header), Some(isn_after)),
         }
     }
 
@@ -128,9 +125,10 @@ impl Host {
         now: Instant,
         inbound: &Inbound,
         flow: &Flow,
-        (control, text): (&Control, usize),
+        (control, header): (&Control, usize),
         isn_after: Option<SeqNum>,
     ) -> Result<(), Discard> {
+        let text = &inbound.payload()[header..];
         if self.config.accept_anything && is_opening(control.flags) {
             return self.knock(now, inbound, (*flow, *control, text), isn_after);
         }
@@ -138,7 +136,7 @@ impl Host {
             self.knocks.withdraw(flow);
             return Err(Discard::Stray);
         }
-        if let Some(reset) = tcp::reset_for(control, text) {
+        if let Some(reset) = tcp::reset_for(control, text.len()) {
             self.send_control(now, flow, reset);
         }
         Err(Discard::NoSocket)
@@ -181,10 +179,10 @@ impl Host {
             return Err(Discard::NoSocket);
         };
         listener.half_open += 1;
-        // Text in a SYN is not kept: the peer sends it again (RFC 9293 §3.10.7.2 allows as much).
         let syn = Syn {
             flow: *flow,
             control: *control,
+            text: syn_text(&inbound.payload()[header..]),
             isn_after,
         };
         self.answer_syn(now, (name, accepted), syn, Keeper::Handshake(id), options);

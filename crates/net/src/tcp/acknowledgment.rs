@@ -1,5 +1,7 @@
 //! What an acknowledgment does to the sender: round-trip time, scoreboard, losses, recovery, congestion window, timers.
 
+use core::time::Duration;
+
 use super::recovery::{Hasty, Recovery, Reduction};
 use super::scoreboard::Delivery;
 use super::sender::{Fin, Sender};
@@ -10,6 +12,9 @@ use crate::wire::tcp::{Control, Flags, SackBlock, SeqNum};
 
 /// Duplicate acknowledgments that make a loss without SACK (RFC 5681 §3.2).
 const DUPLICATES: usize = 3;
+
+/// How much the timestamps' clock may be behind.
+const STAMP: Duration = Duration::from_millis(1);
 
 /// One acceptable acknowledgment on its way through the sender.
 struct Arrived<'a> {
@@ -40,7 +45,7 @@ impl Sender {
             segment,
             advanced: segment.ack.after(self.una),
             duplicate: false,
-            mss: self.mss(u16::MAX),
+            mss: self.congestion.mss(),
             delivery: Delivery::new(now, self.rtt.minimum()),
         };
         if arrived.advanced {
@@ -103,8 +108,7 @@ impl Sender {
                 && block.start.after(self.una)
                 && !block.end.after(self.nxt);
             if sane {
-                self.board
-                    .select(*block, arrived.mss, &mut arrived.delivery);
+                self.board.select(*block, &mut arrived.delivery);
             }
         }
     }
@@ -133,8 +137,11 @@ impl Sender {
         } else if arrived.advanced
             && let (Some(stamps), Some(echoed)) = (stamps, arrived.segment.options.timestamps)
             && let Some(rtt) = stamps.elapsed(arrived.now, echoed.echo)
+            && let Some(sent_at) = arrived.delivery.sent_at
+            && rtt <= arrived.delivery.since(sent_at) + STAMP
         {
-            // Only what was sent again was acknowledged: the timestamp tells which sending (RFC 7323 §4).
+            // Only what was sent again was acknowledged: the timestamp tells which sending (RFC 7323 §4). If it was an earlier
+            // one, its acknowledgment may have been lost, and the time until this one is our own timeout.
             self.rtt.sample(rtt);
         }
     }
@@ -172,11 +179,11 @@ impl Sender {
         }
         match self.recovery {
             Recovery::Open if self.duplicates == DUPLICATES && !arrived.advanced => {
-                self.board.lose_first(arrived.mss)
+                self.board.lose_first()
             }
             // A partial acknowledgment (RFC 6582 §3.2 step 3).
             Recovery::Fast { point, .. } if arrived.advanced && self.una.before(point) => {
-                self.board.lose_first(arrived.mss)
+                self.board.lose_first()
             }
             _ => 0,
         }
@@ -187,7 +194,7 @@ impl Sender {
         let hasty = Hasty {
             recovering: !self.recovery.is_open(),
             sacked: self.board.sacked(),
-            mss: self.mss(u16::MAX),
+            mss: self.congestion.mss(),
         };
         let smoothed = self.rtt.smoothed().unwrap_or_default();
         let Some((latest, patience)) = self.rack.patience(hasty, self.rtt.minimum(), smoothed)
@@ -256,7 +263,7 @@ impl Sender {
         if self.recovery.is_open() {
             self.enter_recovery();
         }
-        let (pipe, mss) = (self.in_flight(), self.mss(u16::MAX));
+        let (pipe, mss) = (self.in_flight(), self.congestion.mss());
         if let Recovery::Fast { reduction, .. } = &mut self.recovery {
             let allowed = reduction.allowance(0, pipe, self.congestion.ssthresh(), mss, false);
             self.congestion.set_cwnd(pipe + allowed);

@@ -119,7 +119,7 @@ pub(super) struct Active {
     pub(super) heard_at: Instant,
     /// Keep-alive probes without an answer.
     pub(super) keepalive_probes: u8,
-    /// Window probes since nobody holds the connection.
+    /// Window probes since nobody holds the connection, or since its last progress.
     pub(super) abandoned_probes: u8,
     /// A congestion mark came and the peer has not said that it heeded it (RFC 3168 §6.1.3).
     pub(super) echo_congestion: bool,

@@ -106,6 +106,11 @@ impl Congestion {
         }
     }
 
+    /// Octets of text in a segment, as segments are made at present.
+    pub(super) fn mss(&self) -> usize {
+        self.window.mss
+    }
+
     /// Octets that may be in flight.
     pub(super) fn cwnd(&self) -> usize {
         self.window.cwnd

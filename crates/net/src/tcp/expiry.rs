@@ -12,6 +12,10 @@ const RETRIES: u8 = 15;
 /// The same when nobody holds the connection any more.
 const ABANDONED_RETRIES: u8 = 8;
 
+/// Probes of a closed window without progress when nobody holds the connection any more: about five minutes, as a slow reader
+/// may need to make room for a segment.
+const ABANDONED_PROBES: u8 = 12;
+
 impl Active {
     /// Runs what is due; returns how the connection ends, if it does.
     pub(super) fn expire(&mut self, now: Instant) -> Option<Exit> {
@@ -91,7 +95,7 @@ impl Active {
         if self.sender.retries >= self.retries() {
             return Some(Exit::Failed(Error::TimedOut));
         }
-        if self.abandoned_probes > ABANDONED_RETRIES {
+        if self.abandoned_probes > ABANDONED_PROBES {
             return Some(self.abort());
         }
         self.sender.retries += 1;

@@ -185,7 +185,7 @@ impl Active {
                 shape,
             ));
         }
-        let (start, stop) = self.sender.board.tail(shape.mss)?;
+        let (start, stop) = self.sender.board.tail()?;
         self.sender.tail_probe = Some(TailProbe {
             end,
             repeated: true,

@@ -44,6 +44,7 @@ impl Recovery {
     pub(super) fn sent(&mut self, octets: usize) {
         if let Self::Fast { reduction, .. } = self {
             reduction.sent += octets;
+            reduction.granted = reduction.granted.saturating_sub(octets);
         }
     }
 }
@@ -57,6 +58,8 @@ pub(super) struct Reduction {
     delivered: usize,
     /// prr_out.
     sent: usize,
+    /// What acknowledgments allowed for themselves and was not sent yet: several may come before anything can go.
+    granted: usize,
 }
 
 impl Reduction {
@@ -65,6 +68,7 @@ impl Reduction {
             flight: flight.max(1),
             delivered: 0,
             sent: 0,
+            granted: 0,
         }
     }
 
@@ -81,11 +85,14 @@ impl Reduction {
         self.delivered += octets;
         let first = if self.sent == 0 { mss } else { 0 };
         let allowed = if pipe > ssthresh {
+            self.granted = 0;
             let share = self.delivered as u128 * ssthresh as u128;
             (share.div_ceil(self.flight as u128) as usize).saturating_sub(self.sent)
         } else {
-            let owed = self.delivered.saturating_sub(self.sent).max(octets);
-            (ssthresh - pipe).min(owed + if safe { mss } else { 0 })
+            let growth = if safe { mss } else { 0 };
+            self.granted += octets + growth;
+            let owed = self.delivered.saturating_sub(self.sent) + growth;
+            (ssthresh - pipe).min(owed.max(self.granted))
         };
         allowed.max(first)
     }
@@ -212,6 +219,17 @@ mod tests {
         }
         assert!((9..=11).contains(&sent), "{sent}");
         assert!((9_000..=10_000).contains(&pipe), "{pipe}");
+    }
+
+    /// A batch of acknowledgments allows as much as they would one by one.
+    #[test]
+    fn what_was_allowed_and_not_sent_stays_allowed() {
+        let mut reduction = Reduction::new(10_000);
+        reduction.sent = 5000;
+        assert_eq!(reduction.allowance(1000, 3000, 7000, 1000, false), 1000);
+        assert_eq!(reduction.allowance(0, 3000, 7000, 1000, false), 1000);
+        assert_eq!(reduction.allowance(2000, 1000, 7000, 1000, false), 3000);
+        assert_eq!(reduction.allowance(0, 6500, 7000, 1000, false), 500);
     }
 
     #[test]

@@ -31,11 +31,17 @@ struct Record {
     fate: Fate,
     /// It was sent more than once: its acknowledgment times nothing (Karn's rule, RFC 6298 §3).
     resent: bool,
+    /// Octets in each of the packets that it travels in.
+    packet: u16,
 }
 
 impl Record {
     fn len(&self) -> usize {
         self.end.since(self.start)
+    }
+
+    fn packet(&self) -> usize {
+        usize::from(self.packet)
     }
 }
 
@@ -45,6 +51,17 @@ struct Sending {
     start: SeqNum,
     end: SeqNum,
     at: Instant,
+}
+
+impl Sending {
+    /// The part of it that was sent before `latest`, if any was.
+    fn sent_before(self, latest: &Latest) -> Option<Self> {
+        if latest.sent_after(self.at, self.end) {
+            return Some(self);
+        }
+        let end = self.end.min(latest.end);
+        (self.at == latest.sent_at && end.after(self.start)).then_some(Self { end, ..self })
+    }
 }
 
 /// The latest sent of the segments known to be delivered (RFC 8985 §5.2).
@@ -70,6 +87,8 @@ pub(super) struct Delivery {
     pub(super) octets: usize,
     /// Round-trip time of the earliest segment newly delivered that was sent once.
     pub(super) rtt: Option<Duration>,
+    /// When the last of the newly delivered was sent, again or for the first time.
+    pub(super) sent_at: Option<Instant>,
     /// The latest sent of the newly delivered.
     pub(super) latest: Option<Latest>,
     /// A segment sent once arrived after one sent later (RFC 8985 §6.2 step 3).
@@ -83,6 +102,7 @@ impl Delivery {
             minimum_rtt,
             octets: 0,
             rtt: None,
+            sent_at: None,
             latest: None,
             reordered: false,
         }
@@ -96,6 +116,7 @@ impl Delivery {
     /// Counts a record delivered; `highest` is the end of the highest delivered before.
     fn add(&mut self, record: &Record, highest: SeqNum) {
         self.octets += record.len();
+        self.sent_at = self.sent_at.max(Some(record.sent_at));
         let rtt = self.now - record.sent_at;
         if !record.resent {
             self.rtt.get_or_insert(rtt);
@@ -171,23 +192,25 @@ impl Scoreboard {
         self.records.len()
     }
 
-    /// The last `mss` octets outstanding, for a tail loss probe (RFC 8985 §7.3).
-    pub(super) fn tail(&mut self, mss: usize) -> Option<(SeqNum, SeqNum)> {
+    /// The last packet outstanding, for a tail loss probe (RFC 8985 §7.3).
+    pub(super) fn tail(&mut self) -> Option<(SeqNum, SeqNum)> {
         let last = *self.records.back()?;
-        if last.len() > mss {
-            self.split(self.records.len() - 1, last.end.back(mss as u32));
+        let before = last.len().saturating_sub(1) / last.packet() * last.packet();
+        if before > 0 {
+            self.split(self.records.len() - 1, last.start + before);
         }
         self.records.back().map(|last| (last.start, last.end))
     }
 
-    /// New data went out.
-    pub(super) fn sent(&mut self, start: SeqNum, end: SeqNum, now: Instant) {
+    /// New data went out, in packets of `mss` octets.
+    pub(super) fn sent(&mut self, start: SeqNum, end: SeqNum, mss: usize, now: Instant) {
         self.records.push_back(Record {
             start,
             end,
             sent_at: now,
             fate: Fate::InFlight,
             resent: false,
+            packet: packet(mss),
         });
         self.by_time.push_back(Sending {
             start,
@@ -236,9 +259,9 @@ impl Scoreboard {
         self.lost_from = self.lost_from.max(ack);
     }
 
-    /// The peer reported `block`, which lies within what is outstanding. A part of a record is only believed in multiples of
-    /// `mss` from the record's start, which bounds how finely a peer can cut records.
-    pub(super) fn select(&mut self, block: SackBlock, mss: usize, delivery: &mut Delivery) {
+    /// The peer reported `block`, which lies within what is outstanding. A part of a record is only believed in whole packets,
+    /// which bounds how finely a peer can cut records.
+    pub(super) fn select(&mut self, block: SackBlock, delivery: &mut Delivery) {
         let from = self
             .reported
             .partition_point(|known| known.end.before(block.start));
@@ -266,11 +289,11 @@ impl Scoreboard {
         }
         self.reported.drain(from..to);
         self.reported.insert(from, whole);
-        self.deliver(fresh, whole, mss, delivery);
+        self.deliver(fresh, whole, delivery);
     }
 
     /// Marks what `whole` covers of the records that touch `fresh`.
-    fn deliver(&mut self, fresh: SackBlock, whole: SackBlock, mss: usize, delivery: &mut Delivery) {
+    fn deliver(&mut self, fresh: SackBlock, whole: SackBlock, delivery: &mut Delivery) {
         let mut at = self
             .records
             .partition_point(|record| !record.end.after(fresh.start));
@@ -281,12 +304,15 @@ impl Scoreboard {
             .filter(|record| record.start.before(fresh.end))
         {
             at += 1;
-            let head = whole.start.since(record.start).next_multiple_of(mss);
+            let head = whole
+                .start
+                .since(record.start)
+                .next_multiple_of(record.packet());
             let covered = whole.end.since(record.start);
             let tail = if covered >= record.len() {
                 record.len()
             } else {
-                covered - covered % mss
+                covered - covered % record.packet()
             };
             if record.fate == Fate::Sacked || head >= tail {
                 continue;
@@ -324,7 +350,7 @@ impl Scoreboard {
     }
 
     /// Declares lost what was sent before `latest` and has had `wait` (a round trip and the reordering window) to arrive
-    /// (RFC 8985 §6.2 step 5).
+    /// (RFC 8985 §6.2 step 5). What went out in one piece was sent in the order of its octets.
     pub(super) fn detect(&mut self, latest: &Latest, wait: Duration, now: Instant) -> Losses {
         let mut losses = Losses::default();
         while let Some(sending) = self.by_time.front().copied() {
@@ -332,16 +358,22 @@ impl Scoreboard {
                 self.by_time.pop_front();
                 continue;
             }
-            if !latest.sent_after(sending.at, sending.end) {
+            let Some(before) = sending
+                .sent_before(latest)
+                .filter(|part| !self.is_stale(part))
+            else {
                 break;
-            }
+            };
             let due = sending.at + wait;
             if due > now {
                 losses.again_at = Some(due);
                 break;
             }
+            losses.octets += self.lose(&before);
+            if before.end != sending.end {
+                break;
+            }
             self.by_time.pop_front();
-            losses.octets += self.lose(&sending);
         }
         losses
     }
@@ -383,9 +415,9 @@ impl Scoreboard {
         octets
     }
 
-    /// Declares the first segment lost, at most `mss` octets of it: NewReno's view, without selective acknowledgments
-    /// (RFC 6582 §3.2). Returns the octets newly lost.
-    pub(super) fn lose_first(&mut self, mss: usize) -> usize {
+    /// Declares the first packet lost: NewReno's view, without selective acknowledgments (RFC 6582 §3.2). Returns the octets
+    /// newly lost.
+    pub(super) fn lose_first(&mut self) -> usize {
         let Some(front) = self
             .records
             .front()
@@ -394,8 +426,8 @@ impl Scoreboard {
         else {
             return 0;
         };
-        if front.len() > mss {
-            self.split(0, front.start + mss);
+        if front.len() > front.packet() {
+            self.split(0, front.start + front.packet());
         }
         self.lost_from = front.start;
         self.records[0].fate = Fate::Lost;
@@ -451,10 +483,10 @@ impl Scoreboard {
             .sort_by_key(|sending| sending.at);
     }
 
-    /// Declares lost what is in flight in pieces longer than `mss`: they do not fit the path (RFC 1191 §6.5).
+    /// Declares lost what is in flight in packets longer than `mss`: they do not fit the path (RFC 1191 §6.5).
     pub(super) fn lose_longer_than(&mut self, mss: usize) {
         for record in &mut self.records {
-            if record.fate == Fate::InFlight && record.len() > mss {
+            if record.fate == Fate::InFlight && record.len().min(record.packet()) > mss {
                 record.fate = Fate::Lost;
                 self.lost += record.len();
                 self.lost_from = self.lost_from.min(record.start);
@@ -478,8 +510,8 @@ impl Scoreboard {
         Some((record.start, record.end))
     }
 
-    /// The front of a record was sent again, up to `end`.
-    pub(super) fn resent(&mut self, start: SeqNum, end: SeqNum, now: Instant) {
+    /// The front of a record was sent again, up to `end`, in packets of `mss` octets.
+    pub(super) fn resent(&mut self, start: SeqNum, end: SeqNum, mss: usize, now: Instant) {
         let index = self
             .records
             .partition_point(|record| record.start.before(start));
@@ -501,6 +533,7 @@ impl Scoreboard {
         }
         record.sent_at = now;
         record.resent = true;
+        record.packet = packet(mss);
         let end = record.end;
         self.by_time.push_back(Sending {
             start,
@@ -510,12 +543,18 @@ impl Scoreboard {
     }
 }
 
+/// A size of packets as records keep it.
+fn packet(mss: usize) -> u16 {
+    mss.clamp(1, usize::from(u16::MAX)) as u16
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     const MS: Duration = Duration::from_millis(1);
+    const MSS: usize = 1000;
 
     fn seq(at: usize) -> SeqNum {
         SeqNum::new(u32::MAX - 3000) + at
@@ -540,7 +579,7 @@ mod tests {
     fn flight() -> Scoreboard {
         let mut board = Scoreboard::new(seq(0));
         for n in 0..10 {
-            board.sent(seq(n * 1000), seq(n * 1000 + 1000), at(n as u64));
+            board.sent(seq(n * 1000), seq(n * 1000 + 1000), MSS, at(n as u64));
         }
         board
     }
@@ -578,7 +617,7 @@ mod tests {
     fn rack_loses_what_was_sent_before_something_delivered() {
         let mut board = flight();
         let mut delivered = delivery(30);
-        board.select(block(3000, 4000), 1000, &mut delivered);
+        board.select(block(3000, 4000), &mut delivered);
         let latest = delivered.latest.expect("delivered");
         assert_eq!(
             (latest.sent_at, delivered.octets, delivered.rtt),
@@ -600,7 +639,7 @@ mod tests {
             }
         );
         assert_eq!(board.next_lost(), Some((seq(0), seq(1000))));
-        board.resent(seq(0), seq(400), at(31));
+        board.resent(seq(0), seq(400), MSS, at(31));
         assert_eq!(board.next_lost(), Some((seq(400), seq(1000))));
         check(&board);
     }
@@ -609,12 +648,12 @@ mod tests {
     fn a_lost_retransmission_is_found_by_its_own_time() {
         let mut board = flight();
         let mut first = delivery(30);
-        board.select(block(1000, 10_000), 1000, &mut first);
+        board.select(block(1000, 10_000), &mut first);
         board.detect(&first.latest.expect("delivered"), MS, at(30));
-        board.resent(seq(0), seq(1000), at(30));
-        board.sent(seq(10_000), seq(11_000), at(31));
+        board.resent(seq(0), seq(1000), MSS, at(30));
+        board.sent(seq(10_000), seq(11_000), MSS, at(31));
         let mut second = delivery(60);
-        board.select(block(10_000, 11_000), 1000, &mut second);
+        board.select(block(10_000, 11_000), &mut second);
         let losses = board.detect(&second.latest.expect("delivered"), MS * 29, at(60));
         assert_eq!(losses.octets, 1000);
         assert_eq!(board.next_lost(), Some((seq(0), seq(1000))));
@@ -624,21 +663,39 @@ mod tests {
     #[test]
     fn parts_of_a_long_record_are_believed_in_whole_segments() {
         let mut board = Scoreboard::new(seq(0));
-        board.sent(seq(0), seq(10_000), at(0));
+        board.sent(seq(0), seq(10_000), MSS, at(0));
         let mut delivered = delivery(20);
-        board.select(block(1500, 4200), 1000, &mut delivered);
+        board.select(block(1500, 4200), &mut delivered);
         assert_eq!((board.sacked(), delivered.octets), (2000, 2000));
-        board.select(block(4200, 10_000), 1000, &mut delivered);
+        board.select(block(4200, 10_000), &mut delivered);
         assert_eq!(board.sacked(), 8000);
-        board.select(block(1500, 10_000), 1000, &mut delivered);
+        board.select(block(1500, 10_000), &mut delivered);
         assert_eq!(board.sacked(), 8000);
+        check(&board);
+    }
+
+    #[test]
+    fn within_a_long_record_rack_loses_what_lies_before_the_delivered() {
+        let mut board = Scoreboard::new(seq(0));
+        board.sent(seq(0), seq(10_000), MSS, at(0));
+        let mut delivered = delivery(20);
+        board.select(block(2000, 3000), &mut delivered);
+        let latest = delivered.latest.expect("delivered");
+        let early = board.detect(&latest, MS * 25, at(20));
+        assert_eq!((early.octets, early.again_at), (0, Some(at(25))));
+        let losses = board.detect(&latest, MS * 25, at(25));
+        assert_eq!((losses.octets, losses.again_at), (2000, None));
+        board.select(block(4000, 5000), &mut delivered);
+        let latest = delivered.latest.expect("delivered");
+        assert_eq!(board.detect(&latest, MS * 25, at(25)).octets, 1000);
+        assert_eq!((board.lost, board.in_flight()), (3000, 5000));
         check(&board);
     }
 
     #[test]
     fn a_reneging_peer_is_not_believed_after_a_timeout() {
         let mut board = flight();
-        board.select(block(1000, 10_000), 1000, &mut delivery(20));
+        board.select(block(1000, 10_000), &mut delivery(20));
         board.acknowledge(seq(1000), &mut delivery(21));
         board.lose_all();
         assert_eq!(
@@ -683,7 +740,7 @@ mod tests {
                 let mut delivered = delivery(now as u64);
                 match step {
                     Step::Send(len) => {
-                        board.sent(seq(nxt), seq(nxt + len), at(now as u64));
+                        board.sent(seq(nxt), seq(nxt + len), MSS, at(now as u64));
                         nxt += len;
                     }
                     Step::Ack(len) => {
@@ -692,7 +749,7 @@ mod tests {
                     }
                     Step::Select(from, len) if una + from < nxt => {
                         let end = nxt.min(una + from + len);
-                        board.select(block(una + from, end), 536, &mut delivered);
+                        board.select(block(una + from, end), &mut delivered);
                     }
                     Step::Detect => {
                         if let Some(latest) = &latest {
@@ -701,11 +758,11 @@ mod tests {
                     }
                     Step::Resend(len) => {
                         if let Some((start, end)) = board.next_lost() {
-                            board.resent(start, end.min(start + len), at(now as u64));
+                            board.resent(start, end.min(start + len), MSS, at(now as u64));
                         }
                     }
                     Step::LoseFirst => {
-                        board.lose_first(536);
+                        board.lose_first();
                     }
                     Step::LoseAll => board.lose_all(),
                     Step::FindAgain => board.find_again(),

@@ -290,7 +290,7 @@ impl Sender {
 
     /// New text or a FIN went out, up to `end`.
     pub(super) fn sent(&mut self, end: SeqNum, now: Instant, timers: &mut Timers) {
-        self.board.sent(self.nxt, end, now);
+        self.board.sent(self.nxt, end, self.congestion.mss(), now);
         self.recovery.sent(end.since(self.nxt));
         self.nxt = end;
         self.max = self.max.max(end);
@@ -318,7 +318,7 @@ impl Sender {
         if let (Some(undo), Some(stamp)) = (&mut self.undo, stamp) {
             undo.resent.get_or_insert((end, stamp));
         }
-        self.board.resent(start, end, now);
+        self.board.resent(start, end, self.congestion.mss(), now);
         self.recovery.sent(end.since(start));
         self.last_sent = now;
         if start == self.una || !timers.runs(Timer::Retransmit) {
@@ -365,7 +365,7 @@ impl Sender {
             return;
         }
         let wait = match self.rtt.smoothed() {
-            Some(smoothed) if self.board.records() == 1 => {
+            Some(smoothed) if self.board.outstanding() <= self.congestion.mss() => {
                 2 * smoothed + Duration::from_millis(200)
             }
             Some(smoothed) => (2 * smoothed).max(Duration::from_millis(2)),

@@ -681,6 +681,28 @@ fn a_timeout_sends_one_segment() {
     assert_eq!(peer.connection.deadline(), None);
 }
 
+/// RFC 6298 §3: when an acknowledgment was lost, the next says nothing about the round trip, whatever it echoes.
+#[test]
+fn a_lost_acknowledgment_does_not_stretch_the_timeout() {
+    let mut peer = Peer::accepted(&Config::default(), stamped());
+    peer.warm(1);
+    for value in 1001..1021 {
+        peer.write(100);
+        let first = peer.only();
+        let echo = first.control.options.timestamps.expect("agreed on").value;
+        let mut wait = peer.expire();
+        while peer.drain().is_empty() {
+            wait += peer.expire();
+        }
+        assert!(wait < Duration::from_secs(1), "{wait:?}");
+        peer.now += 10 * MS;
+        peer.take(&first);
+        let mut late = peer.control(Flags::ACK);
+        late.options.timestamps = Some(Timestamps { value, echo });
+        peer.inject(late, Bytes::new());
+    }
+}
+
 /// RFC 9293 §3.8.3: data that is never acknowledged ends the connection, after at least 100 s.
 #[test]
 fn silence_is_given_up_in_the_end() {
@@ -806,6 +828,45 @@ fn a_lost_tail_is_probed() {
     peer.ack += 1000;
     peer.acknowledge_blocks(&[(flight[2].control.seq, flight[2].control.seq + 1000)]);
     assert_eq!(peer.only().control.seq, flight[1].control.seq);
+}
+
+/// RFC 8985 §6.2 step 5: what was handed to the link in one piece was still sent in order, and a hole in it is a loss.
+#[test]
+fn a_hole_within_a_long_segment_is_sent_again() {
+    for probed in [false, true] {
+        let mut peer = Peer::established();
+        peer.limits.offload = Some(65_515);
+        peer.warm(1);
+        peer.write(10_000);
+        let flight = peer.only();
+        let at = |n: usize| flight.control.seq + 1000 * n;
+        if probed {
+            assert!(peer.expire() <= 25 * MS);
+            assert_eq!(peer.only().control.seq, at(9));
+        }
+        peer.now += 10 * MS;
+        let mut again = Vec::new();
+        let reports: [&[(SeqNum, SeqNum)]; 4] = [
+            &[(at(1), at(2))],
+            &[(at(1), at(3))],
+            &[(at(4), at(5)), (at(1), at(3))],
+            &[(at(4), at(9)), (at(1), at(3))],
+        ];
+        for report in reports {
+            peer.acknowledge_blocks(report);
+            again.extend(peer.drain());
+        }
+        let end = peer.now + 10 * MS;
+        while peer.connection.deadline().is_some_and(|at| at <= end) {
+            peer.expire();
+            again.extend(peer.drain());
+        }
+        let holes: Vec<_> = again
+            .iter()
+            .map(|segment| (segment.control.seq, segment.length))
+            .collect();
+        assert_eq!(holes, [(at(0), 1000), (at(3), 1000)], "probed: {probed}");
+    }
 }
 
 /// RFC 1191 §6.5: what was too long is sent again in pieces that fit, and nothing longer follows.
