@@ -104,9 +104,10 @@ impl Sender {
             blocks = rest;
         }
         for block in blocks {
-            let sane = block.start.before(block.end)
-                && block.start.after(self.una)
-                && !block.end.after(self.nxt);
+            // In this order each comparison stays within the window: what is half the number space away is both before and
+            // after.
+            let sane = block.start.within(self.una + 1, self.nxt)
+                && block.end.within(block.start + 1, self.nxt + 1);
             if sane {
                 self.board.select(*block, &mut arrived.delivery);
             }
