@@ -106,7 +106,8 @@ impl Sender {
         for block in blocks {
             // In this order each comparison stays within the window: what is half the number space away is both before and
             // after.
-            let sane = block.start.within(self.una + 1, self.nxt)
+            let sane = block.start != self.una
+                && block.start.within(self.una, self.nxt)
                 && block.end.within(block.start + 1, self.nxt + 1);
             if sane {
                 self.board.select(*block, &mut arrived.delivery);
