@@ -521,8 +521,8 @@ impl Pair {
             None => self.table.who(flow),
             Some(device) => self.table.who_on(flow, device),
         };
-        let found = look().map(|found| (found.hold, found.by));
-        assert_eq!(found, look().map(|found| (found.hold, found.by)));
+        let found = look().map(|found| (found.hold(), found.by));
+        assert_eq!(found, look().map(|found| (found.hold(), found.by)));
         if let Some(plain) = self.holder_of(flow) {
             return assert_eq!(found, Some((plain.hold, Match::Flow)));
         }

@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 use thiserror::Error;
-use wharf_port::table::{BindError, Hold};
+use wharf_port::table::{BindError, Device, Hold};
 use wharf_port::{Local, Port, Protocol};
 
 use super::Host;
@@ -78,6 +78,10 @@ impl Host {
             if group || is_link_scoped(v6) && holding.device.is_none() {
                 return Err(OwnBindError::NotPossible);
             }
+            // Unlike an IPv4 address, an IPv6 address is its device's, and not the whole host's (RFC 4007 §5).
+            if holding.device.is_some_and(|device| !is_at(v6, device)) {
+                return Err(OwnBindError::NotOwn);
+            }
         }
         let everybody = matches!(address, IpAddr::V4(v4) if self.routes.is_broadcast(v4));
         let own = address.is_unspecified() || self.routes.is_internal(address);
@@ -86,6 +90,12 @@ impl Host {
         }
         Err(OwnBindError::NotOwn)
     }
+}
+
+/// Whether an address, if it is the host's at all, is to be found on this device: loopback carries all of them.
+fn is_at(address: Ipv6Addr, device: Device) -> bool {
+    let shared = address.is_unspecified() || address.is_multicast();
+    shared || device == Host::LOOPBACK || device == Host::LINK && !address.is_loopback()
 }
 
 /// Whether an address means something on one link, or within one host, only. RFC 4291 §2.5.6, §2.7.

@@ -29,13 +29,16 @@ impl Host {
         Ok(())
     }
 
-    /// Takes a socket's peer away. A TCP connection is reset and forgotten. The socket is bound as before it was connected; a port that
-    /// connecting chose is given back under UDP and kept under TCP.
+    /// Takes a socket's peer away. A TCP connection is reset and forgotten, a listener no longer listens. The socket is bound as
+    /// before it was connected; a port that connecting chose is given back under UDP and kept under TCP.
     ///
     /// # Errors
     /// [`NoSuchSocket`], also for a connection that is over by itself.
     pub fn disconnect(&mut self, now: Instant, socket: SocketId) -> Result<(), NoSuchSocket> {
         let found = self.sockets.find_mut(socket).ok_or(NoSuchSocket)?;
+        if matches!(found.role, Role::Listener(_)) {
+            return self.unlisten(now, socket);
+        }
         let hold = found.hold.ok_or(NoSuchSocket)?;
         if found.stream().is_some()
             && let Role::Stream(stream) = mem::replace(&mut found.role, Role::Fresh)

@@ -1,7 +1,7 @@
 //! Which ports are held at each specific address: what a choice for that address leaves out.
 
 use super::arena::Arena;
-use super::index::Index;
+use super::index::{Index, Print};
 use super::keys::Keys;
 use super::ports::PortSet;
 use crate::Protocol;
@@ -10,9 +10,7 @@ use crate::address::Packed;
 /// The ports that are held at one address under one protocol.
 #[derive(Debug)]
 pub(super) struct AddressEntry {
-    protocol: Protocol,
-    address: Packed,
-    hash: u64,
+    print: Print,
     /// Ports with any hold.
     pub(super) held: PortSet,
     /// Ports that somebody has for himself.
@@ -23,7 +21,7 @@ pub(super) struct AddressEntry {
 #[derive(Debug)]
 pub(super) struct Addresses {
     entries: Arena<AddressEntry>,
-    index: Index,
+    index: Index<()>,
 }
 
 impl Addresses {
@@ -48,16 +46,8 @@ impl Addresses {
         protocol: Protocol,
         address: Packed,
     ) -> Option<&AddressEntry> {
-        let hash = keys.place(protocol, address, 0);
-        let number = self.number(hash, protocol, address)?;
-        Some(&self.entries[number])
-    }
-
-    fn number(&self, hash: u64, protocol: Protocol, address: Packed) -> Option<u32> {
-        self.index.find(hash, |number| {
-            let entry = &self.entries[number];
-            entry.protocol == protocol && entry.address == address
-        })
+        let found = self.index.find(keys.place(protocol, address, 0))?;
+        Some(&self.entries[found.number()])
     }
 
     pub(super) fn find_or_insert(
@@ -66,18 +56,16 @@ impl Addresses {
         protocol: Protocol,
         address: Packed,
     ) -> u32 {
-        let hash = keys.place(protocol, address, 0);
-        if let Some(number) = self.number(hash, protocol, address) {
-            return number;
+        let print = keys.place(protocol, address, 0);
+        if let Some(found) = self.index.find(print) {
+            return found.number();
         }
         let number = self.entries.insert(AddressEntry {
-            protocol,
-            address,
-            hash,
+            print,
             held: PortSet::new(),
             whole: PortSet::new(),
         });
-        self.index.insert(hash, number);
+        self.index.insert(print, number, ());
         number
     }
 
@@ -85,7 +73,7 @@ impl Addresses {
     pub(super) fn tidy(&mut self, number: u32) {
         let entry = &self.entries[number];
         if entry.held.is_empty() {
-            self.index.remove(entry.hash, number);
+            self.index.remove(entry.print);
             self.entries.remove(number);
         }
     }

@@ -3,7 +3,8 @@
 use core::net::IpAddr;
 
 use super::arena::NONE;
-use super::entry::{Entry, Origin, Phase, Role};
+use super::entry::{Entry, Origin, Phase};
+use super::index::Cell;
 use super::register::{Span, Spot};
 use super::{AcceptError, BindError, ConnectError, Event, FlowTaken, Gone, Hold, Request, Table};
 use crate::address::Packed;
@@ -171,7 +172,7 @@ impl<O: Clone> Table<O> {
     /// Whether this hold may have the flow: nobody has, or both are UDP and agreed to share.
     fn check_flow(&self, slot: u32, flow: &Flow) -> Result<(), FlowTaken<O>> {
         let key = flow.into();
-        let Some(other) = self.find_flow(&key, self.keys.flow(&key)) else {
+        let Some(other) = self.find_flow(&key) else {
             return Ok(());
         };
         let sharing = self.entries.find(slot).is_some_and(|entry| {
@@ -189,11 +190,13 @@ impl<O: Clone> Table<O> {
     fn record_flow(&mut self, slot: u32) {
         let key = self.entries[slot].flow_key();
         self.dense.insert(&key);
-        let hash = self.keys.flow(&key);
-        let Some(before) = self.find_flow(&key, hash) else {
-            return self.flows.insert(hash, slot);
+        let print = self.keys.flow(&key);
+        let before = self.flows.find(print).map(Cell::number);
+        let owner = self.entries[slot].owner.clone();
+        self.flows.insert(print, slot, owner);
+        let Some(before) = before else {
+            return;
         };
-        self.flows.replace(hash, before, slot);
         self.twins.insert(slot, [before, NONE]);
         self.twins.entry(before).or_insert([NONE; 2])[1] = slot;
     }
@@ -207,11 +210,12 @@ impl<O: Clone> Table<O> {
         if after != NONE {
             return;
         }
-        let hash = self.keys.flow(&key);
+        let print = self.keys.flow(&key);
         if before != NONE {
-            return self.flows.replace(hash, slot, before);
+            let owner = self.entries[before].owner.clone();
+            return self.flows.insert(print, before, owner);
         }
-        self.flows.remove(hash, slot);
+        self.flows.remove(print);
         self.dense.remove(&key);
     }
 
@@ -232,7 +236,6 @@ impl<O> Entry<O> {
         if self.asked != Span::One {
             self.local = Packed::NONE;
         }
-        self.role = Role::None;
         self.phase = Phase::Bound;
         let keeps_port = match self.origin {
             Origin::Bind | Origin::Accept => true,

@@ -1,6 +1,7 @@
 //! Who gets an arriving packet.
 
 use super::arena::NONE;
+use super::index::{Cell, Print};
 use super::keys::FlowKey;
 use super::{Device, Hold, Table};
 use crate::Flow;
@@ -17,14 +18,22 @@ pub enum Match {
 }
 
 /// The hold that gets a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Found<'a, O> {
-    /// The hold.
-    pub hold: Hold,
+    table: &'a Table<O>,
+    slot: u32,
     /// Whose it is.
     pub owner: &'a O,
     /// By what it was found.
     pub by: Match,
+}
+
+impl<O> Found<'_, O> {
+    /// The hold. Its owner is at hand; for its handle, memory is looked at once more.
+    #[must_use]
+    pub fn hold(&self) -> Hold {
+        self.table.handle(self.slot)
+    }
 }
 
 impl<O> Table<O> {
@@ -50,14 +59,14 @@ impl<O> Table<O> {
     #[must_use]
     pub fn connected(&self, flow: &Flow) -> Option<Found<'_, O>> {
         let key = flow.into();
-        let slot = self.find_flow(&key, self.keys.flow(&key))?;
-        Some(self.found(slot, Match::Flow))
+        self.by_flow(self.keys.flow(&key))
     }
 
     fn look_up(&self, key: &FlowKey, device: u32) -> Option<Found<'_, O>> {
-        let hash = self.keys.flow(key);
-        if let Some(slot) = self.find_flow(key, hash) {
-            return Some(self.found(slot, Match::Flow));
+        let print = self.keys.flow(key);
+        let found = self.by_flow(print);
+        if found.is_some() {
+            return found;
         }
         let reached = self
             .register
@@ -66,21 +75,31 @@ impl<O> Table<O> {
             Some(place) => self.register.place(place).stacks,
             None => NONE,
         });
-        if let Some(slot) = self.receivers.pick([exact, NONE], device, hash) {
+        if let Some(slot) = self.receivers.pick([exact, NONE], device, print.high) {
             return Some(self.found(slot, Match::Endpoint));
         }
-        let slot = self.receivers.pick([family, all], device, hash)?;
+        let slot = self.receivers.pick([family, all], device, print.high)?;
         Some(self.found(slot, Match::Wildcard))
     }
 
-    pub(super) fn find_flow(&self, key: &FlowKey, hash: u64) -> Option<u32> {
-        self.flows
-            .find(hash, |slot| self.entries[slot].flow_key() == *key)
+    pub(super) fn find_flow(&self, key: &FlowKey) -> Option<u32> {
+        self.flows.find(self.keys.flow(key)).map(Cell::number)
+    }
+
+    fn by_flow(&self, print: Print) -> Option<Found<'_, O>> {
+        let cell = self.flows.find(print)?;
+        Some(Found {
+            table: self,
+            slot: cell.number(),
+            owner: &cell.value,
+            by: Match::Flow,
+        })
     }
 
     fn found(&self, slot: u32, by: Match) -> Found<'_, O> {
         Found {
-            hold: self.handle(slot),
+            table: self,
+            slot,
             owner: &self.entries[slot].owner,
             by,
         }

@@ -44,7 +44,7 @@ pub(super) struct Guest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Chair {
     pub(super) bench: u32,
-    position: u32,
+    pub(super) position: u32,
 }
 
 #[derive(Debug)]

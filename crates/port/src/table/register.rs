@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use super::addresses::Addresses;
 use super::arena::{Arena, NONE};
 use super::groups::{Groups, Kind, Shelf, ShelfKey};
-use super::index::Index;
+use super::index::{Cell, Index, Print};
 use super::keys::Keys;
 use super::ports::{Bitmap, Union};
 use crate::address::Packed;
@@ -95,8 +95,8 @@ pub(super) struct Place {
     holds: u32,
     whole: u32,
     address: u32,
-    /// Where the index has it; 0 for a wildcard, which is not there.
-    hash: u64,
+    /// By what the index has it; nothing for a wildcard, which is not there.
+    print: Option<Print>,
 }
 
 /// Ports with a wildcard hold, and ports with specific holds, by family.
@@ -114,7 +114,7 @@ pub(super) struct Register {
     pages: [Vec<Page>; 2],
     ports: Arena<PortEntry>,
     places: Arena<Place>,
-    place_index: Index,
+    place_index: Index<()>,
     addresses: Addresses,
     usage: [Usage; 2],
     pub(super) groups: Groups,
@@ -186,9 +186,8 @@ impl Register {
     }
 
     fn find_specific(&self, keys: &Keys, spot: &Spot) -> Option<u32> {
-        let hash = keys.place(spot.protocol, spot.address, spot.port);
-        self.place_index
-            .find(hash, |number| self.places[number].spot == *spot)
+        let print = keys.place(spot.protocol, spot.address, spot.port);
+        self.place_index.find(print).map(Cell::number)
     }
 
     /// The place that is exactly this spot.
@@ -301,14 +300,14 @@ impl Register {
     }
 
     fn create_place(&mut self, keys: &Keys, port: u32, spot: Spot) -> u32 {
-        let (address, hash) = match spot.span {
-            Span::One => (
-                self.addresses
-                    .find_or_insert(keys, spot.protocol, spot.address),
-                keys.place(spot.protocol, spot.address, spot.port),
-            ),
-            _ => (NONE, 0),
+        let specific = spot.span == Span::One;
+        let address = if specific {
+            self.addresses
+                .find_or_insert(keys, spot.protocol, spot.address)
+        } else {
+            NONE
         };
+        let print = specific.then(|| keys.place(spot.protocol, spot.address, spot.port));
         let place = self.places.insert(Place {
             spot,
             shelf: Shelf::new(),
@@ -316,12 +315,12 @@ impl Register {
             holds: 0,
             whole: 0,
             address,
-            hash,
+            print,
         });
-        if spot.span == Span::One {
+        if let Some(print) = print {
             self.addresses.entry_mut(address).held.insert(spot.port);
             self.ports[port].places[spot.families()[0]] += 1;
-            self.place_index.insert(hash, place);
+            self.place_index.insert(print, place, ());
         } else {
             self.ports[port].wild[spot.span as usize] = place;
         }
@@ -333,11 +332,11 @@ impl Register {
         let Place {
             spot,
             address,
-            hash,
+            print,
             ..
         } = self.places.remove(place);
-        if spot.span == Span::One {
-            self.place_index.remove(hash, place);
+        if let Some(print) = print {
+            self.place_index.remove(print);
             self.ports[port].places[spot.families()[0]] -= 1;
             self.addresses.entry_mut(address).held.remove(spot.port);
             self.addresses.tidy(address);
