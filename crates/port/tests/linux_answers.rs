@@ -234,7 +234,11 @@ impl Machine {
             Err(_) => return Err("EINVAL"),
         };
         if flow.protocol == Protocol::Tcp && flow.flipped() != flow {
-            let listener = self.table.who(&flow.flipped()).ok_or("ECONNREFUSED")?.hold();
+            let listener = self
+                .table
+                .who(&flow.flipped())
+                .ok_or("ECONNREFUSED")?
+                .hold();
             let accepted = self
                 .table
                 .accept(listener, &flow.flipped(), "accepted".into());

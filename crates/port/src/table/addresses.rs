@@ -1,8 +1,9 @@
-//! Which ports are held at each specific address: what a choice for that address leaves out.
+//! Which ports are held at each specific address: the places there, and what a choice for that address leaves out.
 
 use super::arena::Arena;
 use super::index::{Index, Print};
 use super::keys::Keys;
+use super::port_map::PortMap;
 use super::ports::PortSet;
 use crate::Protocol;
 use crate::address::Packed;
@@ -11,8 +12,8 @@ use crate::address::Packed;
 #[derive(Debug)]
 pub(super) struct AddressEntry {
     print: Print,
-    /// Ports with any hold.
-    pub(super) held: PortSet,
+    /// Ports with any hold, and the numbers of their places.
+    pub(super) held: PortMap,
     /// Ports that somebody has for himself.
     pub(super) whole: PortSet,
 }
@@ -36,6 +37,10 @@ impl Addresses {
         self.entries.len()
     }
 
+    pub(super) fn entry(&self, number: u32) -> &AddressEntry {
+        &self.entries[number]
+    }
+
     pub(super) fn entry_mut(&mut self, number: u32) -> &mut AddressEntry {
         &mut self.entries[number]
     }
@@ -46,7 +51,7 @@ impl Addresses {
         protocol: Protocol,
         address: Packed,
     ) -> Option<&AddressEntry> {
-        let found = self.index.find(keys.place(protocol, address, 0))?;
+        let found = self.index.find(keys.address(protocol, address))?;
         Some(&self.entries[found.number()])
     }
 
@@ -56,13 +61,13 @@ impl Addresses {
         protocol: Protocol,
         address: Packed,
     ) -> u32 {
-        let print = keys.place(protocol, address, 0);
+        let print = keys.address(protocol, address);
         if let Some(found) = self.index.find(print) {
             return found.number();
         }
         let number = self.entries.insert(AddressEntry {
             print,
-            held: PortSet::new(),
+            held: PortMap::new(),
             whole: PortSet::new(),
         });
         self.index.insert(print, number, ());

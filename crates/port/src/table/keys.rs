@@ -69,11 +69,10 @@ impl Keys {
         self.print([local[0], local[1], remote[0], remote[1], last])
     }
 
-    /// The print of a place; with port 0, of an address.
-    pub(super) fn place(&self, protocol: Protocol, address: Packed, port: u16) -> Print {
+    /// The print of an address under one protocol.
+    pub(super) fn address(&self, protocol: Protocol, address: Packed) -> Print {
         let [high, low] = address.words();
-        let last = u64::from(protocol.number()) << 16 | u64::from(port);
-        self.print([high, low, last])
+        self.print([high, low, u64::from(protocol.number())])
     }
 
     /// SipHash takes the length in, so that prints of different kinds have nothing in common.

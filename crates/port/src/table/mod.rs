@@ -39,6 +39,7 @@ mod groups;
 mod holding;
 mod index;
 mod keys;
+mod port_map;
 mod ports;
 mod receivers;
 mod register;

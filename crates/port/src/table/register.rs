@@ -3,15 +3,11 @@
 //! A place is (protocol, port, cover). It exists while somebody holds it. What the register knows decides whether a
 //! newcomer may have a place, which is `rule`'s, and which ports a choice must leave out. It knows neither owners nor flows.
 
-use alloc::boxed::Box;
-use alloc::vec;
-use alloc::vec::Vec;
-
 use super::addresses::Addresses;
 use super::arena::{Arena, NONE};
 use super::groups::{Groups, Kind, Shelf, ShelfKey};
-use super::index::{Cell, Index, Print};
 use super::keys::Keys;
+use super::port_map::Pages;
 use super::ports::{Bitmap, Union};
 use crate::address::Packed;
 use crate::{Cover, Protocol};
@@ -86,6 +82,13 @@ pub(super) struct PortEntry {
     places: [u32; 2],
 }
 
+impl PortEntry {
+    /// The place of a wildcard.
+    fn wild(&self, span: Span) -> Option<u32> {
+        Some(self.wild[span as usize]).filter(|&number| number != NONE)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) spot: Spot,
@@ -94,9 +97,8 @@ pub(super) struct Place {
     pub(super) stacks: u32,
     holds: u32,
     whole: u32,
+    /// The number of its address among all that something is held at; [`NONE`] for a wildcard.
     address: u32,
-    /// By what the index has it; nothing for a wildcard, which is not there.
-    print: Option<Print>,
 }
 
 /// Ports with a wildcard hold, and ports with specific holds, by family.
@@ -106,15 +108,12 @@ struct Usage {
     specific: [Bitmap; 2],
 }
 
-type Page = Option<Box<[u32; 256]>>;
-
 /// All ports, places and groups of a table.
 #[derive(Debug)]
 pub(super) struct Register {
-    pages: [Vec<Page>; 2],
+    pages: [Pages; 2],
     ports: Arena<PortEntry>,
     places: Arena<Place>,
-    place_index: Index<()>,
     addresses: Addresses,
     usage: [Usage; 2],
     pub(super) groups: Groups,
@@ -122,17 +121,15 @@ pub(super) struct Register {
 
 impl Register {
     pub(super) fn new(keys: &Keys) -> Self {
-        let pages = || vec![None; 256];
         let pair = || [Bitmap::new(), Bitmap::new()];
         let usage = || Usage {
             wild: pair(),
             specific: pair(),
         };
         Self {
-            pages: [pages(), pages()],
+            pages: [Pages::new(), Pages::new()],
             ports: Arena::new(),
             places: Arena::new(),
-            place_index: Index::new(),
             addresses: Addresses::new(),
             usage: [usage(), usage()],
             groups: Groups::new(keys.maps()),
@@ -167,35 +164,33 @@ impl Register {
 
     /// A port on which somebody holds something.
     pub(super) fn port(&self, protocol: Protocol, port: u16) -> Option<&PortEntry> {
-        let page = self.pages[protocol.index()][usize::from(port) >> 8].as_ref()?;
-        self.ports.find(page[usize::from(port) & 0xff])
+        let number = self.pages[protocol.index()].find(port)?;
+        self.ports.find(number)
     }
 
     fn port_or_new(&mut self, protocol: Protocol, port: u16) -> u32 {
-        let page = &mut self.pages[protocol.index()][usize::from(port) >> 8];
-        let page = page.get_or_insert_with(|| Box::new([NONE; 256]));
-        let number = &mut page[usize::from(port) & 0xff];
-        if *number == NONE {
-            *number = self.ports.insert(PortEntry {
-                wild: [NONE; 3],
-                below: [Shelf::new(), Shelf::new()],
-                places: [0; 2],
-            });
+        let pages = &mut self.pages[protocol.index()];
+        if let Some(number) = pages.find(port) {
+            return number;
         }
-        *number
-    }
-
-    fn find_specific(&self, keys: &Keys, spot: &Spot) -> Option<u32> {
-        let print = keys.place(spot.protocol, spot.address, spot.port);
-        self.place_index.find(print).map(Cell::number)
+        let number = self.ports.insert(PortEntry {
+            wild: [NONE; 3],
+            below: [Shelf::new(), Shelf::new()],
+            places: [0; 2],
+        });
+        pages.set(port, number);
+        number
     }
 
     /// The place that is exactly this spot.
     pub(super) fn find(&self, keys: &Keys, port: &PortEntry, spot: &Spot) -> Option<u32> {
         match spot.span {
             Span::One if port.places == [0; 2] => None,
-            Span::One => self.find_specific(keys, spot),
-            span => Some(port.wild[span as usize]).filter(|&number| number != NONE),
+            Span::One => {
+                let address = self.addresses.find(keys, spot.protocol, spot.address)?;
+                address.held.find(spot.port)
+            }
+            span => port.wild(span),
         }
     }
 
@@ -222,15 +217,22 @@ impl Register {
         } else {
             Span::AllV6
         };
-        let wild = |span: Span| Some(entry.wild[span as usize]).filter(|&number| number != NONE);
-        [self.find(keys, entry, &spot), wild(family), wild(Span::All)]
+        let exact = self.find(keys, entry, &spot);
+        [exact, entry.wild(family), entry.wild(Span::All)]
     }
 
     /// Counts one more hold of this kind at the spot, and says in which group.
     pub(super) fn enter(&mut self, keys: &Keys, spot: Spot, kind: Kind, grip: Grip) -> u32 {
         let port = self.port_or_new(spot.protocol, spot.port);
-        let found = self.find(keys, &self.ports[port], &spot);
-        let place = found.unwrap_or_else(|| self.create_place(keys, port, spot));
+        let (address, found) = match spot.span {
+            Span::One => {
+                let addresses = &mut self.addresses;
+                let address = addresses.find_or_insert(keys, spot.protocol, spot.address);
+                (address, addresses.entry(address).held.find(spot.port))
+            }
+            span => (NONE, self.ports[port].wild(span)),
+        };
+        let place = found.unwrap_or_else(|| self.create_place(port, spot, address));
         let entry = &mut self.places[place];
         entry.holds += 1;
         if grip == Grip::Whole {
@@ -299,15 +301,7 @@ impl Register {
         self.groups.destroy(&mut entry.shelf, group);
     }
 
-    fn create_place(&mut self, keys: &Keys, port: u32, spot: Spot) -> u32 {
-        let specific = spot.span == Span::One;
-        let address = if specific {
-            self.addresses
-                .find_or_insert(keys, spot.protocol, spot.address)
-        } else {
-            NONE
-        };
-        let print = specific.then(|| keys.place(spot.protocol, spot.address, spot.port));
+    fn create_place(&mut self, port: u32, spot: Spot, address: u32) -> u32 {
         let place = self.places.insert(Place {
             spot,
             shelf: Shelf::new(),
@@ -315,12 +309,11 @@ impl Register {
             holds: 0,
             whole: 0,
             address,
-            print,
         });
-        if let Some(print) = print {
-            self.addresses.entry_mut(address).held.insert(spot.port);
+        if spot.span == Span::One {
+            let held = &mut self.addresses.entry_mut(address).held;
+            held.insert(spot.port, place);
             self.ports[port].places[spot.families()[0]] += 1;
-            self.place_index.insert(print, place, ());
         } else {
             self.ports[port].wild[spot.span as usize] = place;
         }
@@ -329,14 +322,8 @@ impl Register {
     }
 
     fn destroy_place(&mut self, port: u32, place: u32) {
-        let Place {
-            spot,
-            address,
-            print,
-            ..
-        } = self.places.remove(place);
-        if let Some(print) = print {
-            self.place_index.remove(print);
+        let Place { spot, address, .. } = self.places.remove(place);
+        if spot.span == Span::One {
             self.ports[port].places[spot.families()[0]] -= 1;
             self.addresses.entry_mut(address).held.remove(spot.port);
             self.addresses.tidy(address);
@@ -347,8 +334,7 @@ impl Register {
         let entry = &self.ports[port];
         if entry.wild == [NONE; 3] && entry.places == [0; 2] {
             self.ports.remove(port);
-            let page = self.pages[spot.protocol.index()][usize::from(spot.port) >> 8].as_mut();
-            page.expect("a port in use has a page")[usize::from(spot.port) & 0xff] = NONE;
+            self.pages[spot.protocol.index()].set(spot.port, NONE);
         }
     }
 
@@ -377,9 +363,9 @@ impl Register {
             _ => None,
         };
         if let Some(entry) = entry {
-            union = union.with_set(match grip {
-                Grip::Whole => &entry.held,
-                Grip::Flow => &entry.whole,
+            union = union.with_members(match grip {
+                Grip::Whole => entry.held.members(),
+                Grip::Flow => entry.whole.members(),
             });
         }
         union
