@@ -85,9 +85,10 @@
 //!
 //! Every answer costs the same however many sockets, flows and owners there are. Holds that the rule can't tell apart are counted together, and a
 //! wildcard's conflicts are read off counts that the places below it keep up to date; nobody's list is walked. What
-//! does matter is the number of devices in use on one port, and the memory's own speed: among a million flows a packet's look-up waits for two
-//! places that no cache has, one in the index and one where the hold is, and binding at random for four or five. A flow takes
-//! about 115 bytes. `cargo bench -p wharf-port --bench report` measures all of it, and the kernel's choice of ports beside it.
+//! does matter is the number of devices in use on one port, and the memory's own speed: among a million flows a packet's look-up waits for
+//! one place that no cache has, and binding at random among a million holds for two, the port and the group that leads there. A
+//! flow takes about 120 bytes, never more than 128. `cargo bench -p wharf-port --bench report` measures all of it, and the kernel's choice of ports
+//! beside it.
 #![no_std]
 #![forbid(unsafe_code)]
 

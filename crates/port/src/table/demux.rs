@@ -41,7 +41,7 @@ impl<O> Table<O> {
     /// under TCP the latter two listen. IPv4 sockets go before IPv6 ones, a reuse-port group is picked from by a keyed
     /// hash of the flow.
     ///
-    /// The cost is one look-up for a hit by flow and two or three otherwise, whatever the table holds. Holds that are bound
+    /// The cost is one look-up for a hit by flow and two otherwise, whatever the table holds. Holds that are bound
     /// to a device are found by [`who_on`](Self::who_on) only, those with a flow by both.
     #[must_use]
     pub fn who(&self, flow: &Flow) -> Option<Found<'_, O>> {

@@ -156,10 +156,7 @@ impl Register {
 
     /// Which place a hold's group is at.
     pub(super) fn place_of(&self, group: u32) -> u32 {
-        match self.groups.group(group).shelf {
-            ShelfKey::Place(place) => place,
-            ShelfKey::Below(..) => unreachable!("holds are in groups of places"),
-        }
+        self.groups.group(group).place
     }
 
     /// A port on which somebody holds something.
@@ -277,26 +274,23 @@ impl Register {
 
     fn create_group(&mut self, port: u32, place: u32, kind: Kind) -> u32 {
         let entry = &mut self.places[place];
-        let key = ShelfKey::Place(place);
-        let group = self.groups.create(&mut entry.shelf, key, kind);
+        let group = self.groups.create(&mut entry.shelf, place, kind);
         if entry.spot.span == Span::One {
             let family = entry.spot.families()[0];
             let shelf = &mut self.ports[port].below[family];
             let key = ShelfKey::Below(port, family as u8);
-            let found = self.groups.find(shelf, key, &kind);
-            let crowd = found.unwrap_or_else(|| self.groups.create(shelf, key, kind));
-            self.groups.join(crowd, group);
+            self.groups.join(shelf, key, group);
         }
         group
     }
 
     fn destroy_group(&mut self, port: u32, place: u32, group: u32) {
         let entry = &mut self.places[place];
-        let crowd = self.groups.group(group).crowd;
-        if crowd != NONE && self.groups.part(group) {
+        if entry.spot.span == Span::One {
             let family = entry.spot.families()[0];
-            self.groups
-                .destroy(&mut self.ports[port].below[family], crowd);
+            let shelf = &mut self.ports[port].below[family];
+            let key = ShelfKey::Below(port, family as u8);
+            self.groups.part(shelf, key, group);
         }
         self.groups.destroy(&mut entry.shelf, group);
     }
