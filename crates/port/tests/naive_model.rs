@@ -28,6 +28,7 @@ enum Op {
     User(usize, u32),
     Narrow(usize, usize),
     Disconnect(usize),
+    Conclude(usize),
     TimeWait(usize, u64),
     Expire(u64),
     Release(usize),
@@ -77,6 +78,8 @@ struct Plain {
     phase: Phase,
     /// It shares its port with other connections, since connect chose it.
     chosen_by_connect: bool,
+    /// It came from a listener.
+    accepted: bool,
     /// It holds its flow only.
     flow_only: bool,
     /// When it last changed anything, and when it was last connected.
@@ -235,6 +238,7 @@ impl Pair {
             remote: None,
             phase: Phase::Open,
             chosen_by_connect: false,
+            accepted: false,
             flow_only: false,
             stamp,
             connected: 0,
@@ -421,6 +425,7 @@ impl Pair {
                     hold,
                     chosen_by_connect: false,
                     asked: one(local),
+                    accepted: true,
                     ..plain
                 });
                 self.go(self.model.len() - 1, local, number, remote);
@@ -477,19 +482,34 @@ impl Pair {
     }
 
     fn disconnect(&mut self, at: usize) {
-        self.table.disconnect(self.model[at].hold).unwrap();
+        let plain = &self.model[at];
+        self.table.disconnect(plain.hold).unwrap();
+        let udp = plain.request.protocol == Protocol::Udp;
+        self.part(at, plain.flow_only || plain.chosen_by_connect && udp);
+    }
+
+    fn conclude(&mut self, at: usize) {
+        let plain = &self.model[at];
+        self.table.conclude(plain.hold).unwrap();
+        self.part(
+            at,
+            plain.flow_only || plain.chosen_by_connect || plain.accepted,
+        );
+    }
+
+    fn part(&mut self, at: usize, gives_back: bool) {
         let plain = &mut self.model[at];
         if plain.phase != Phase::Connected {
             return;
         }
         (plain.cover, plain.remote) = (plain.asked, None);
         plain.phase = Phase::Bound;
-        if plain.flow_only || plain.chosen_by_connect && plain.request.protocol == Protocol::Udp {
+        if gives_back {
             let wildcard = plain.request.domain.wildcard();
             (plain.phase, plain.port) = (Phase::Open, None);
             (plain.cover, plain.asked) = (wildcard, wildcard);
         }
-        (plain.chosen_by_connect, plain.flow_only) = (false, false);
+        (plain.chosen_by_connect, plain.flow_only, plain.accepted) = (false, false, false);
         self.touch(at);
     }
 
@@ -601,6 +621,7 @@ impl Pair {
             | Op::User(at, _)
             | Op::Narrow(at, _)
             | Op::Disconnect(at)
+            | Op::Conclude(at)
             | Op::TimeWait(at, _)
             | Op::Release(at) => {
                 if let Some(at) = self.pick(at) {
@@ -629,6 +650,7 @@ impl Pair {
             }
             Op::Narrow(_, to) => self.narrow(at, address(to)),
             Op::Disconnect(_) => self.disconnect(at),
+            Op::Conclude(_) => self.conclude(at),
             Op::TimeWait(_, until) => self.time_wait(at, until),
             Op::Unlisten(_) => {
                 self.table.unlisten(hold).unwrap();
@@ -745,6 +767,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (protocol(), specific(), number(), remote()).prop_map(|(protocol, local, port, from)| Op::Admit(protocol, local, port, from)),
         1 => (any(), reuse()).prop_map(|(at, reuse)| Op::Reuse(at, reuse)),
         1 => (any(), 0_u32..3).prop_map(|(at, device)| Op::Device(at, device)),
+        1 => any().prop_map(Op::Conclude),
         1 => (any(), 0_u32..3).prop_map(|(at, user)| Op::User(at, user)),
         1 => (any(), specific()).prop_map(|(at, to)| Op::Narrow(at, to)),
         1 => any().prop_map(Op::Disconnect),

@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 use thiserror::Error;
-use wharf_port::table::{BindError, Device, Hold};
+use wharf_port::table::{BindError, Hold};
 use wharf_port::{Local, Port, Protocol};
 
 use super::Host;
@@ -66,11 +66,7 @@ impl Host {
 
     /// Whether a socket can be bound to an address as far as the host is concerned.
     fn bindable(&self, socket: SocketId, address: IpAddr) -> Result<Hold, OwnBindError> {
-        let hold = self
-            .sockets
-            .find(socket)
-            .and_then(|socket| socket.hold)
-            .ok_or(NoSuchSocket)?;
+        let hold = self.sockets.find(socket).ok_or(NoSuchSocket)?.hold;
         let holding = self.table.holding(hold).ok_or(NoSuchSocket)?;
         let address = address.to_canonical();
         if let IpAddr::V6(v6) = address {
@@ -78,8 +74,12 @@ impl Host {
             if group || is_link_scoped(v6) && holding.device.is_none() {
                 return Err(OwnBindError::NotPossible);
             }
-            // Unlike an IPv4 address, an IPv6 address is its device's, and not the whole host's (RFC 4007 §5).
-            if holding.device.is_some_and(|device| !is_at(v6, device)) {
+            // RFC 4291 §2.5.3: ::1 is loopback's and no other device's. 127.0.0.1 is the whole host's, as all others are.
+            if v6.is_loopback()
+                && holding
+                    .device
+                    .is_some_and(|device| device != Self::LOOPBACK)
+            {
                 return Err(OwnBindError::NotOwn);
             }
         }
@@ -90,12 +90,6 @@ impl Host {
         }
         Err(OwnBindError::NotOwn)
     }
-}
-
-/// Whether an address, if it is the host's at all, is to be found on this device: loopback carries all of them.
-fn is_at(address: Ipv6Addr, device: Device) -> bool {
-    let shared = address.is_unspecified() || address.is_multicast();
-    shared || device == Host::LOOPBACK || device == Host::LINK && !address.is_loopback()
 }
 
 /// Whether an address means something on one link, or within one host, only. RFC 4291 §2.5.6, §2.7.

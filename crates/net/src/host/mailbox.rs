@@ -136,7 +136,7 @@ impl Host {
 
     fn flow_towards(&mut self, id: SocketId, remote: Option<Endpoint>) -> Result<Flow, SendError> {
         let socket = self.sockets.find(id).ok_or(SendError::Gone)?;
-        let (hold, domain) = (socket.hold.ok_or(SendError::Gone)?, socket.domain);
+        let (hold, domain) = (socket.hold, socket.domain);
         let connected = self.table.flow(hold);
         let Some(remote) = remote.or(connected.map(|flow| flow.remote)) else {
             return Err(SendError::NoDestination);

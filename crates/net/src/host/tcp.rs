@@ -166,7 +166,8 @@ impl Host {
         let Some(socket) = self.sockets.find_mut(id) else {
             return Err(Discard::NoSocket);
         };
-        let (Role::Listener(listener), Some(hold)) = (&mut socket.role, socket.hold) else {
+        let hold = socket.hold;
+        let Role::Listener(listener) = &mut socket.role else {
             return Err(Discard::NoSocket);
         };
         // As Linux does: a queue of n takes n + 1.

@@ -150,19 +150,39 @@ impl<O: Clone> Table<O> {
 
     /// Ends what connect began: the hold has no peer any more, and covers again what it was bound to.
     ///
-    /// A port that connect chose is given back under UDP and kept under TCP, as Linux does; an admitted hold has nothing
-    /// left. A hold that covers its wildcard again
+    /// A port that connect chose is given back under UDP. Under TCP it is kept: Linux gives that back, too, but goes on to tell it to
+    /// who asks. An admitted hold has nothing left. A hold that covers its wildcard again
     /// may meet others that came in between; they stay the more specific ones and lose nothing.
     ///
     /// # Errors
     /// [`Gone`] if the hold was released.
     pub fn disconnect(&mut self, hold: Hold) -> Result<(), Gone> {
+        self.undo(hold, |entry| match entry.origin {
+            Origin::Bind | Origin::Accept => true,
+            Origin::Connect => entry.protocol == Protocol::Tcp,
+            Origin::Admit => false,
+        })
+    }
+
+    /// Notes that a connection did not come about, or is over without TIME-WAIT: the hold has no peer any more. What was bound
+    /// before is bound again; who had his port by the connection only has none now.
+    ///
+    /// # Errors
+    /// [`Gone`] if the hold was released.
+    pub fn conclude(&mut self, hold: Hold) -> Result<(), Gone> {
+        self.undo(hold, |entry| entry.origin == Origin::Bind)
+    }
+
+    fn undo(&mut self, hold: Hold, keeps_port: fn(&Entry<O>) -> bool) -> Result<(), Gone> {
         let slot = self.slot(hold).ok_or(Gone)?;
         if self.entries[slot].phase != Phase::Connected {
             return Ok(());
         }
         self.forget_flow(slot);
-        self.change(slot, Entry::part);
+        self.change(slot, |entry| {
+            let keeps_port = keeps_port(entry);
+            entry.part(keeps_port);
+        });
         if self.entries[slot].phase == Phase::Bound {
             self.announce(slot, Event::Bound);
         }
@@ -231,17 +251,12 @@ impl<O: Clone> Table<O> {
 }
 
 impl<O> Entry<O> {
-    fn part(&mut self) {
+    fn part(&mut self, keeps_port: bool) {
         (self.span, self.remote, self.remote_port) = (self.asked, Packed::NONE, 0);
         if self.asked != Span::One {
             self.local = Packed::NONE;
         }
         self.phase = Phase::Bound;
-        let keeps_port = match self.origin {
-            Origin::Bind | Origin::Accept => true,
-            Origin::Connect => self.protocol == Protocol::Tcp,
-            Origin::Admit => false,
-        };
         if !keeps_port {
             (self.asked, self.local) = Span::of(self.domain.wildcard());
             (self.span, self.local_port, self.phase) = (self.asked, 0, Phase::Open);

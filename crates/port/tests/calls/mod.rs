@@ -132,6 +132,7 @@ impl<'a> Player<'a> {
             }
             15 => {
                 let _ = self.hold().map(|hold| self.table.disconnect(hold));
+                let _ = self.hold().map(|hold| self.table.conclude(hold));
             }
             16 => self.narrow()?,
             17 => self.wait()?,
