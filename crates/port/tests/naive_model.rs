@@ -78,6 +78,8 @@ struct Plain {
     phase: Phase,
     /// It shares its port with other connections, since connect chose it.
     chosen_by_connect: bool,
+    /// It got its port by listening.
+    chosen_by_listen: bool,
     /// It came from a listener.
     accepted: bool,
     /// It holds its flow only.
@@ -238,6 +240,7 @@ impl Pair {
             remote: None,
             phase: Phase::Open,
             chosen_by_connect: false,
+            chosen_by_listen: false,
             accepted: false,
             flow_only: false,
             stamp,
@@ -320,6 +323,7 @@ impl Pair {
                 if result.is_ok() {
                     self.settle(at, plain.cover, number);
                     self.model[at].phase = Phase::Listening;
+                    self.model[at].chosen_by_listen = true;
                 }
             }
             Phase::Bound => {
@@ -425,6 +429,7 @@ impl Pair {
                     hold,
                     chosen_by_connect: false,
                     asked: one(local),
+                    chosen_by_listen: false,
                     accepted: true,
                     ..plain
                 });
@@ -497,6 +502,14 @@ impl Pair {
         );
     }
 
+    fn give_back(&mut self, at: usize) {
+        let plain = &mut self.model[at];
+        let wildcard = plain.request.domain.wildcard();
+        (plain.phase, plain.port) = (Phase::Open, None);
+        (plain.cover, plain.asked) = (wildcard, wildcard);
+        plain.chosen_by_listen = false;
+    }
+
     fn part(&mut self, at: usize, gives_back: bool) {
         let plain = &mut self.model[at];
         if plain.phase != Phase::Connected {
@@ -505,10 +518,9 @@ impl Pair {
         (plain.cover, plain.remote) = (plain.asked, None);
         plain.phase = Phase::Bound;
         if gives_back {
-            let wildcard = plain.request.domain.wildcard();
-            (plain.phase, plain.port) = (Phase::Open, None);
-            (plain.cover, plain.asked) = (wildcard, wildcard);
+            self.give_back(at);
         }
+        let plain = &mut self.model[at];
         (plain.chosen_by_connect, plain.flow_only, plain.accepted) = (false, false, false);
         self.touch(at);
     }
@@ -585,19 +597,11 @@ impl Pair {
         };
         prefer(&mut best, |plain| plain.request.device.is_some());
         prefer(&mut best, |plain| plain.request.domain == Domain::V4);
-        let fronts = [Cover::All, local].map(|cover| {
-            let here = best
-                .iter()
-                .filter(|plain| (plain.cover == Cover::All) == (cover == Cover::All));
-            let alone = here.filter(|plain| !plain.request.reuse.port());
-            alone.max_by_key(|plain| plain.stamp).copied()
-        });
-        let latest = fronts.into_iter().flatten().max_by_key(|plain| plain.stamp);
-        let mixed = best.iter().any(|plain| plain.cover == Cover::All)
-            && best.iter().any(|plain| plain.cover != Cover::All);
+        let alone = best.iter().filter(|plain| !plain.request.reuse.port());
+        let latest = alone.max_by_key(|plain| plain.stamp);
         match latest {
-            Some(plain) if !mixed || fronts.iter().all(Option::is_some) => vec![plain.hold],
-            _ => best.iter().map(|plain| plain.hold).collect(),
+            Some(plain) => vec![plain.hold],
+            None => best.iter().map(|plain| plain.hold).collect(),
         }
     }
 
@@ -656,6 +660,9 @@ impl Pair {
                 self.table.unlisten(hold).unwrap();
                 if self.model[at].listening() {
                     self.model[at].phase = Phase::Bound;
+                    if self.model[at].chosen_by_listen {
+                        self.give_back(at);
+                    }
                 }
             }
             Op::Reuse(_, reuse) => {

@@ -13,7 +13,7 @@ use crate::tcp::{Limits, Ready};
 use crate::time::Instant;
 
 impl Host {
-    /// Makes a listener a bound socket again. Connections that it has not handed out are reset; what it has handed out stays.
+    /// Makes a listener a bound socket again, or one without a port if it got that by listening. Connections that it has not handed out are reset; what it has handed out stays.
     ///
     /// # Errors
     /// [`NoSuchSocket`] for what does not listen.

@@ -158,7 +158,7 @@ impl<O: Clone> Table<O> {
     /// [`Gone`] if the hold was released.
     pub fn disconnect(&mut self, hold: Hold) -> Result<(), Gone> {
         self.undo(hold, |entry| match entry.origin {
-            Origin::Bind | Origin::Accept => true,
+            Origin::Bind | Origin::Listen | Origin::Accept => true,
             Origin::Connect => entry.protocol == Protocol::Tcp,
             Origin::Admit => false,
         })
@@ -251,7 +251,7 @@ impl<O: Clone> Table<O> {
 }
 
 impl<O> Entry<O> {
-    fn part(&mut self, keeps_port: bool) {
+    pub(super) fn part(&mut self, keeps_port: bool) {
         (self.span, self.remote, self.remote_port) = (self.asked, Packed::NONE, 0);
         if self.asked != Span::One {
             self.local = Packed::NONE;

@@ -21,8 +21,10 @@ pub(super) enum Phase {
 /// How a hold came to its port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// By bind or listen.
+    /// By bind.
     Bind,
+    /// By listening without one.
+    Listen,
     /// Chosen by connect.
     Connect,
     /// From a listener.
@@ -118,7 +120,7 @@ impl<O> Entry<O> {
     pub(super) const fn grip(&self) -> Grip {
         match self.origin {
             Origin::Connect => Grip::Flow,
-            Origin::Bind | Origin::Accept | Origin::Admit => Grip::Whole,
+            Origin::Bind | Origin::Listen | Origin::Accept | Origin::Admit => Grip::Whole,
         }
     }
 
