@@ -1,8 +1,8 @@
 //! Bind, listen, narrow: how a hold gets a place.
 
 use super::entry::{Entry, Origin, Phase};
-use super::groups::Newcomer;
 use super::register::{Grip, Span, Spot};
+use super::shelf::Newcomer;
 use super::{BindError, Event, Exhausted, Gone, Hold, InUse, ListenError, Right, Table, Why};
 use crate::{Local, Port, PortRange, Protocol};
 

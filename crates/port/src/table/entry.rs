@@ -1,9 +1,9 @@
 //! One hold: what the table keeps of a socket.
 
-use super::groups::{Kind, Newcomer, PortSharing};
 use super::keys::FlowKey;
 use super::receivers::{Chair, Family, Guest};
 use super::register::{Grip, Span, Spot};
+use super::shelf::{Kind, Newcomer, PortSharing};
 use super::{Moment, Request, Reuse, Right};
 use crate::address::Packed;
 use crate::{Domain, Endpoint, Flow, Port, Protocol};

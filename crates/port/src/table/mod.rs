@@ -46,6 +46,7 @@ mod register;
 mod request;
 mod reserve;
 mod rule;
+mod shelf;
 mod waiting;
 
 use hashbrown::HashMap;

@@ -5,10 +5,11 @@
 
 use super::addresses::Addresses;
 use super::arena::{Arena, NONE};
-use super::groups::{Groups, Kind, Shelf, ShelfKey};
+use super::groups::Groups;
 use super::keys::Keys;
 use super::port_map::Pages;
 use super::ports::{Bitmap, Union};
+use super::shelf::{Kind, Shelf, ShelfKey};
 use crate::address::Packed;
 use crate::{Cover, Protocol};
 

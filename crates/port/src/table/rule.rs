@@ -6,9 +6,9 @@
 use alloc::vec::Vec;
 
 use super::arena::NONE;
-use super::groups::{Level, Newcomer};
 use super::keys::Keys;
 use super::register::{PortEntry, Register, Span, Spot};
+use super::shelf::{Level, Newcomer};
 
 impl Register {
     /// The group of somebody who keeps the newcomer from the spot: a hold's group.
