@@ -131,7 +131,8 @@ impl UdpSocket {
         Ok(self.recv_from(buffer).await?.0)
     }
 
-    /// Waits for a datagram, and says who sent it. What doesn't fit the buffer is lost.
+    /// Waits for a datagram, and says who sent it: with port 0 if it came without a source port, so that no answer is possible
+    /// (RFC 768). What doesn't fit the buffer is lost.
     ///
     /// Cancel-safe.
     ///
@@ -211,5 +212,5 @@ fn receive(state: &mut State, _now: Instant, id: SocketId) -> Poll<io::Result<Re
 fn copy(received: &Received, buffer: &mut ReadBuf<'_>) -> (usize, SocketAddr) {
     let count = received.payload.len().min(buffer.remaining());
     buffer.put_slice(&received.payload[..count]);
-    (count, received.from.into())
+    (count, received.source())
 }

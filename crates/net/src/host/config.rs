@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
-use wharf_port::PortRange;
+use wharf_port::{Port, PortRange};
 
 use crate::cidr::Cidr;
 use crate::frame::Capabilities;
@@ -42,6 +42,10 @@ pub struct Config {
     pub proxy: bool,
     /// The ports that are chosen from for a socket that doesn't name one.
     pub ports: PortRange,
+    /// The first port that a socket may be bound to without [`Setting::Right`](crate::Setting::Right): 1024 keeps the system ports
+    /// (RFC 6335 §6) for those that have it. A socket without the right fails with
+    /// [`BindError::Denied`](wharf_port::table::BindError::Denied).
+    pub unprivileged: Port,
     /// How connections behave.
     pub tcp: tcp::Config,
     /// The secret behind initial sequence numbers, ephemeral ports and identifications; must be unpredictable.
@@ -51,7 +55,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// An ordinary host without addresses, on a link of MTU 1500 without offloads.
+    /// An ordinary host without addresses, on a link of MTU 1500 without offloads. Every port is for everybody: its sockets are one
+    /// program's.
     #[must_use]
     pub fn new(mac: Mac, seed: [u8; 32]) -> Self {
         Self {
@@ -63,6 +68,7 @@ impl Config {
             accept_anything: false,
             proxy: true,
             ports: PortRange::LINUX,
+            unprivileged: Port::MIN,
             tcp: tcp::Config::default(),
             seed,
             limit_icmp: true,

@@ -22,7 +22,7 @@ pub enum Discard {
     LinkBroadcast,
     /// A transport protocol that we don't speak.
     Protocol,
-    /// Source or destination port 0.
+    /// Destination port 0, or under TCP source port 0.
     PortZero,
     /// Nobody at the port.
     NoSocket,

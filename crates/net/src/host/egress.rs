@@ -5,6 +5,7 @@
 use bytes::{Bytes, BytesMut};
 use core::net::IpAddr;
 use smallvec::SmallVec;
+use wharf_port::Device;
 
 use super::Host;
 use super::discard::Discard;
@@ -197,6 +198,16 @@ impl Host {
     /// Whether there is any way to a destination.
     pub(super) fn has_way(&self, destination: IpAddr) -> bool {
         self.hop(destination).is_some()
+    }
+
+    /// Whether what a socket on this device sends may go to a destination.
+    pub(super) fn reaches(&self, device: Option<Device>, destination: IpAddr) -> bool {
+        match device {
+            None => true,
+            Some(Self::LOOPBACK) => self.routes.is_internal(destination),
+            Some(Self::LINK) => !destination.is_loopback(),
+            Some(_) => false,
+        }
     }
 
     /// Where a destination is reached.

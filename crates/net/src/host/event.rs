@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use core::fmt;
 use core::net::IpAddr;
-use wharf_port::Flow;
+use wharf_port::{Endpoint, Flow};
 
 pub use crate::tcp::Ready;
 
@@ -56,6 +56,18 @@ pub enum Event {
     Datagram {
         /// From `remote`, to `local`.
         flow: Flow,
+        /// The datagram, or a train of datagrams.
+        payload: Bytes,
+        /// When `payload` is a train: the octets of each datagram in it; the last may be shorter.
+        segment: Option<u16>,
+    },
+    /// Accept-anything: a datagram that no socket is bound for and that came without a source port, so that nobody can answer it
+    /// (RFC 768).
+    OneWay {
+        /// To whom.
+        local: Endpoint,
+        /// From whom.
+        remote: IpAddr,
         /// The datagram, or a train of datagrams.
         payload: Bytes,
         /// When `payload` is a train: the octets of each datagram in it; the last may be shorter.

@@ -2,9 +2,9 @@
 
 use alloc::collections::VecDeque;
 use bytes::Bytes;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use thiserror::Error;
-use wharf_port::{Cover, Endpoint, Flow, Local, Protocol};
+use wharf_port::{Cover, Endpoint, Flow, Local, Port, Protocol};
 
 use super::Host;
 use super::discard::Discard;
@@ -22,11 +22,27 @@ const OVERHEAD: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
     /// Who sent it.
-    pub from: Endpoint,
+    pub from: IpAddr,
+    /// From which port; nothing if it came without one, and no answer is possible (RFC 768).
+    pub port: Option<Port>,
     /// To which of our endpoints.
     pub to: Endpoint,
     /// What it carries.
     pub payload: Bytes,
+}
+
+impl Received {
+    /// To whom an answer goes; nothing if the datagram came without a source port.
+    #[must_use]
+    pub fn sender(&self) -> Option<Endpoint> {
+        self.port.map(|port| Endpoint::new(self.from, port))
+    }
+
+    /// The sender as BSD sockets name it: port 0 stands for none.
+    #[must_use]
+    pub fn source(&self) -> SocketAddr {
+        SocketAddr::new(self.from, self.port.map_or(0, Port::number))
+    }
 }
 
 /// Why a datagram was not sent.
@@ -141,8 +157,9 @@ impl Host {
         let Some(remote) = remote.or(connected.map(|flow| flow.remote)) else {
             return Err(SendError::NoDestination);
         };
-        if let Some(flow) = connected {
-            return Ok(Flow { remote, ..flow });
+        // Towards its peer it has been judged when it was connected.
+        if let Some(flow) = connected.filter(|flow| flow.remote == remote) {
+            return Ok(flow);
         }
         if self.table.port(hold).is_none() {
             let wildcard = super::own::wildcard(domain);
@@ -156,6 +173,9 @@ impl Host {
             bound.map_err(|_| SendError::NoSource)?;
         }
         let holding = self.table.holding(hold).ok_or(SendError::Gone)?;
+        if !self.reaches(holding.device, remote.address()) {
+            return Err(SendError::Dropped(self.drop_for(Discard::NoRoute)));
+        }
         let port = holding.port.ok_or(SendError::NoSource)?;
         let address = match holding.cover {
             Cover::V4(address) => IpAddr::V4(address),

@@ -124,6 +124,7 @@ impl Host {
         let keyed = Keyed::new(&config.seed);
         let table = Table::new(&table::Config {
             ephemeral: config.ports,
+            unprivileged: config.unprivileged,
             ..table::Config::new(config.seed)
         });
         Self {

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 use thiserror::Error;
-use wharf_port::table::{ConnectError, Device, ListenError, Request, Reuse, State};
+use wharf_port::table::{ConnectError, Device, ListenError, Request, Reuse, Right, State};
 use wharf_port::{Domain, Endpoint, Flow, Local, Port, PortRange, Protocol};
 
 use super::Host;
@@ -38,8 +38,13 @@ pub enum Setting {
     /// The user that it belongs to: only sockets of one user share by reuse port.
     User(u32),
     /// `SO_BINDTODEVICE`: [`Host::LOOPBACK`], [`Host::LINK`], or one of which the host knows nothing. It gets packets from there
-    /// only; where its own go is up to their destination.
+    /// only, and sends them there only (RFC 1122 §3.3.4.2, the strong model): what is beyond the device is without a route. As on
+    /// Linux, the host's own addresses count for both devices, those of the loopback network for its device only. A connection is
+    /// judged when it is made.
     Device(Option<Device>),
+    /// Which ports it may be bound to: all, or those from [`Config::unprivileged`](crate::Config::unprivileged) on. As the
+    /// capability `CAP_NET_BIND_SERVICE`.
+    Right(Right),
     /// `IP_LOCAL_PORT_RANGE`: what is chosen from for this socket, rather than [`Config::ports`](crate::Config::ports).
     Ports(Option<PortRange>),
 }
@@ -178,7 +183,8 @@ impl Host {
         }
         let hold = found.hold.ok_or(NoSuchSocket)?;
         let remote = Endpoint::new(somewhere(remote.address()), remote.port());
-        if !self.has_way(remote.address()) {
+        let device = self.table.holding(hold).and_then(|holding| holding.device);
+        if !self.has_way(remote.address()) || !self.reaches(device, remote.address()) {
             return Err(OwnConnectError::NoRoute);
         }
         let source = match found.address {
@@ -229,7 +235,7 @@ impl Host {
             Setting::UserTimeout(timeout) => options.user_timeout = timeout,
             Setting::ReceiveBuffer(octets) => options.receive_buffer = Some(octets),
             Setting::SendBuffer(octets) => options.send_buffer = Some(octets),
-            Setting::User(_) | Setting::Device(_) | Setting::Ports(_) => {}
+            Setting::User(_) | Setting::Device(_) | Setting::Right(_) | Setting::Ports(_) => {}
         }
         if let Some(hold) = found.hold {
             // The hold is there as long as the socket has it.
@@ -238,6 +244,7 @@ impl Host {
                 Setting::Domain(domain) => self.table.set_domain(hold, domain),
                 Setting::User(user) => self.table.set_user(hold, user),
                 Setting::Device(device) => self.table.set_device(hold, device),
+                Setting::Right(right) => self.table.set_right(hold, right),
                 Setting::Ports(range) => self.table.set_range(hold, range),
                 _ => Ok(()),
             };
@@ -256,6 +263,7 @@ impl Host {
                     | Setting::Domain(_)
                     | Setting::User(_)
                     | Setting::Device(_)
+                    | Setting::Right(_)
                     | Setting::Ports(_) => {}
                 }
                 self.settle(socket);
