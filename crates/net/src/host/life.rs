@@ -148,13 +148,11 @@ impl Host {
                     .table
                     .time_wait(hold, Moment(record.deadline().as_nanos()));
             }
-            self.timers
-                .set(id.index, &mut socket.entered, Some(record.deadline()));
+            self.timers.set(id.index, Some(record.deadline()));
             socket.role = Role::Resting(record);
             return;
         }
-        self.timers
-            .set(id.index, &mut socket.entered, stream.connection.deadline());
+        self.timers.set(id.index, stream.connection.deadline());
     }
 
     /// A connection is over. Its place in the port table is free; what is unread can still be read.
@@ -178,7 +176,7 @@ impl Host {
                 self.discard(id);
             }
             Keeper::Caller | Keeper::Queue(_) => {
-                self.timers.clear(id.index, &mut socket.entered);
+                self.timers.clear(id.index);
                 if let Some(hold) = socket.hold.take() {
                     self.table.release(hold);
                 }
@@ -188,10 +186,10 @@ impl Host {
 
     /// Clears a socket away.
     pub(super) fn discard(&mut self, id: SocketId) {
-        let Some(mut socket) = self.sockets.remove(id) else {
+        let Some(socket) = self.sockets.remove(id) else {
             return;
         };
-        self.timers.clear(id.index, &mut socket.entered);
+        self.timers.clear(id.index);
         if let Some(hold) = socket.hold {
             self.table.release(hold);
         }
@@ -206,7 +204,6 @@ impl Host {
             let Some(socket) = self.sockets.find_mut(id) else {
                 continue;
             };
-            socket.entered = None;
             match &mut socket.role {
                 Role::Stream(stream) => {
                     stream.connection.expire(now);
@@ -214,7 +211,7 @@ impl Host {
                 }
                 Role::Resting(record) if record.deadline() > now => {
                     let deadline = record.deadline();
-                    self.timers.set(index, &mut socket.entered, Some(deadline));
+                    self.timers.set(index, Some(deadline));
                 }
                 Role::Resting(..) => self.discard(id),
                 Role::Fresh | Role::Listener(_) | Role::Datagrams(_) => {}

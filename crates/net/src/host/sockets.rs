@@ -13,7 +13,6 @@ use wharf_port::{Domain, Flow};
 use super::event::SocketId;
 use super::mailbox::Mailbox;
 use crate::tcp::{Connection, KeepAlive, Ready, TimeWait};
-use crate::time::Instant;
 
 /// Sockets at once, resting ones included.
 const MAX_SOCKETS: usize = 1 << 20;
@@ -39,8 +38,6 @@ pub(super) struct Socket {
     pub(super) domain: Domain,
     /// The address that it was bound to, if that was done without a port.
     pub(super) address: Option<IpAddr>,
-    /// When it is entered to be woken: [`Timers`](super::timers::Timers)' note.
-    pub(super) entered: Option<Instant>,
     /// Whether it stands in the queue of sockets that may have something to send.
     pub(super) work: Work,
     /// What the caller has not been told yet.
@@ -120,7 +117,6 @@ impl Socket {
             hold: Some(hold),
             domain,
             address: None,
-            entered: None,
             work: Work::None,
             ready: Ready::NONE,
             options: Options::default(),
