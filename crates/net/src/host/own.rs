@@ -225,17 +225,14 @@ impl Host {
         setting: Setting,
     ) -> Result<(), NoSuchSocket> {
         let found = self.sockets.find_mut(socket).ok_or(NoSuchSocket)?;
-        let options = &mut found.options;
         match setting {
-            Setting::Reuse(reuse) => options.reuse = reuse,
             Setting::Domain(domain) => found.domain = domain,
-            Setting::NoDelay(nodelay) => options.nodelay = Some(nodelay),
-            Setting::Cork(cork) => options.cork = cork,
-            Setting::KeepAlive(keepalive) => options.keepalive = keepalive,
-            Setting::UserTimeout(timeout) => options.user_timeout = timeout,
-            Setting::ReceiveBuffer(octets) => options.receive_buffer = Some(octets),
-            Setting::SendBuffer(octets) => options.send_buffer = Some(octets),
-            Setting::User(_) | Setting::Device(_) | Setting::Right(_) | Setting::Ports(_) => {}
+            Setting::Reuse(_)
+            | Setting::User(_)
+            | Setting::Device(_)
+            | Setting::Right(_)
+            | Setting::Ports(_) => {}
+            setting => found.options.get_or_insert_default().note(setting),
         }
         if let Some(hold) = found.hold {
             // The hold is there as long as the socket has it.

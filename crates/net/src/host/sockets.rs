@@ -7,11 +7,12 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
-use wharf_port::table::{Hold, Reuse};
+use wharf_port::table::Hold;
 use wharf_port::{Domain, Flow};
 
 use super::event::SocketId;
 use super::mailbox::Mailbox;
+use super::own::Setting;
 use crate::tcp::{Connection, KeepAlive, Ready, TimeWait};
 
 /// Sockets at once, resting ones included.
@@ -42,7 +43,8 @@ pub(super) struct Socket {
     pub(super) work: Work,
     /// What the caller has not been told yet.
     pub(super) ready: Ready,
-    pub(super) options: Options,
+    /// What was set before it had a connection; nothing for most.
+    pub(super) options: Option<Box<Options>>,
     pub(super) role: Role,
 }
 
@@ -100,9 +102,8 @@ pub(super) enum Keeper {
 }
 
 /// What can be set on a socket before it has a connection, and is passed on to what a listener takes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Options {
-    pub(super) reuse: Reuse,
     pub(super) nodelay: Option<bool>,
     pub(super) cork: bool,
     pub(super) keepalive: Option<KeepAlive>,
@@ -111,7 +112,32 @@ pub(super) struct Options {
     pub(super) send_buffer: Option<usize>,
 }
 
+impl Options {
+    /// Keeps a setting for a connection to come; those that are not about connections are kept elsewhere.
+    pub(super) fn note(&mut self, setting: Setting) {
+        match setting {
+            Setting::NoDelay(nodelay) => self.nodelay = Some(nodelay),
+            Setting::Cork(cork) => self.cork = cork,
+            Setting::KeepAlive(keepalive) => self.keepalive = keepalive,
+            Setting::UserTimeout(timeout) => self.user_timeout = timeout,
+            Setting::ReceiveBuffer(octets) => self.receive_buffer = Some(octets),
+            Setting::SendBuffer(octets) => self.send_buffer = Some(octets),
+            Setting::Reuse(_)
+            | Setting::Domain(_)
+            | Setting::User(_)
+            | Setting::Device(_)
+            | Setting::Right(_)
+            | Setting::Ports(_) => {}
+        }
+    }
+}
+
 impl Socket {
+    /// What was set, for a connection to come.
+    pub(super) fn options(&self) -> Options {
+        self.options.as_deref().copied().unwrap_or_default()
+    }
+
     pub(super) fn new(hold: Hold, domain: Domain, role: Role) -> Self {
         Self {
             hold: Some(hold),
@@ -119,7 +145,7 @@ impl Socket {
             address: None,
             work: Work::None,
             ready: Ready::NONE,
-            options: Options::default(),
+            options: None,
             role,
         }
     }

@@ -166,6 +166,7 @@ impl Host {
         let Some(socket) = self.sockets.find_mut(id) else {
             return Err(Discard::NoSocket);
         };
+        let options = socket.options();
         let (Role::Listener(listener), Some(hold)) = (&mut socket.role, socket.hold) else {
             return Err(Discard::NoSocket);
         };
@@ -174,7 +175,6 @@ impl Host {
         if listener.queue.len() > listener.backlog || crowded {
             return Err(Discard::Backlog);
         }
-        let options = socket.options;
         let Ok(accepted) = self.table.accept(hold, flow, name) else {
             return Err(Discard::NoSocket);
         };
