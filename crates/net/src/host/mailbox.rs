@@ -1,6 +1,7 @@
 //! UDP sockets: what they have received, and what they send.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use bytes::Bytes;
 use core::net::{IpAddr, SocketAddr};
 use thiserror::Error;
@@ -8,6 +9,7 @@ use wharf_port::{Cover, Endpoint, Flow, Local, Port, Protocol};
 
 use super::Host;
 use super::discard::Discard;
+use super::egress::OwnCopy;
 use super::event::SocketId;
 use super::sockets::Role;
 use crate::frame::Segmentation;
@@ -97,6 +99,18 @@ pub(super) struct Mailbox {
     pub(super) room: usize,
     /// An ICMP error that the caller has not been told of.
     pub(super) refused: bool,
+    pub(super) sending: Sending,
+    /// The groups that the socket hears.
+    pub(super) joined: Vec<IpAddr>,
+}
+
+/// How a socket sends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sending {
+    /// Nothing for the host's.
+    pub(super) hop_limit: Option<u8>,
+    pub(super) group_hop_limit: u8,
+    pub(super) own_copy: OwnCopy,
 }
 
 impl Mailbox {
@@ -106,6 +120,13 @@ impl Mailbox {
             octets: 0,
             room: DEFAULT_ROOM,
             refused: false,
+            // RFC 1112 §6.1, §7.1: to groups, one hop and a copy for ourselves unless told otherwise.
+            sending: Sending {
+                hop_limit: None,
+                group_hop_limit: 1,
+                own_copy: OwnCopy::IfHeard,
+            },
+            joined: Vec::new(),
         }
     }
 

@@ -124,7 +124,7 @@ impl Host {
         let remote = flow.remote.address();
         let mtu = match self.routes.is_internal(remote) {
             true => u16::MAX,
-            false => self.routes.link_mtu(),
+            false => self.routes.first_mtu(remote),
         };
         Setup {
             isn,

@@ -9,6 +9,7 @@ use wharf_port::table::{ConnectError, Device, ListenError, Request, Reuse, Right
 use wharf_port::{Domain, Endpoint, Flow, Local, Port, PortRange, Protocol};
 
 use super::Host;
+use super::egress::OwnCopy;
 use super::event::SocketId;
 use super::mailbox::Mailbox;
 use super::sockets::{Keeper, Listener, Role, Socket};
@@ -45,6 +46,13 @@ pub enum Setting {
     /// Which ports it may be bound to: all, or those from [`Config::unprivileged`](crate::Config::unprivileged) on. As the
     /// capability `CAP_NET_BIND_SERVICE`.
     Right(Right),
+    /// `IP_TTL`, `IPV6_UNICAST_HOPS`, under UDP: hops that a datagram may go; nothing for the host's.
+    HopLimit(Option<u8>),
+    /// `IP_MULTICAST_TTL`, `IPV6_MULTICAST_HOPS`: hops that a datagram for a group may go, 1 unless set (RFC 1112 §6.1).
+    GroupHopLimit(u8),
+    /// `IP_MULTICAST_LOOP`: whether datagrams for a group also reach the sockets of this host that have joined it; they do unless
+    /// set otherwise.
+    GroupLoop(bool),
     /// `IP_LOCAL_PORT_RANGE`: what is chosen from for this socket, rather than [`Config::ports`](crate::Config::ports).
     Ports(Option<PortRange>),
 }
@@ -231,6 +239,9 @@ impl Host {
             | Setting::User(_)
             | Setting::Device(_)
             | Setting::Right(_)
+            | Setting::HopLimit(_)
+            | Setting::GroupHopLimit(_)
+            | Setting::GroupLoop(_)
             | Setting::Ports(_) => {}
             setting => found.options.get_or_insert_default().note(setting),
         }
@@ -261,13 +272,22 @@ impl Host {
                     | Setting::User(_)
                     | Setting::Device(_)
                     | Setting::Right(_)
+                    | Setting::HopLimit(_)
+                    | Setting::GroupHopLimit(_)
+                    | Setting::GroupLoop(_)
                     | Setting::Ports(_) => {}
                 }
                 self.settle(socket);
             }
             Role::Datagrams(mailbox) => {
-                if let Setting::ReceiveBuffer(octets) = setting {
-                    mailbox.room = octets;
+                let sending = &mut mailbox.sending;
+                match setting {
+                    Setting::ReceiveBuffer(octets) => mailbox.room = octets,
+                    Setting::HopLimit(hops) => sending.hop_limit = hops,
+                    Setting::GroupHopLimit(hops) => sending.group_hop_limit = hops,
+                    Setting::GroupLoop(true) => sending.own_copy = OwnCopy::IfHeard,
+                    Setting::GroupLoop(false) => sending.own_copy = OwnCopy::Never,
+                    _ => {}
                 }
             }
             Role::Fresh | Role::Listener(_) | Role::Resting(..) => {}

@@ -127,6 +127,9 @@ impl Options {
             | Setting::User(_)
             | Setting::Device(_)
             | Setting::Right(_)
+            | Setting::HopLimit(_)
+            | Setting::GroupHopLimit(_)
+            | Setting::GroupLoop(_)
             | Setting::Ports(_) => {}
         }
     }

@@ -74,6 +74,13 @@ impl Host {
             }
             Role::Stream(stream) => {
                 let payload = inbound.keep(header, header + text);
+                // RFC 4861 §7.3.1: new data was acknowledged, so what we send arrives.
+                let progress = self.neighbours.has_doubts()
+                    && control.flags.contains(Flags::ACK)
+                    && stream.connection.covers(control.ack.back(1));
+                if progress && let Some(hop) = self.routes.next_hop(flow.remote.address()) {
+                    self.neighbours.confirm(now, hop);
+                }
                 stream
                     .connection
                     .receive(now, control, payload, inbound.ecn);

@@ -83,10 +83,13 @@ impl Host {
             payload,
             segment,
         };
+        if inbound.scope == Scope::Group {
+            return self.deliver_to_group(inbound, &arrived);
+        }
         if let Some(id) = self.reader(inbound, &arrived) {
             return self.deliver_datagrams(id, &arrived);
         }
-        if self.config.accept_anything && inbound.scope != Scope::Group {
+        if self.config.accept_anything {
             return match self.events.offer(arrived.into_event()) {
                 true => Ok(()),
                 false => Err(Discard::EventLimit),
@@ -102,11 +105,25 @@ impl Host {
         if let Some(flow) = arrived.flow() {
             return self.addressee(inbound, &flow);
         }
-        let device = inbound.device(self.config.mac);
+        let device = inbound.device;
         let found = self
             .table
             .who_without_port(arrived.to, arrived.from, device)?;
         Some(*found.owner)
+    }
+
+    /// RFC 1122 §4.1.3.5, §3.3.7: everybody who listens gets it. What nobody gets is not complained about.
+    fn deliver_to_group(&mut self, inbound: &Inbound, arrived: &Arrived) -> Result<(), Discard> {
+        let readers = self.readers(inbound, arrived.to, arrived.flow().as_ref());
+        if readers.is_empty() {
+            return Err(Discard::NoSocket);
+        }
+        for id in readers {
+            if let Err(reason) = self.deliver_datagrams(id, arrived) {
+                self.drop_for(reason);
+            }
+        }
+        Ok(())
     }
 
     fn deliver_datagrams(&mut self, id: SocketId, arrived: &Arrived) -> Result<(), Discard> {
@@ -190,6 +207,14 @@ impl Host {
         packet.checksum_at = Some(CHECKSUM_OFFSET);
         packet.segment = segment;
         packet.socket = socket;
+        if let Some(mailbox) = socket.and_then(|socket| self.mailbox(socket)) {
+            let sending = mailbox.sending;
+            packet.hop_limit = sending.hop_limit;
+            if remote.is_multicast() {
+                packet.hop_limit = Some(sending.group_hop_limit);
+                packet.own_copy = sending.own_copy;
+            }
+        }
         self.send(now, packet).map_err(SendError::Dropped)
     }
 
