@@ -41,6 +41,7 @@ pub use binding::OwnBindError;
 pub use config::{Autoconfiguration, Config, Identifiers, Route};
 pub use discard::{Discard, Discards};
 pub use event::{AddressState, Event, KnockId, Ready, Refusal, SocketId, Unreachable};
+pub use icmp_error::ErrorRate;
 pub use knock::KnockError;
 pub use mailbox::{Received, RecvError, SendError};
 pub use membership::GroupError;
@@ -144,7 +145,7 @@ impl Host {
             routes: Routes::new(&config),
             neighbours: Neighbours::new(keyed),
             reassembly: Reassembly::new(keyed),
-            limiter: Limiter::new(),
+            limiter: Limiter::new(config.icmp_errors),
             pings: Pings::new(keyed),
             groups: hearing(Groups::new(&config.seed), &config),
             autoconf: config.autoconfiguration.map(|how| {
