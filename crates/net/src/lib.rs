@@ -19,6 +19,6 @@ pub use frame::{Capabilities, Checksum, Frame, Offload, Segmentation};
 pub use host::{
     AcceptError, Config, Discard, Discards, Event, Host, KnockError, KnockId, NoSuchSocket,
     OwnBindError, OwnConnectError, OwnListenError, Ready, Received, RecvError, Refusal, Route,
-    SendError, Setting, SocketId, TooMany, Unreachable,
+    SendError, Setting, Settings, SocketId, TooMany, Unreachable,
 };
 pub use time::Instant;

@@ -186,3 +186,32 @@ fn a_disconnected_udp_socket_hears_everybody_again() {
         network.right.disconnect(now, socket).unwrap();
     }
 }
+
+#[test]
+fn what_was_set_is_known_and_the_rest_is_the_hosts() {
+    let mut network = pair();
+    let (now, host) = (network.now, &mut network.left);
+    let socket = opened(host, Protocol::Tcp);
+    let defaults = tcp::Config::default();
+    let fresh = host.settings(socket).unwrap();
+    assert_eq!(fresh.nodelay, defaults.nodelay);
+    assert_eq!(fresh.receive_buffer, defaults.receive_initial);
+    assert_eq!(fresh.keepalive, None);
+    let keepalive = Some(tcp::KeepAlive::default());
+    for setting in [
+        Setting::NoDelay(true),
+        Setting::KeepAlive(keepalive),
+        Setting::SendBuffer(5000),
+    ] {
+        host.set(now, socket, setting).unwrap();
+    }
+    let set = host.settings(socket).unwrap();
+    assert_eq!(
+        (set.nodelay, set.keepalive, set.send_buffer),
+        (true, keepalive, 5000)
+    );
+    host.set(now, socket, Setting::KeepAlive(None)).unwrap();
+    assert_eq!(host.settings(socket).unwrap().keepalive, None);
+    host.close(now, socket);
+    assert_eq!(host.settings(socket), None);
+}

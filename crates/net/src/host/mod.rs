@@ -26,6 +26,7 @@ mod own;
 mod reassembly;
 mod resolve;
 mod route;
+mod settings;
 mod sockets;
 mod stream;
 mod tcp;
@@ -40,6 +41,7 @@ pub use event::{Event, KnockId, Ready, Refusal, SocketId, Unreachable};
 pub use knock::KnockError;
 pub use mailbox::{Received, RecvError, SendError};
 pub use own::{AcceptError, NoSuchSocket, OwnConnectError, OwnListenError, Setting, TooMany};
+pub use settings::Settings;
 
 use alloc::collections::VecDeque;
 use wharf_port::table::{self, Device, Table};

@@ -225,8 +225,8 @@ impl Host {
             Setting::Domain(domain) => found.domain = domain,
             Setting::NoDelay(nodelay) => options.nodelay = Some(nodelay),
             Setting::Cork(cork) => options.cork = cork,
-            Setting::KeepAlive(keepalive) => options.keepalive = keepalive,
-            Setting::UserTimeout(timeout) => options.user_timeout = timeout,
+            Setting::KeepAlive(keepalive) => options.keepalive = Some(keepalive),
+            Setting::UserTimeout(timeout) => options.user_timeout = Some(timeout),
             Setting::ReceiveBuffer(octets) => options.receive_buffer = Some(octets),
             Setting::SendBuffer(octets) => options.send_buffer = Some(octets),
             Setting::User(_) | Setting::Device(_) | Setting::Ports(_) => {}

@@ -102,14 +102,15 @@ pub(super) enum Keeper {
     Nobody,
 }
 
-/// What can be set on a socket before it has a connection, and is passed on to what a listener takes.
+/// What can be set on a socket before it has a connection, and is passed on to what a listener takes; what nobody has set is as in
+/// the host's [`Config`](crate::tcp::Config).
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Options {
     pub(super) reuse: Reuse,
     pub(super) nodelay: Option<bool>,
     pub(super) cork: bool,
-    pub(super) keepalive: Option<KeepAlive>,
-    pub(super) user_timeout: Option<Duration>,
+    pub(super) keepalive: Option<Option<KeepAlive>>,
+    pub(super) user_timeout: Option<Option<Duration>>,
     pub(super) receive_buffer: Option<usize>,
     pub(super) send_buffer: Option<usize>,
 }

@@ -1,0 +1,50 @@
+//! What has been set on a socket, for whoever asks.
+
+use core::time::Duration;
+use wharf_port::table::Reuse;
+
+use super::Host;
+use super::event::SocketId;
+use super::sockets::Role;
+use crate::tcp::KeepAlive;
+
+/// What has been set on a socket by [`Host::set`], or else is the host's default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// With whom its place is shared: `SO_REUSEADDR`, `SO_REUSEPORT`.
+    pub reuse: Reuse,
+    /// `TCP_NODELAY`.
+    pub nodelay: bool,
+    /// `TCP_CORK`.
+    pub cork: bool,
+    /// `SO_KEEPALIVE` and its times.
+    pub keepalive: Option<KeepAlive>,
+    /// `TCP_USER_TIMEOUT`.
+    pub user_timeout: Option<Duration>,
+    /// `SO_RCVBUF`, in octets. While nobody has set it under TCP, what a connection begins with.
+    pub receive_buffer: usize,
+    /// `SO_SNDBUF`, in octets. While nobody has set it, what a connection begins with.
+    pub send_buffer: usize,
+}
+
+impl Host {
+    /// What is set on a socket; nothing if there is no such socket.
+    #[must_use]
+    pub fn settings(&self, socket: SocketId) -> Option<Settings> {
+        let found = self.sockets.find(socket)?;
+        let (options, defaults) = (&found.options, &self.config.tcp);
+        let receive_buffer = match &found.role {
+            Role::Datagrams(mailbox) => mailbox.room,
+            _ => options.receive_buffer.unwrap_or(defaults.receive_initial),
+        };
+        Some(Settings {
+            reuse: options.reuse,
+            nodelay: options.nodelay.unwrap_or(defaults.nodelay),
+            cork: options.cork,
+            keepalive: options.keepalive.unwrap_or(defaults.keepalive),
+            user_timeout: options.user_timeout.unwrap_or(defaults.user_timeout),
+            receive_buffer,
+            send_buffer: options.send_buffer.unwrap_or(defaults.send_initial),
+        })
+    }
+}
