@@ -20,6 +20,6 @@ pub use host::{
     AcceptError, AddressState, Autoconfiguration, Config, Discard, Discards, ErrorRate, Event,
     GroupError, Host, Identifiers, KnockError, KnockId, NoSuchSocket, OwnBindError,
     OwnConnectError, OwnListenError, Ready, Received, RecvError, Refusal, Route, SendError,
-    Setting, SocketId, TooMany, Unreachable,
+    Setting, Settings, SocketId, TooMany, Unreachable,
 };
 pub use time::Instant;

@@ -245,3 +245,46 @@ fn system_ports_are_for_those_with_the_right() {
     let anybody = opened(everybody, Protocol::Tcp);
     assert!(everybody.bind(anybody, local("0.0.0.0:443")).is_ok());
 }
+
+#[test]
+fn what_was_set_is_known_and_the_rest_is_the_hosts() {
+    let mut network = pair();
+    let (now, host) = (network.now, &mut network.left);
+    let socket = opened(host, Protocol::Tcp);
+    let defaults = tcp::Config::default();
+    let fresh = host.settings(socket).unwrap();
+    assert_eq!(fresh.nodelay, defaults.nodelay);
+    assert_eq!(fresh.receive_buffer, defaults.receive_initial);
+    assert_eq!(fresh.keepalive, None);
+    let keepalive = Some(tcp::KeepAlive::default());
+    for setting in [
+        Setting::NoDelay(true),
+        Setting::KeepAlive(keepalive),
+        Setting::SendBuffer(5000),
+    ] {
+        host.set(now, socket, setting).unwrap();
+    }
+    let set = host.settings(socket).unwrap();
+    assert_eq!(
+        (set.nodelay, set.keepalive, set.send_buffer),
+        (true, keepalive, 5000)
+    );
+    host.set(now, socket, Setting::KeepAlive(None)).unwrap();
+    assert_eq!(host.settings(socket).unwrap().keepalive, None);
+    let datagrams = opened(host, Protocol::Udp);
+    let sending = |host: &Host| {
+        let set = host.settings(datagrams).unwrap();
+        (set.hop_limit, set.group_hop_limit, set.group_loop)
+    };
+    assert_eq!(sending(host), (64, 1, true));
+    for setting in [
+        Setting::HopLimit(Some(3)),
+        Setting::GroupHopLimit(4),
+        Setting::GroupLoop(false),
+    ] {
+        host.set(now, datagrams, setting).unwrap();
+    }
+    assert_eq!(sending(host), (3, 4, false));
+    host.close(now, socket);
+    assert_eq!(host.settings(socket), None);
+}

@@ -113,6 +113,17 @@ pub(super) struct Sending {
     pub(super) own_copy: OwnCopy,
 }
 
+impl Default for Sending {
+    /// RFC 1112 §6.1, §7.1: to groups, one hop, and a copy for ourselves.
+    fn default() -> Self {
+        Self {
+            hop_limit: None,
+            group_hop_limit: 1,
+            own_copy: OwnCopy::IfHeard,
+        }
+    }
+}
+
 impl Mailbox {
     pub(super) fn new() -> Self {
         Self {
@@ -120,12 +131,7 @@ impl Mailbox {
             octets: 0,
             room: DEFAULT_ROOM,
             refused: false,
-            // RFC 1112 §6.1, §7.1: to groups, one hop and a copy for ourselves unless told otherwise.
-            sending: Sending {
-                hop_limit: None,
-                group_hop_limit: 1,
-                own_copy: OwnCopy::IfHeard,
-            },
+            sending: Sending::default(),
             joined: Vec::new(),
         }
     }
@@ -226,6 +232,34 @@ impl Host {
             return Err(RecvError::Refused);
         }
         mailbox.pop().ok_or(RecvError::Empty)
+    }
+
+    /// Looks at the next datagram, and leaves it.
+    ///
+    /// # Errors
+    /// [`RecvError`]; a refusal is still to be told by [`recv_from`](Self::recv_from).
+    pub fn peek_from(&self, socket: SocketId) -> Result<&Received, RecvError> {
+        let found = self.sockets.find(socket).ok_or(RecvError::Gone)?;
+        let Role::Datagrams(mailbox) = &found.role else {
+            return Err(RecvError::Gone);
+        };
+        if mailbox.refused {
+            return Err(RecvError::Refused);
+        }
+        mailbox.queue.front().ok_or(RecvError::Empty)
+    }
+
+    /// Takes the error that the next call would fail with; nothing if there is none.
+    pub fn take_refusal(&mut self, socket: SocketId) -> Option<RecvError> {
+        let refused = core::mem::take(&mut self.mailbox(socket)?.refused);
+        refused.then_some(RecvError::Refused)
+    }
+
+    /// The peer that a UDP socket is connected to.
+    #[must_use]
+    pub fn peer(&self, socket: SocketId) -> Option<Endpoint> {
+        let hold = self.sockets.find(socket)?.hold?;
+        self.table.flow(hold).map(|flow| flow.remote)
     }
 
     pub(super) fn mailbox(&mut self, socket: SocketId) -> Option<&mut Mailbox> {

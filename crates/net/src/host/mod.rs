@@ -30,6 +30,7 @@ mod own;
 mod reassembly;
 mod resolve;
 mod route;
+mod settings;
 mod sockets;
 mod stream;
 mod tcp;
@@ -46,6 +47,7 @@ pub use knock::KnockError;
 pub use mailbox::{Received, RecvError, SendError};
 pub use membership::GroupError;
 pub use own::{AcceptError, NoSuchSocket, OwnConnectError, OwnListenError, Setting, TooMany};
+pub use settings::Settings;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

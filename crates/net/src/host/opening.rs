@@ -144,10 +144,10 @@ fn apply(connection: &mut Connection, now: Instant, options: &Options) {
     if options.cork {
         connection.set_cork(true);
     }
-    if options.keepalive.is_some() {
-        connection.set_keepalive(now, options.keepalive);
+    if let Some(keepalive) = options.keepalive {
+        connection.set_keepalive(now, keepalive);
     }
-    if options.user_timeout.is_some() {
-        connection.set_user_timeout(now, options.user_timeout);
+    if let Some(timeout) = options.user_timeout {
+        connection.set_user_timeout(now, timeout);
     }
 }

@@ -101,13 +101,14 @@ pub(super) enum Keeper {
     Nobody,
 }
 
-/// What can be set on a socket before it has a connection, and is passed on to what a listener takes.
+/// What can be set on a socket before it has a connection, and is passed on to what a listener takes; what nobody has set is as in
+/// the host's [`Config`](crate::tcp::Config).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Options {
     pub(super) nodelay: Option<bool>,
     pub(super) cork: bool,
-    pub(super) keepalive: Option<KeepAlive>,
-    pub(super) user_timeout: Option<Duration>,
+    pub(super) keepalive: Option<Option<KeepAlive>>,
+    pub(super) user_timeout: Option<Option<Duration>>,
     pub(super) receive_buffer: Option<usize>,
     pub(super) send_buffer: Option<usize>,
 }
@@ -118,8 +119,8 @@ impl Options {
         match setting {
             Setting::NoDelay(nodelay) => self.nodelay = Some(nodelay),
             Setting::Cork(cork) => self.cork = cork,
-            Setting::KeepAlive(keepalive) => self.keepalive = keepalive,
-            Setting::UserTimeout(timeout) => self.user_timeout = timeout,
+            Setting::KeepAlive(keepalive) => self.keepalive = Some(keepalive),
+            Setting::UserTimeout(timeout) => self.user_timeout = Some(timeout),
             Setting::ReceiveBuffer(octets) => self.receive_buffer = Some(octets),
             Setting::SendBuffer(octets) => self.send_buffer = Some(octets),
             Setting::Reuse(_)

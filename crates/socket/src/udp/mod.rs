@@ -1,0 +1,6 @@
+//! UDP.
+
+mod inbox;
+mod socket;
+
+pub use socket::UdpSocket;
