@@ -66,6 +66,7 @@ use self::reassembly::Reassembly;
 use self::route::Routes;
 use self::sockets::Sockets;
 use self::timers::Timers;
+use crate::cidr::Cidr;
 use crate::frame::Frame;
 use crate::time::Instant;
 
@@ -231,6 +232,11 @@ impl Host {
     #[must_use]
     pub fn ports(&self) -> &Table<SocketId> {
         &self.table
+    }
+
+    /// The host's addresses with their networks, those of the loopback and those that are still in question aside.
+    pub fn addresses(&self) -> impl Iterator<Item = Cidr> {
+        self.routes.addresses()
     }
 
     /// What went nowhere, and why.

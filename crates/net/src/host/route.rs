@@ -122,6 +122,11 @@ impl Routes {
         found.unwrap_or(Ipv6Addr::UNSPECIFIED)
     }
 
+    /// All that are the host's own.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = Cidr> {
+        self.addresses.iter().map(|own| own.cidr)
+    }
+
     /// Whether an address is the host's own.
     pub(super) fn is_own(&self, address: IpAddr) -> bool {
         self.addresses
