@@ -9,9 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use network::{Network, Side, ordinary};
 use wharf_net::{
-    Capabilities, Host, NoSuchSocket, OwnBindError, Ready, RecvError, Setting, SocketId, tcp,
+    Capabilities, Discard, Host, NoSuchSocket, OwnBindError, Ready, RecvError, SendError, Setting,
+    SocketId, tcp,
 };
-use wharf_port::table::{BindError, Device};
+use wharf_port::table::{BindError, Device, Right};
 use wharf_port::{Domain, Endpoint, Local, Port, PortRange, Protocol};
 
 fn pair() -> Network {
@@ -240,4 +241,105 @@ fn a_disconnected_udp_socket_hears_everybody_again() {
         let now = network.now;
         network.right.disconnect(now, socket).unwrap();
     }
+}
+
+#[test]
+fn a_socket_on_a_device_sends_through_that_device_only() {
+    let own = ["127.0.0.1:9", "10.0.0.1:9", "10.0.0.2:9"];
+    for (device, allowed) in [
+        (None, [true, true, true]),
+        (Some(Host::LOOPBACK), [true, true, false]),
+        (Some(Host::LINK), [false, true, true]),
+        (Device::new(7), [false, false, false]),
+    ] {
+        let mut network = pair();
+        let now = network.now;
+        for (to, allowed) in own.into_iter().zip(allowed) {
+            let host = &mut network.left;
+            let open = |host: &mut Host, protocol| {
+                let socket = opened(host, protocol);
+                host.set(now, socket, Setting::Device(device)).unwrap();
+                socket
+            };
+            let socket = open(host, Protocol::Udp);
+            let sent = host.send_to(now, socket, Some(at(to)), Bytes::new());
+            let expected = match allowed {
+                true => Ok(()),
+                false => Err(SendError::Dropped(Discard::NoRoute)),
+            };
+            assert_eq!(sent, expected, "{device:?} {to}");
+            for protocol in [Protocol::Udp, Protocol::Tcp] {
+                let socket = open(host, protocol);
+                let connected = host.connect(now, socket, at(to));
+                assert_eq!(connected.is_ok(), allowed, "{device:?} {to} {protocol}");
+            }
+        }
+    }
+}
+
+#[test]
+fn system_ports_are_for_those_with_the_right() {
+    let mut config = ordinary(Side::Left, Capabilities::ALL);
+    config.unprivileged = Port::new(1024).unwrap();
+    let mut host = Host::new(config);
+    let now = wharf_net::Instant::ZERO;
+    let (plain, privileged) = (
+        opened(&mut host, Protocol::Tcp),
+        opened(&mut host, Protocol::Tcp),
+    );
+    let right = Setting::Right(Right::System);
+    host.set(now, privileged, right).unwrap();
+    let denied = BindError::Denied(Port::new(443).unwrap());
+    assert_eq!(
+        host.bind(plain, local("0.0.0.0:443")),
+        Err(OwnBindError::Refused(denied))
+    );
+    assert!(host.bind(plain, local("0.0.0.0:1024")).is_ok());
+    assert!(host.bind(privileged, local("0.0.0.0:443")).is_ok());
+    let everybody = &mut pair().left;
+    let anybody = opened(everybody, Protocol::Tcp);
+    assert!(everybody.bind(anybody, local("0.0.0.0:443")).is_ok());
+}
+
+#[test]
+fn what_was_set_is_known_and_the_rest_is_the_hosts() {
+    let mut network = pair();
+    let (now, host) = (network.now, &mut network.left);
+    let socket = opened(host, Protocol::Tcp);
+    let defaults = tcp::Config::default();
+    let fresh = host.settings(socket).unwrap();
+    assert_eq!(fresh.nodelay, defaults.nodelay);
+    assert_eq!(fresh.receive_buffer, defaults.receive_initial);
+    assert_eq!(fresh.keepalive, None);
+    let keepalive = Some(tcp::KeepAlive::default());
+    for setting in [
+        Setting::NoDelay(true),
+        Setting::KeepAlive(keepalive),
+        Setting::SendBuffer(5000),
+    ] {
+        host.set(now, socket, setting).unwrap();
+    }
+    let set = host.settings(socket).unwrap();
+    assert_eq!(
+        (set.nodelay, set.keepalive, set.send_buffer),
+        (true, keepalive, 5000)
+    );
+    host.set(now, socket, Setting::KeepAlive(None)).unwrap();
+    assert_eq!(host.settings(socket).unwrap().keepalive, None);
+    let datagrams = opened(host, Protocol::Udp);
+    let sending = |host: &Host| {
+        let set = host.settings(datagrams).unwrap();
+        (set.hop_limit, set.group_hop_limit, set.group_loop)
+    };
+    assert_eq!(sending(host), (64, 1, true));
+    for setting in [
+        Setting::HopLimit(Some(3)),
+        Setting::GroupHopLimit(4),
+        Setting::GroupLoop(false),
+    ] {
+        host.set(now, datagrams, setting).unwrap();
+    }
+    assert_eq!(sending(host), (3, 4, false));
+    host.close(now, socket);
+    assert_eq!(host.settings(socket), None);
 }

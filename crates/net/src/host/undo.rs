@@ -46,7 +46,7 @@ impl Host {
             && let Role::Stream(stream) = mem::replace(&mut found.role, Role::Fresh)
         {
             found.ready = Ready::NONE;
-            self.timers.clear(socket.index, &mut found.entered);
+            self.timers.clear(socket.index);
             self.reset(now, stream);
         }
         self.table.disconnect(hold).map_err(|_| NoSuchSocket)

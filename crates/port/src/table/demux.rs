@@ -1,10 +1,13 @@
 //! Who gets an arriving packet.
 
+use core::net::IpAddr;
+
 use super::arena::NONE;
 use super::index::{Cell, Print};
 use super::keys::FlowKey;
 use super::{Device, Hold, Table};
-use crate::Flow;
+use crate::address::Packed;
+use crate::{Endpoint, Flow, Protocol};
 
 /// By what a packet found its hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +58,42 @@ impl<O> Table<O> {
         self.look_up(&flow.into(), device.number())
     }
 
+    /// Who gets a UDP datagram without a source port (RFC 768: "port" zero, no reply is possible): as
+    /// [`who_on`](Self::who_on), but no flow is asked for, as it has none. The sender's address only picks from a group.
+    #[must_use]
+    pub fn who_without_port(
+        &self,
+        local: Endpoint,
+        sender: IpAddr,
+        device: Device,
+    ) -> Option<Found<'_, O>> {
+        let key = FlowKey {
+            protocol: Protocol::Udp,
+            local: local.address().into(),
+            remote: Packed::from(sender),
+            local_port: local.port().number(),
+            remote_port: 0,
+        };
+        self.receiver(&key, self.keys.flow(&key), device.number())
+    }
+
+    /// Everybody who gets a UDP datagram for a group of hosts (RFC 1122 §3.3.7, §4.1.3.5): all that are bound where it goes, on the
+    /// device or on none, and not only the first of them. Holds with a flow are not among them.
+    pub fn everybody(&self, local: Endpoint, device: Device) -> impl Iterator<Item = Found<'_, O>> {
+        let port = local.port().number();
+        let places = self
+            .register
+            .reached(&self.keys, Protocol::Udp, local.address().into(), port);
+        let stacks = places.map(|place| match place {
+            Some(place) => self.register.place(place).stacks,
+            None => NONE,
+        });
+        stacks
+            .into_iter()
+            .flat_map(move |stacks| self.receivers.seated(stacks, device.number()))
+            .map(|slot| self.found(slot, Match::Endpoint))
+    }
+
     /// The hold that has exactly this flow.
     #[must_use]
     pub fn connected(&self, flow: &Flow) -> Option<Found<'_, O>> {
@@ -68,6 +107,11 @@ impl<O> Table<O> {
         if found.is_some() {
             return found;
         }
+        self.receiver(key, print, device)
+    }
+
+    /// The hold without a flow that gets a packet.
+    fn receiver(&self, key: &FlowKey, print: Print, device: u32) -> Option<Found<'_, O>> {
         let reached = self
             .register
             .reached(&self.keys, key.protocol, key.local, key.local_port);

@@ -276,6 +276,16 @@ impl<O: Clone> Table<O> {
         Ok(())
     }
 
+    /// Changes which ports a hold may bind to; what it has already it keeps.
+    ///
+    /// # Errors
+    /// [`Gone`] if the hold was released.
+    pub fn set_right(&mut self, hold: Hold, right: Right) -> Result<(), Gone> {
+        let slot = self.slot(hold).ok_or(Gone)?;
+        self.entries[slot].right = right;
+        Ok(())
+    }
+
     /// Changes the domain of a hold without a port: `IPV6_V6ONLY` on or off. With a port, nothing changes.
     ///
     /// # Errors

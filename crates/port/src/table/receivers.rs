@@ -213,6 +213,25 @@ impl Receivers {
         bench.map(|bench| bench.pick(hash))
     }
 
+    /// All holds at a place that get packets from this device.
+    pub(super) fn seated(&self, stacks: u32, device: u32) -> impl Iterator<Item = u32> {
+        let some = |number: u32| (number != NONE).then_some(number);
+        let stacks =
+            core::iter::successors(some(stacks), move |&number| some(self.stacks[number].next));
+        stacks
+            .map(|number| &self.stacks[number])
+            .filter(move |stack| stack.device == device || stack.device == 0)
+            .flat_map(move |stack| {
+                core::iter::successors(some(stack.ends[0]), move |&number| {
+                    some(self.benches[number].neighbours[1])
+                })
+            })
+            .flat_map(move |number| {
+                let bench = &self.benches[number];
+                core::iter::once(bench.first).chain(bench.others.iter().copied())
+            })
+    }
+
     fn best(&self, stacks: [u32; 2], device: u32) -> Option<&Bench> {
         self.front(stacks[0], device, Family::V4).or_else(|| {
             let [one, other] = stacks.map(|stacks| self.front(stacks, device, Family::V6));
