@@ -9,6 +9,7 @@ mod columns;
 mod daemon;
 mod dns;
 mod doctor;
+mod event;
 mod failure;
 mod list;
 mod ls;
