@@ -2,10 +2,12 @@
 //!
 //! This file is the table of contents; what each command does stands in the module of its name.
 
+mod binding;
 mod channel;
 mod cli;
 mod client;
 mod columns;
+mod conflict;
 mod daemon;
 mod dns;
 mod doctor;

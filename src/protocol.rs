@@ -2,7 +2,8 @@
 //!
 //! A conversation opens with one [`Request`]. Two stay open after their [`Reply`]; the others end with it.
 //!
-//! - `Run` (and `Resume`) lasts as long as the program runs, so that the daemon knows of its end however it comes.
+//! - `Run` (and `Resume`) lasts as long as the program runs, so that the daemon knows of its end however it comes. The run
+//!   tells its [`Progress`], and hears [`Notice`]s.
 //! - `Events` lasts until the command hangs up: [`Reply::Following`] says that nothing from here on is missed, then one
 //!   [`News`](crate::event::News) comes for each event. A command that wants the state as well asks `List` on a second
 //!   conversation after `Following`. One that reads too slowly is told how many events it has missed; the daemon waits
@@ -14,6 +15,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::binding::policy::Policy;
+use crate::event::Event;
 use crate::list::Listener;
 use crate::space::Device;
 
@@ -75,6 +78,8 @@ pub(crate) struct Run {
     pub(crate) target: Target,
     /// Ports of the machine to let in.
     pub(crate) from_host: Vec<NonZeroU16>,
+    /// The project's rules about ports; they hold for the whole space until the next run brings others.
+    pub(crate) policy: Policy,
     /// The device, if the space is yet to be made.
     pub(crate) device: Device,
     /// The device's MTU in bytes, if the space is yet to be made.
@@ -108,9 +113,26 @@ pub(crate) enum Reply {
     },
 }
 
-/// What `wharf run` says when its program is done: without it, the run was cut off and its processes are ended.
+/// What `wharf run` says after it was let in.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Finished;
+pub(crate) enum Progress {
+    /// The program runs, and its binds arrive at this listener: the one descriptor.
+    Supervised,
+    /// The program runs, and its binds can't be seen when they happen.
+    Unsupervised,
+    /// The program is done: without this, the run was cut off and its processes are ended. The daemon says what it still
+    /// has to say and hangs up.
+    Finished,
+}
+
+/// What the daemon says to a `wharf run`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Notice {
+    /// The listener is held twice from now on: the run needs to hold it no more.
+    Kept,
+    /// A program of this run wanted a port and didn't get it.
+    Conflict(Event),
+}
 
 /// A space, as its user sees it.
 #[derive(Debug, Clone, Serialize, Deserialize)]

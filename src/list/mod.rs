@@ -27,7 +27,7 @@ pub(crate) use wharf_port::Protocol;
 
 pub(crate) use diag::DumpError;
 pub(crate) use holders::{Member, NetNamespace, processes_in};
-pub(crate) use process::Process;
+pub(crate) use process::{Process, process_of_thread, program_of_thread};
 
 use holders::Scope;
 
