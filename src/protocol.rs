@@ -21,7 +21,7 @@ use crate::list::Listener;
 use crate::space::Device;
 
 /// Raised with every change that an older program would misread.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// What a command asks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
