@@ -2,13 +2,16 @@
 //!
 //! This file is the table of contents; what each command does stands in the module of its name.
 
+mod binding;
 mod channel;
 mod cli;
 mod client;
 mod columns;
+mod conflict;
 mod daemon;
 mod dns;
 mod doctor;
+mod event;
 mod failure;
 mod list;
 mod ls;

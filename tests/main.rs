@@ -11,7 +11,9 @@
 
 mod harness;
 
+mod binding;
 mod by_name;
+mod conflicts;
 mod devices;
 mod dns;
 mod doctor;
