@@ -10,10 +10,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::list::Listener;
+use crate::policy::Policy;
 use crate::space::Device;
 
 /// Raised with every change that an older program would misread.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// What a command asks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -63,8 +64,12 @@ pub(crate) enum Target {
 pub(crate) struct Run {
     /// Name or project; never [`Target::All`].
     pub(crate) target: Target,
+    /// What the project wants its space to be called.
+    pub(crate) name: Option<String>,
     /// Ports of the machine to let in.
     pub(crate) from_host: Vec<NonZeroU16>,
+    /// What programs of the space may not bind, from now on; `None` leaves what holds.
+    pub(crate) policy: Option<Policy>,
     /// The device, if the space is yet to be made.
     pub(crate) device: Device,
     /// The device's MTU in bytes, if the space is yet to be made.

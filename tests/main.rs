@@ -12,6 +12,7 @@
 mod harness;
 
 mod by_name;
+mod config;
 mod devices;
 mod dns;
 mod doctor;

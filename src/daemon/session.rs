@@ -91,6 +91,9 @@ fn nothing(target: &Target) -> anyhow::Error {
 
 async fn enter(run: &Run, channel: &mut AsyncChannel, spaces: &Rc<Spaces>) -> Result<()> {
     let space = spaces.enter(run).await?;
+    if let Some(policy) = &run.policy {
+        space.rule(policy);
+    }
     let mut remarks = space.remarks.borrow().clone();
     remarks.extend(from_host::let_in(&space, &run.from_host).await);
     let name = format!("{:016x}", rand::random::<u64>());

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 
 use super::keeper::{Handover, Keeper};
 use crate::list::{self, Member, NetNamespace, diag, holders};
+use crate::policy::Policy;
 use crate::protocol::SpaceInfo;
 use crate::relay::{self, Relay};
 use crate::space::book::Entry;
@@ -44,6 +45,8 @@ pub(super) struct Space {
     pub(super) remarks: RefCell<Vec<String>>,
     /// The machine's ports that are let in.
     pub(super) from_host: RefCell<HashSet<NonZeroU16>>,
+    /// What programs inside may not bind.
+    policy: RefCell<Policy>,
     /// The loopback addresses inside at which names are answered.
     pub(super) named: RefCell<HashSet<IpAddr>>,
     /// Cookies of wharf's own sockets inside, which no list shows.
@@ -115,6 +118,7 @@ impl Space {
             keeper,
             remarks: RefCell::new(remarks),
             from_host: RefCell::default(),
+            policy: RefCell::default(),
             named: RefCell::default(),
             hidden: RefCell::default(),
             servants: RefCell::default(),
@@ -136,6 +140,19 @@ impl Space {
             ipv6: self.entry.number.ipv6(),
             url,
         }
+    }
+
+    /// From now on these rules hold for what programs inside bind.
+    pub(super) fn rule(&self, policy: &Policy) {
+        if *self.policy.borrow() == *policy {
+            return;
+        }
+        tracing::info!(
+            "{} has the rules of {}",
+            self.entry.name,
+            policy.file.display()
+        );
+        self.policy.replace(policy.clone());
     }
 
     /// One more run is in it.

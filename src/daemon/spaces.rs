@@ -148,7 +148,9 @@ impl Spaces {
     /// Attaches a run to the space that it means, which is made if it doesn't run.
     pub(super) async fn enter(self: &Rc<Self>, run: &Run) -> Result<Attached> {
         let mut book = self.book.lock().await;
-        let entry = book.enter(&run.target, |name| self.running.borrow().contains_key(name))?;
+        let entry = book.enter(&run.target, run.name.as_deref(), |name| {
+            self.running.borrow().contains_key(name)
+        })?;
         if let Some(space) = self.find(&entry.name) {
             return Ok(space.attach());
         }
