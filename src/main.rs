@@ -10,6 +10,7 @@ mod config;
 mod daemon;
 mod dns;
 mod doctor;
+mod event;
 mod failure;
 mod list;
 mod ls;

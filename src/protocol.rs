@@ -1,7 +1,12 @@
 //! What the commands and the daemon say to each other.
 //!
-//! A conversation opens with one [`Request`]. `Run` stays open for as long as the program runs, so that the daemon
-//! knows of its end however it comes; the others end with their [`Reply`].
+//! A conversation opens with one [`Request`]. Two stay open after their [`Reply`]; the others end with it.
+//!
+//! - `Run` (and `Resume`) lasts as long as the program runs, so that the daemon knows of its end however it comes.
+//! - `Events` lasts until the command hangs up: [`Reply::Following`] says that nothing from here on is missed, then one
+//!   [`News`](crate::event::News) comes for each event. A command that wants the state as well asks `List` on a second
+//!   conversation after `Following`. One that reads too slowly is told how many events it has missed; the daemon waits
+//!   for nobody. While one follows, the daemon stays, even without a space.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
@@ -42,6 +47,11 @@ pub(crate) enum Ask {
     /// Every listener of one space, or of all.
     List {
         /// Name of the space, or all.
+        space: Option<String>,
+    },
+    /// Follow what happens to ports, in one space or in all, those that are made later included.
+    Events {
+        /// Name of the space, which need not run yet, or all.
         space: Option<String>,
     },
     /// End a space and what runs in it.
@@ -90,6 +100,8 @@ pub(crate) enum Reply {
     },
     /// To `List`.
     Listeners(Vec<Listener>),
+    /// To `Events`: from here on, [`News`](crate::event::News) come.
+    Following,
     /// To `Stop`: the names of the spaces that ended.
     Stopped(Vec<String>),
     /// It can't be done: the sentence for the user, and the command's exit status.

@@ -4,11 +4,13 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use anyhow::{Result, anyhow};
+use tokio::sync::broadcast::error::RecvError;
 
 use super::from_host;
 use super::space::Attached;
 use super::spaces::Spaces;
 use crate::channel::AsyncChannel;
+use crate::event::News;
 use crate::failure::{Failure, status, status_of};
 use crate::protocol::{Ask, Finished, Reply, Request, Run, Target, VERSION};
 
@@ -67,6 +69,7 @@ async fn answer(request: Request, channel: &mut AsyncChannel, spaces: &Rc<Spaces
             let listeners = spaces.listeners(&listed)?;
             Ok(channel.send(&Reply::Listeners(listeners), &[]).await?)
         }
+        Ask::Events { space } => follow(space, channel, spaces).await,
         Ask::Stop(target) => {
             let ended = stop(&target, spaces).await?;
             Ok(channel.send(&Reply::Stopped(ended), &[]).await?)
@@ -141,6 +144,29 @@ async fn stay(
         space.end_run(run).await?;
     }
     Ok(())
+}
+
+/// Tells the events of one space, or of all, until the command hangs up.
+async fn follow(space: Option<String>, channel: &mut AsyncChannel, spaces: &Spaces) -> Result<()> {
+    let mut events = spaces.events.subscribe();
+    channel.send(&Reply::Following, &[]).await?;
+    loop {
+        let news = tokio::select! {
+            heard = events.recv() => match heard {
+                Ok(event) => News::Event(event),
+                Err(RecvError::Lagged(count)) => News::Missed(count),
+                Err(RecvError::Closed) => return Ok(()),
+            },
+            // The command has nothing to say: whatever comes is its end.
+            _ = channel.receive::<Finished>() => return Ok(()),
+        };
+        if let News::Event(event) = &news
+            && space.as_ref().is_some_and(|space| *space != event.space)
+        {
+            continue;
+        }
+        channel.send(&news, &[]).await?;
+    }
 }
 
 /// Ends spaces and what runs in them; answers with their names.

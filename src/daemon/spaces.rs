@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, broadcast};
 use tokio::time::timeout;
 
 use super::front::Doors;
@@ -17,6 +17,7 @@ use super::keeper::{self, Handover};
 use super::names::{self, NameService};
 use super::space::{Attached, Space};
 use crate::channel::AsyncChannel;
+use crate::event::Event;
 use crate::list::{self, Listener};
 use crate::paths;
 use crate::protocol::{Run, Target};
@@ -27,6 +28,9 @@ use crate::space::keeper::{Charter, new_socket};
 /// How long a new daemon waits for each keeper, which has nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How many events a follower may be behind before it misses some.
+const EVENTS_KEPT: usize = 1024;
+
 /// The spaces.
 pub(super) struct Spaces {
     running: RefCell<BTreeMap<String, Rc<Space>>>,
@@ -34,6 +38,8 @@ pub(super) struct Spaces {
     book: Mutex<Book>,
     routes: Routes,
     pub(super) names: Names,
+    /// What happens to ports, for everybody who follows it.
+    pub(super) events: broadcast::Sender<Event>,
     ids: Cell<u64>,
     commands: Cell<usize>,
     changed: Notify,
@@ -69,6 +75,7 @@ impl Spaces {
             book: Mutex::new(Book::open(paths::state()?.join("spaces.json"))?),
             routes: Routes::default(),
             names,
+            events: broadcast::Sender::new(EVENTS_KEPT),
             ids: Cell::new(0),
             commands: Cell::new(0),
             changed: Notify::new(),

@@ -39,7 +39,7 @@ pub(crate) struct Listener {
     /// The space's name; `None` is the machine itself.
     pub(crate) space: Option<String>,
     /// TCP or UDP.
-    #[serde(with = "by_name")]
+    #[serde(with = "protocol_by_name")]
     pub(crate) protocol: Protocol,
     /// Where it listens; `0.0.0.0` and `::` stand for every address.
     pub(crate) address: IpAddr,
@@ -58,19 +58,19 @@ pub(crate) struct Listener {
 }
 
 /// A protocol's JSON form: its name.
-mod by_name {
+pub(crate) mod protocol_by_name {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
     use wharf_port::Protocol;
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         protocol: &Protocol,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(protocol.name())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Protocol, D::Error> {
         String::deserialize(deserializer)?
