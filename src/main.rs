@@ -21,6 +21,7 @@ mod service;
 mod signals;
 mod space;
 mod stop;
+mod survey;
 mod sys;
 
 use std::os::fd::AsFd;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::list::Listener;
+use crate::list::{Hold, Question};
 use crate::space::Device;
 
 /// Raised with every change that an older program would misread.
@@ -38,10 +38,12 @@ pub(crate) enum Ask {
         /// The ports of the machine that it let in.
         from_host: Vec<NonZeroU16>,
     },
-    /// Every listener of one space, or of all.
-    List {
-        /// Name of the space, or all.
-        space: Option<String>,
+    /// Which sockets are there, and whose are they?
+    Survey {
+        /// Where.
+        places: Places,
+        /// Which of them.
+        question: Question,
     },
     /// End a space and what runs in it.
     Stop(Target),
@@ -56,6 +58,19 @@ pub(crate) enum Target {
     Directory(PathBuf),
     /// All of them.
     All,
+}
+
+/// Where sockets are looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Places {
+    /// In one space.
+    Space(String),
+    /// In all spaces.
+    Spaces,
+    /// On the machine itself.
+    Machine,
+    /// On the machine and in all spaces.
+    Everywhere,
 }
 
 /// What `wharf run` asks for.
@@ -83,8 +98,13 @@ pub(crate) enum Reply {
         /// What the user should know, a sentence each.
         remarks: Vec<String>,
     },
-    /// To `List`.
-    Listeners(Vec<Listener>),
+    /// To `Survey`.
+    Surveyed {
+        /// The spaces that were looked at.
+        spaces: Vec<SpaceInfo>,
+        /// What was found.
+        holds: Vec<Hold>,
+    },
     /// To `Stop`: the names of the spaces that ended.
     Stopped(Vec<String>),
     /// It can't be done: the sentence for the user, and the command's exit status.
