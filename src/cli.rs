@@ -30,7 +30,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a program in this project's space, where every port is free
     Run(Run),
-    /// List every listening port of every space
+    /// List whose the ports are, of spaces and of the machine
     #[command(visible_alias = "list")]
     Ls(Ls),
     /// End a space and what runs in it
@@ -77,7 +77,24 @@ pub(crate) struct Run {
 #[derive(Debug, Args)]
 pub(crate) struct Ls {
     /// Only this space
+    #[arg(conflicts_with_all = ["host", "all"])]
     pub(crate) space: Option<String>,
+
+    /// The machine's own ports instead of those of spaces
+    #[arg(long)]
+    pub(crate) host: bool,
+
+    /// The machine's and every space's, and sockets that are bound without listening
+    #[arg(short, long)]
+    pub(crate) all: bool,
+
+    /// Only UDP
+    #[arg(short, long)]
+    pub(crate) udp: bool,
+
+    /// Connections too, and what the kernel keeps after them
+    #[arg(short, long)]
+    pub(crate) flows: bool,
 
     /// Print JSON (docs/json.md)
     #[arg(long)]

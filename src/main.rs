@@ -24,6 +24,7 @@ mod service;
 mod signals;
 mod space;
 mod stop;
+mod survey;
 mod sys;
 
 use std::os::fd::AsFd;

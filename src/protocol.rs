@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::list::Listener;
+use crate::list::{Hold, Question};
 use crate::policy::Policy;
 use crate::space::Device;
 
@@ -44,10 +44,12 @@ pub(crate) enum Ask {
         /// The ports of the machine that it let in.
         from_host: Vec<NonZeroU16>,
     },
-    /// Every listener of one space, or of all.
-    List {
-        /// Name of the space, or all.
-        space: Option<String>,
+    /// Which sockets are there, and whose are they?
+    Survey {
+        /// Where.
+        places: Places,
+        /// Which of them.
+        question: Question,
     },
     /// Follow what happens to ports, in one space or in all, those that are made later included.
     Events {
@@ -67,6 +69,19 @@ pub(crate) enum Target {
     Directory(PathBuf),
     /// All of them.
     All,
+}
+
+/// Where sockets are looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Places {
+    /// In one space.
+    Space(String),
+    /// In all spaces.
+    Spaces,
+    /// On the machine itself.
+    Machine,
+    /// On the machine and in all spaces.
+    Everywhere,
 }
 
 /// What `wharf run` asks for.
@@ -98,8 +113,13 @@ pub(crate) enum Reply {
         /// What the user should know, a sentence each.
         remarks: Vec<String>,
     },
-    /// To `List`.
-    Listeners(Vec<Listener>),
+    /// To `Survey`.
+    Surveyed {
+        /// The spaces that were looked at.
+        spaces: Vec<SpaceInfo>,
+        /// What was found.
+        holds: Vec<Hold>,
+    },
     /// To `Events`: from here on, [`News`](crate::event::News) come.
     Following,
     /// To `Stop`: the names of the spaces that ended.

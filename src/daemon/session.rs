@@ -12,7 +12,8 @@ use super::spaces::Spaces;
 use crate::channel::AsyncChannel;
 use crate::event::News;
 use crate::failure::{Failure, status, status_of};
-use crate::protocol::{Ask, Finished, Reply, Request, Run, Target, VERSION};
+use crate::list::{self, Question};
+use crate::protocol::{Ask, Finished, Places, Reply, Request, Run, Target, VERSION};
 
 /// Answers one command.
 pub(super) async fn converse(socket: tokio::net::UnixStream, spaces: Rc<Spaces>) {
@@ -57,17 +58,9 @@ async fn answer(request: Request, channel: &mut AsyncChannel, spaces: &Rc<Spaces
             let remarks = from_host::let_in(&space, &from_host).await;
             stay(&space, &run, remarks, channel, spaces, Namespaces::Known).await
         }
-        Ask::List { space } => {
-            let listed = match space {
-                Some(name) => vec![
-                    spaces
-                        .find(&name)
-                        .ok_or_else(|| nothing(&Target::Name(name)))?,
-                ],
-                None => spaces.all(),
-            };
-            let listeners = spaces.listeners(&listed)?;
-            Ok(channel.send(&Reply::Listeners(listeners), &[]).await?)
+        Ask::Survey { places, question } => {
+            let surveyed = survey(places, &question, spaces)?;
+            Ok(channel.send(&surveyed, &[]).await?)
         }
         Ask::Events { space } => follow(space, channel, spaces).await,
         Ask::Stop(target) => {
@@ -90,6 +83,27 @@ fn nothing(target: &Target) -> anyhow::Error {
         status: status::NOTHING,
     }
     .into()
+}
+
+/// Looks for sockets.
+fn survey(places: Places, question: &Question, spaces: &Rc<Spaces>) -> Result<Reply> {
+    let looked_at = match &places {
+        Places::Space(name) => {
+            let found = spaces.find(name);
+            vec![found.ok_or_else(|| nothing(&Target::Name(name.clone())))?]
+        }
+        Places::Spaces | Places::Everywhere => spaces.all(),
+        Places::Machine => Vec::new(),
+    };
+    let mut holds = spaces.survey(&looked_at, question)?;
+    if matches!(places, Places::Machine | Places::Everywhere) {
+        holds.extend(list::machine(question)?);
+    }
+    let infos = looked_at.iter().map(|space| space.info(spaces.url(space)));
+    Ok(Reply::Surveyed {
+        spaces: infos.collect(),
+        holds,
+    })
 }
 
 async fn enter(run: &Run, channel: &mut AsyncChannel, spaces: &Rc<Spaces>) -> Result<()> {

@@ -309,9 +309,14 @@ impl Space {
     }
 
     /// The space, to be listed together with others.
-    pub(super) fn view<'a>(&'a self, hidden: &'a HashSet<u64>) -> list::View<'a> {
+    pub(super) fn view<'a>(
+        &'a self,
+        hidden: &'a HashSet<u64>,
+        url: Option<&'a str>,
+    ) -> list::View<'a> {
         list::View {
             space: Some(&self.entry.name),
+            url,
             diag: self.diag.as_fd(),
             namespace: Some(self.namespace),
             hidden,

@@ -18,7 +18,7 @@ use super::names::{self, NameService};
 use super::space::{Attached, Space};
 use crate::channel::AsyncChannel;
 use crate::event::Event;
-use crate::list::{self, Listener};
+use crate::list::{self, Hold, Question};
 use crate::paths;
 use crate::protocol::{Run, Target};
 use crate::relay::{Names, Routes};
@@ -252,15 +252,18 @@ impl Spaces {
         self.running.borrow().values().cloned().collect()
     }
 
-    /// Every listener of these spaces.
-    pub(super) fn listeners(&self, spaces: &[Rc<Space>]) -> Result<Vec<Listener>> {
-        let hidden: Vec<_> = spaces.iter().map(|space| space.hidden()).collect();
+    /// The sockets of these spaces that the question is about.
+    pub(super) fn survey(&self, spaces: &[Rc<Space>], question: &Question) -> Result<Vec<Hold>> {
+        let known: Vec<_> = spaces
+            .iter()
+            .map(|space| (space.hidden(), self.url(space)))
+            .collect();
         let views: Vec<_> = spaces
             .iter()
-            .zip(&hidden)
-            .map(|(space, hidden)| space.view(hidden))
+            .zip(&known)
+            .map(|(space, (hidden, url))| space.view(hidden, url.as_deref()))
             .collect();
-        list::listeners(&views).context("cannot list the sockets of the spaces")
+        list::survey(&views, question).context("cannot list the sockets of the spaces")
     }
 
     /// A line for the log on what was done.

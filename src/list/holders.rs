@@ -19,7 +19,7 @@ use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
-use super::process::{Moment, Process};
+use super::process::{Detail, Lookup, Process};
 
 /// A network namespace, by the inode of its file in `/proc/PID/ns/net`.
 ///
@@ -93,11 +93,19 @@ const DIRECTORY_BYTES: usize = 8 * 1024;
 /// # Errors
 /// Only those of opening and reading `/proc` itself.
 pub(crate) fn holders(inodes: &HashSet<u64>, scope: Scope<'_>) -> Result<Vec<Holder>, Errno> {
+    holders_with(inodes, scope, &Lookup::new(Detail::Row))
+}
+
+/// As [`holders`], with as much known of them as `lookup` is for.
+pub(super) fn holders_with(
+    inodes: &HashSet<u64>,
+    scope: Scope<'_>,
+    lookup: &Lookup,
+) -> Result<Vec<Holder>, Errno> {
     let mut holders = Vec::new();
     if inodes.is_empty() {
         return Ok(holders);
     }
-    let moment = Moment::now();
     walk(|pid, process| {
         if !scope.includes(process) {
             return;
@@ -108,7 +116,7 @@ pub(crate) fn holders(inodes: &HashSet<u64>, scope: Scope<'_>) -> Result<Vec<Hol
             return;
         }
         // One that has ended since holds nothing any more.
-        if let Some(process) = Process::read(pid, process, &moment) {
+        if let Some(process) = Process::read(pid, process, lookup) {
             holders.push(Holder {
                 process,
                 inodes: held,
@@ -144,7 +152,7 @@ pub(crate) fn processes_in(namespace: NetNamespace) -> Result<Vec<Member>, Errno
 }
 
 /// Calls `visit` with the number and the open `/proc/PID` of every process.
-fn walk(mut visit: impl FnMut(Pid, BorrowedFd<'_>)) -> Result<(), Errno> {
+pub(super) fn walk(mut visit: impl FnMut(Pid, BorrowedFd<'_>)) -> Result<(), Errno> {
     let proc = rustix::fs::open(c"/proc", DIRECTORY, Mode::empty())?;
     let mut space = [MaybeUninit::uninit(); DIRECTORY_BYTES];
     let mut entries = RawDir::new(&proc, &mut space);
@@ -201,7 +209,7 @@ fn inode(target: &[u8], prefix: &[u8]) -> Option<u64> {
 }
 
 /// The number that a directory entry is named by.
-fn number(name: &CStr) -> Option<i32> {
+pub(super) fn number(name: &CStr) -> Option<i32> {
     name.to_str().ok()?.parse().ok()
 }
 

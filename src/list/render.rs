@@ -13,16 +13,12 @@ use jiff::{Timestamp, Zoned};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{Listener, label};
+use super::{Hold, label};
 use crate::columns::{self, Colour, Column, GAP, NAME, PLAIN, UNKNOWN, terminal_width, visible};
 
 /// The number of the JSON form that this program writes. It grows when a field changes its
 /// meaning or goes; a new field doesn't change it.
 pub(crate) const SCHEMA: u32 = 1;
-
-/// What to say, on standard error, when there is nothing to list.
-pub(crate) const NOTHING: &str = "wharf: nothing listens in any space. \
-     Start a program in one: wharf run -- COMMAND";
 
 /// How a table is to look.
 #[derive(Debug, Clone)]
@@ -54,22 +50,27 @@ impl Look {
     }
 }
 
-/// The JSON form of a list, on one line, without a line end.
-pub(crate) fn json(listeners: &[Listener]) -> String {
+/// The JSON form of a list, on one line, without a line end; what does not listen is among `flows`, if these are wanted or
+/// there are any.
+pub(crate) fn json(holds: &[Hold], flows_wanted: bool) -> String {
     #[derive(Serialize)]
     struct List<'a> {
         schema: u32,
-        listeners: &'a [Listener],
+        listeners: Vec<&'a Hold>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        flows: Option<Vec<&'a Hold>>,
     }
+    let (listeners, flows): (Vec<_>, Vec<_>) = holds.iter().partition(|hold| hold.listens());
     serde_json::to_string(&List {
         schema: SCHEMA,
         listeners,
+        flows: (flows_wanted || !flows.is_empty()).then_some(flows),
     })
     .expect("a list holds only strings, numbers and sequences, which always have a JSON form")
 }
 
 /// The table of a list, each line ended; empty for an empty list.
-pub(crate) fn table(listeners: &[Listener], look: &Look) -> String {
+pub(crate) fn table(listeners: &[Hold], look: &Look) -> String {
     if listeners.is_empty() {
         return String::new();
     }
@@ -101,7 +102,7 @@ const DIRECTORY: usize = 6;
 const DIRECTORY_COLUMNS: usize = 16;
 
 /// The cells of one listener.
-fn row(listener: &Listener, look: &Look) -> Vec<String> {
+fn row(listener: &Hold, look: &Look) -> Vec<String> {
     let oldest = listener.programs.first();
     let pid = match (oldest, listener.programs.len()) {
         (None, _) => UNKNOWN.to_owned(),
@@ -191,7 +192,7 @@ mod tests {
     }
 
     /// Three listeners: an ordinary one, one with three holders, one that nobody seems to hold.
-    fn three() -> Vec<Listener> {
+    fn three() -> Vec<Hold> {
         let mut many = sample(Some("shop-b"), Protocol::Tcp, "::", 80);
         many.programs = (0..3).map(|_| many.programs[0].clone()).collect();
         many.programs[0].program = "nginx".to_owned();
@@ -327,7 +328,7 @@ shop-b  tcp    ::           80  nginx                   4242 +2  /home/ada/shop 
         let example: serde_json::Value = serde_json::from_str(example).unwrap();
         let mut written: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(written, example);
-        let read: Vec<Listener> = serde_json::from_value(written["listeners"].take()).unwrap();
+        let read: Vec<Hold> = serde_json::from_value(written["listeners"].take()).unwrap();
         assert_eq!(read, [listener]);
     }
 }
