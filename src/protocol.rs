@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::failure::{Failure, status};
 use crate::list::{Hold, Question};
 use crate::policy::Policy;
 use crate::space::Device;
@@ -69,6 +70,23 @@ pub(crate) enum Target {
     Directory(PathBuf),
     /// All of them.
     All,
+}
+
+impl Target {
+    /// That it doesn't run, with exit status 1.
+    pub(crate) fn not_running(&self) -> Failure {
+        let message = match self {
+            Self::Name(name) => {
+                format!("no space called {name} runs; `wharf ls` lists those that do")
+            }
+            Self::Directory(directory) => format!("no space runs for {}", directory.display()),
+            Self::All => "no space runs".into(),
+        };
+        Failure {
+            message,
+            status: status::NOTHING,
+        }
+    }
 }
 
 /// Where sockets are looked for.

@@ -24,7 +24,7 @@ use crate::failure::{Failure, status};
 use crate::protocol::{Ask, Finished, Reply, Run, SpaceInfo, Target};
 use crate::signals::{Caught, Signals};
 use crate::space::enter::{EnterError, Namespaces};
-use crate::{cli, client, config, space};
+use crate::{cli, client, config, env, space};
 
 /// Runs the program and answers with its exit status.
 pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
@@ -118,7 +118,7 @@ fn start(
     let mut command = Command::new(name);
     command
         .args(arguments)
-        .env("WHARF_SPACE", &space.name)
+        .envs(env::variables(space))
         .env("WHARF_RUN", run);
     match (Namespaces { user, network }).spawn(command) {
         Ok(child) => Ok((Pid::from_child(&child), signals)),

@@ -12,11 +12,13 @@
 mod harness;
 
 mod by_name;
+mod command_line;
 mod config;
 mod devices;
 mod dns;
 mod doctor;
 mod endurance;
+mod free;
 mod from_host;
 mod joining;
 mod killed;
@@ -29,3 +31,4 @@ mod spaces;
 mod status;
 mod stopping;
 mod terminal;
+mod waiting;

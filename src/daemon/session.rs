@@ -53,7 +53,7 @@ async fn answer(request: Request, channel: &mut AsyncChannel, spaces: &Rc<Spaces
         } => {
             let space = spaces
                 .find(&space)
-                .ok_or_else(|| nothing(&Target::Name(space)))?
+                .ok_or_else(|| Target::Name(space).not_running())?
                 .attach();
             let remarks = from_host::let_in(&space, &from_host).await;
             stay(&space, &run, remarks, channel, spaces, Namespaces::Known).await
@@ -70,27 +70,12 @@ async fn answer(request: Request, channel: &mut AsyncChannel, spaces: &Rc<Spaces
     }
 }
 
-fn nothing(target: &Target) -> anyhow::Error {
-    let message = match target {
-        Target::Name(name) => {
-            format!("no space called {name} runs; `wharf ls` lists those that do")
-        }
-        Target::Directory(directory) => format!("no space runs for {}", directory.display()),
-        Target::All => "no space runs".into(),
-    };
-    Failure {
-        message,
-        status: status::NOTHING,
-    }
-    .into()
-}
-
 /// Looks for sockets.
 fn survey(places: Places, question: &Question, spaces: &Rc<Spaces>) -> Result<Reply> {
     let looked_at = match &places {
         Places::Space(name) => {
             let found = spaces.find(name);
-            vec![found.ok_or_else(|| nothing(&Target::Name(name.clone())))?]
+            vec![found.ok_or_else(|| Target::Name(name.clone()).not_running())?]
         }
         Places::Spaces | Places::Everywhere => spaces.all(),
         Places::Machine => Vec::new(),
@@ -187,7 +172,7 @@ async fn follow(space: Option<String>, channel: &mut AsyncChannel, spaces: &Spac
 async fn stop(target: &Target, spaces: &Rc<Spaces>) -> Result<Vec<String>> {
     let meant = spaces.meant(target).await;
     if meant.is_empty() {
-        return Err(nothing(target));
+        return Err(target.not_running().into());
     }
     let mut ending = tokio::task::JoinSet::new();
     for space in meant {
