@@ -3,11 +3,13 @@
 //! This file is the table of contents; what each command does stands in the module of its name.
 
 mod assert;
+mod binding;
 mod channel;
 mod cli;
 mod client;
 mod columns;
 mod config;
+mod conflict;
 mod daemon;
 mod dns;
 mod doctor;
@@ -22,7 +24,6 @@ mod man;
 mod name;
 mod paths;
 mod place;
-mod policy;
 mod protocol;
 mod relay;
 mod run;

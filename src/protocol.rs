@@ -2,9 +2,10 @@
 //!
 //! A conversation opens with one [`Request`]. Two stay open after their [`Reply`]; the others end with it.
 //!
-//! - `Run` (and `Resume`) lasts as long as the program runs, so that the daemon knows of its end however it comes.
+//! - `Run` (and `Resume`) lasts as long as the program runs, so that the daemon knows of its end however it comes. The run
+//!   tells its [`Progress`], and hears [`Notice`]s.
 //! - `Events` lasts until the command hangs up: [`Reply::Following`] says that nothing from here on is missed, then one
-//!   [`News`](crate::event::News) comes for each event. A command that wants the state as well asks `List` on a second
+//!   [`News`](crate::event::News) comes for each event. A command that wants the state as well asks `Survey` on a second
 //!   conversation after `Following`. One that reads too slowly is told how many events it has missed; the daemon waits
 //!   for nobody. While one follows, the daemon stays, even without a space.
 
@@ -14,9 +15,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::binding::policy::Policy;
+use crate::event::Event;
 use crate::failure::{Failure, status};
 use crate::list::{Hold, Question};
-use crate::policy::Policy;
 use crate::space::Device;
 
 /// Raised with every change that an older program would misread.
@@ -111,7 +113,8 @@ pub(crate) struct Run {
     pub(crate) name: Option<String>,
     /// Ports of the machine to let in.
     pub(crate) from_host: Vec<NonZeroU16>,
-    /// What programs of the space may not bind, from now on; `None` leaves what holds.
+    /// The project's rules about ports; they hold for the whole space until another run brings some. `None` if this one brings
+    /// none.
     pub(crate) policy: Option<Policy>,
     /// The device, if the space is yet to be made.
     pub(crate) device: Device,
@@ -151,9 +154,26 @@ pub(crate) enum Reply {
     },
 }
 
-/// What `wharf run` says when its program is done: without it, the run was cut off and its processes are ended.
+/// What `wharf run` says after it was let in.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Finished;
+pub(crate) enum Progress {
+    /// The program runs, and its binds arrive at this listener: the one descriptor.
+    Supervised,
+    /// The program runs, and its binds can't be seen when they happen.
+    Unsupervised,
+    /// The program is done: without this, the run was cut off and its processes are ended. The daemon says what it still
+    /// has to say and hangs up.
+    Finished,
+}
+
+/// What the daemon says to a `wharf run`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Notice {
+    /// The listener is held twice from now on: the run needs to hold it no more.
+    Kept,
+    /// A program of this run wanted a port and didn't get it.
+    Conflict(Event),
+}
 
 /// A space, as its user sees it.
 #[derive(Debug, Clone, Serialize, Deserialize)]

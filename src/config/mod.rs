@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::binding::policy::Policy;
 use crate::failure::{Failure, status};
-use crate::policy::Policy;
 
 /// The file's name.
 pub(crate) const FILE: &str = "wharf.toml";
@@ -25,8 +25,8 @@ pub(crate) struct Config {
     pub(crate) name: Option<String>,
     /// The machine's TCP ports to let in.
     pub(crate) from_host: Vec<NonZeroU16>,
-    /// What its programs may not bind.
-    pub(crate) policy: Policy,
+    /// Its rules about ports; `None` if there is no file that could have some.
+    pub(crate) policy: Option<Policy>,
 }
 
 /// The file that holds for `directory`: the nearest upward, up to the root of the git worktree or the home directory.
@@ -59,12 +59,11 @@ pub(crate) fn of(directory: &Path) -> Result<Config> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Config::default()),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
     };
-    let mut config = read::read(&text).map_err(|fault| Failure {
+    let read = read::read(&text).map_err(|fault| Failure {
         message: format!("{}:{fault}", file.display()),
         status: status::USAGE,
-    })?;
-    config.policy.file = file;
-    Ok(config)
+    });
+    Ok(read?)
 }
 
 #[cfg(test)]

@@ -5,11 +5,12 @@ use std::num::NonZeroU16;
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::{DeArray, DeTable, DeValue};
+use toml::de::{DeTable, DeValue};
+use wharf_port::PortRange;
 
 use super::Config;
+use crate::binding::policy::{Policy, Rule};
 use crate::name::{is_label, label};
-use crate::policy::{Binds, Reserved};
 
 /// Every key, as it is written.
 const KEYS: [&str; 4] = ["forbid", "from-host", "name", "reserve"];
@@ -58,15 +59,17 @@ fn place(text: &str, (span, message): Wrong) -> Fault {
 
 fn config(table: &DeTable<'_>) -> Result<Config, Wrong> {
     let mut config = Config::default();
+    let mut policy = Policy::default();
     for (key, value) in table {
         match key.get_ref().as_ref() {
             "name" => config.name = Some(name(value)?),
             "from-host" => config.from_host = each(value, port)?,
-            "forbid" => config.policy.forbid = each(value, binds)?,
-            "reserve" => config.policy.reserve = reserved(value)?,
+            "forbid" => policy.forbidden = forbidden(value)?,
+            "reserve" => policy.reserved = rules(value, program)?,
             unknown => return Err((key.span(), not_known(unknown))),
         }
     }
+    config.policy = Some(policy);
     Ok(config)
 }
 
@@ -111,11 +114,10 @@ fn each<T>(
     value: &Spanned<DeValue<'_>>,
     one: impl Fn(&Spanned<DeValue<'_>>) -> Result<T, Wrong>,
 ) -> Result<Vec<T>, Wrong> {
-    let list: &DeArray<'_> = match value.get_ref().as_array() {
-        Some(list) => list,
-        None => return wanted(value, "a list in brackets"),
-    };
-    list.iter().map(one).collect()
+    match value.get_ref().as_array() {
+        Some(list) => list.iter().map(one).collect(),
+        None => wanted(value, "a list in brackets"),
+    }
 }
 
 fn port(value: &Spanned<DeValue<'_>>) -> Result<NonZeroU16, Wrong> {
@@ -130,80 +132,83 @@ fn port(value: &Spanned<DeValue<'_>>) -> Result<NonZeroU16, Wrong> {
     }
 }
 
-/// A port's number, or a set of binds in quotes.
-fn binds(value: &Spanned<DeValue<'_>>) -> Result<Binds, Wrong> {
-    let written = match value.get_ref() {
-        DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
-        _ => text(value, "a port, or a text in quotes")?,
-    };
-    parsed(written, value.span())
+/// A list of ports, or a table that has a reason for each.
+fn forbidden(value: &Spanned<DeValue<'_>>) -> Result<Vec<Rule>, Wrong> {
+    match value.get_ref().as_table() {
+        Some(_) => rules(value, |value| {
+            text(value, "a reason in quotes").map(str::to_owned)
+        }),
+        None => each(value, |value| {
+            let ports = match value.get_ref() {
+                DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
+                _ => text(value, "a port, or a range in quotes,")?,
+            };
+            rule(ports, value.span(), String::new())
+        }),
+    }
 }
 
-fn parsed(written: &str, span: Range<usize>) -> Result<Binds, Wrong> {
-    written
-        .parse()
-        .map_err(|error| (span, format!("{written:?}: {error}")))
-}
-
-fn reserved(value: &Spanned<DeValue<'_>>) -> Result<Vec<Reserved>, Wrong> {
+/// A table of rules by their ports.
+fn rules(
+    value: &Spanned<DeValue<'_>>,
+    note: impl Fn(&Spanned<DeValue<'_>>) -> Result<String, Wrong>,
+) -> Result<Vec<Rule>, Wrong> {
     let Some(table) = value.get_ref().as_table() else {
         return wanted(value, "a table, as in 5432 = \"postgres\" below [reserve],");
     };
-    let one = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
-        let binds = parsed(AsRef::<str>::as_ref(key.get_ref()), key.span())?;
-        let program = text(value, "a program's name in quotes")?;
-        if program.is_empty() || program.contains('/') {
-            let message = format!(
-                "{program:?}: the name of a program's file is wanted, without its directory"
-            );
-            return Err((value.span(), message));
-        }
-        Ok(Reserved {
-            binds,
-            program: program.to_owned(),
-        })
-    };
-    table.iter().map(one).collect()
+    table
+        .iter()
+        .map(|(key, value)| rule(key.get_ref(), key.span(), note(value)?))
+        .collect()
+}
+
+fn rule(ports: &str, span: Range<usize>, note: String) -> Result<Rule, Wrong> {
+    let message = format!("{ports:?}: a port or a range is wanted, as in 3000 or 3000-3010");
+    let range: PortRange = ports.parse().map_err(|_| (span, message))?;
+    let [first, last] = [range.first(), range.last()]
+        .map(|port| NonZeroU16::new(port.number()).expect("a port is never 0"));
+    Ok(Rule { first, last, note })
+}
+
+fn program(value: &Spanned<DeValue<'_>>) -> Result<String, Wrong> {
+    let program = text(value, "a program's name in quotes")?;
+    if program.is_empty() || program.contains('/') {
+        let message =
+            format!("{program:?}: the name of a program's file is wanted, without its directory");
+        return Err((value.span(), message));
+    }
+    Ok(program.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn written(rules: &[Rule]) -> Vec<String> {
+        let written = |rule: &Rule| format!("{}-{} {}", rule.first, rule.last, rule.note);
+        rules.iter().map(written).collect()
+    }
+
     #[test]
     fn everything_that_can_be_said_is_read() {
         let config = read(
-            "# the shop\nname = \"shop\"\nfrom-host = [5432, 0x18eb]\nforbid = [\"0.0.0.0\", 80]\n\n\
-             [reserve]\n5432 = \"postgres\"\n\"udp/53-54\" = \"dnsmasq\"\n",
+            "# the shop\nname = \"shop\"\nfrom-host = [5432, 0x18eb]\nforbid = [\"8000-8010\", 80]\n\n\
+             [reserve]\n5432 = \"postgres\"\n\"53-54\" = \"dnsmasq\"\n",
         )
         .unwrap();
         assert_eq!(config.name.as_deref(), Some("shop"));
+        let ports: Vec<_> = config.from_host.iter().map(|port| port.get()).collect();
+        assert_eq!(ports, [5432, 6379]);
+        let policy = config.policy.unwrap();
+        assert_eq!(written(&policy.forbidden), ["8000-8010 ", "80-80 "]);
         assert_eq!(
-            config
-                .from_host
-                .iter()
-                .map(|port| port.get())
-                .collect::<Vec<_>>(),
-            [5432, 6379]
+            written(&policy.reserved),
+            ["53-54 dnsmasq", "5432-5432 postgres"]
         );
-        assert_eq!(
-            config.policy.forbid,
-            ["0.0.0.0", "80"].map(|text| text.parse().unwrap())
-        );
-        let reserved: Vec<_> = config
-            .policy
-            .reserve
-            .iter()
-            .map(|one| (one.binds.to_string(), one.program.as_str()))
-            .collect();
-        assert_eq!(
-            reserved,
-            [
-                ("5432".to_owned(), "postgres"),
-                ("udp/53-54".to_owned(), "dnsmasq")
-            ]
-        );
-        assert_eq!(read("").unwrap(), Config::default());
+        let reasons = read("[forbid]\n25 = \"mail goes through mailpit\"").unwrap();
+        let forbidden = reasons.policy.unwrap().forbidden;
+        assert_eq!(written(&forbidden), ["25-25 mail goes through mailpit"]);
+        assert_eq!(read("").unwrap().policy, Some(Policy::default()));
     }
 
     #[test]
@@ -238,12 +243,28 @@ mod tests {
                 "1:14: a port is wanted here: a number from 1 to 65535",
             ),
             (
+                "forbid = [\"9-1\"]",
+                "1:11: \"9-1\": a port or a range is wanted",
+            ),
+            (
+                "forbid = [[80]]",
+                "1:11: a port, or a range in quotes, is wanted here, not array",
+            ),
+            (
+                "[forbid]\n80 = 1",
+                "2:6: a reason in quotes is wanted here, not integer",
+            ),
+            (
                 "[reserve]\nhttp = \"nginx\"",
-                "2:1: \"http\": a port, a range or an address is wanted",
+                "2:1: \"http\": a port or a range is wanted",
             ),
             (
                 "[reserve]\n80 = \"/bin/x\"",
                 "2:6: \"/bin/x\": the name of a program's file is wanted",
+            ),
+            (
+                "reserve = [80]",
+                "1:11: a table, as in 5432 = \"postgres\" below [reserve], is wanted here",
             ),
             ("name = \"é\" x", "1:12: "),
             ("name = \"a\"\nname = \"b\"", "2:1: duplicate key"),
@@ -252,9 +273,7 @@ mod tests {
             assert!(fault.starts_with(expected), "{text:?}: {fault}");
         }
         let fault = read("name = \"My Shop\"").unwrap_err().to_string();
-        assert!(
-            fault.starts_with("1:8: ") && fault.ends_with("\"my-shop\" would be"),
-            "{fault}"
-        );
+        let would = fault.starts_with("1:8: ") && fault.ends_with("\"my-shop\" would be");
+        assert!(would, "{fault}");
     }
 }

@@ -3,10 +3,13 @@
 //! It starts with the first space and goes with the last. Control runs here on one thread (tokio); each space's packets
 //! run on a thread of their own ([`crate::relay`]). It holds no right that its user does not have.
 
+mod attendance;
 mod from_host;
 mod front;
 mod keeper;
 mod names;
+mod ports;
+mod releases;
 mod session;
 mod space;
 mod spaces;

@@ -5,15 +5,17 @@ use std::rc::Rc;
 
 use anyhow::{Result, anyhow};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
 
 use super::from_host;
-use super::space::Attached;
+use super::space::{Attached, Space};
 use super::spaces::Spaces;
+use crate::binding::notify::Listener;
 use crate::channel::AsyncChannel;
 use crate::event::News;
 use crate::failure::{Failure, status, status_of};
 use crate::list::{self, Question};
-use crate::protocol::{Ask, Finished, Places, Reply, Request, Run, Target, VERSION};
+use crate::protocol::{Ask, Notice, Places, Progress, Reply, Request, Run, Target, VERSION};
 
 /// Answers one command.
 pub(super) async fn converse(socket: tokio::net::UnixStream, spaces: Rc<Spaces>) {
@@ -93,9 +95,6 @@ fn survey(places: Places, question: &Question, spaces: &Rc<Spaces>) -> Result<Re
 
 async fn enter(run: &Run, channel: &mut AsyncChannel, spaces: &Rc<Spaces>) -> Result<()> {
     let space = spaces.enter(run).await?;
-    if let Some(policy) = &run.policy {
-        space.rule(policy);
-    }
     let mut remarks = space.remarks.borrow().clone();
     remarks.extend(from_host::let_in(&space, &run.from_host).await);
     let name = format!("{:016x}", rand::random::<u64>());
@@ -134,8 +133,14 @@ async fn stay(
     } else {
         &[]
     };
-    channel.send(&entered, descriptors).await?;
-    if !matches!(channel.receive().await, Ok(Some((Finished, _)))) {
+    let mut notices = space.ports.attendance.enter(run);
+    let sent = channel.send(&entered, descriptors).await;
+    let end = match sent {
+        Ok(()) => accompany(space, run, channel, &mut notices, spaces).await,
+        Err(_) => End::CutOff,
+    };
+    space.ports.attendance.leave(run);
+    if end == End::CutOff {
         tracing::info!(
             "a run in {} was cut off; what is left of it is ended",
             space.entry.name
@@ -143,6 +148,55 @@ async fn stay(
         space.end_run(run).await?;
     }
     Ok(())
+}
+
+/// How a run ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// As it said.
+    Finished,
+    /// It is gone, and has said nothing.
+    CutOff,
+}
+
+/// Hears what a run has to say, and tells it what concerns it, until it ends.
+async fn accompany(
+    space: &Space,
+    run: &str,
+    channel: &mut AsyncChannel,
+    notices: &mut mpsc::Receiver<Notice>,
+    spaces: &Spaces,
+) -> End {
+    loop {
+        let (progress, mut descriptors) = tokio::select! {
+            said = channel.receive::<Progress>() => match said {
+                Ok(Some(said)) => said,
+                Ok(None) | Err(_) => return End::CutOff,
+            },
+            Some(notice) = notices.recv() => {
+                // If it is gone, that is heard next.
+                channel.send(&notice, &[]).await.ok();
+                continue;
+            }
+        };
+        match progress {
+            Progress::Supervised => {
+                if let Some(listener) = descriptors.pop() {
+                    spaces.supervise(space, run, Listener::new(listener)).await;
+                }
+                channel.send(&Notice::Kept, &[]).await.ok();
+            }
+            Progress::Unsupervised => space.ports.attendance.is_unsupervised(run),
+            Progress::Finished => {
+                // What its program was refused last is told before this run is let go.
+                space.ports.settle();
+                while let Ok(notice) = notices.try_recv() {
+                    channel.send(&notice, &[]).await.ok();
+                }
+                return End::Finished;
+            }
+        }
+    }
 }
 
 /// Tells the events of one space, or of all, until the command hangs up.
@@ -157,7 +211,7 @@ async fn follow(space: Option<String>, channel: &mut AsyncChannel, spaces: &Spac
                 Err(RecvError::Closed) => return Ok(()),
             },
             // The command has nothing to say: whatever comes is its end.
-            _ = channel.receive::<Finished>() => return Ok(()),
+            _ = channel.receive::<Progress>() => return Ok(()),
         };
         if let News::Event(event) = &news
             && space.as_ref().is_some_and(|space| *space != event.space)

@@ -43,7 +43,7 @@ pub(crate) use wharf_port::Protocol;
 pub(crate) use diag::{DumpError, State, States, Wanted};
 pub(crate) use hold::{Hold, SinceFrom, protocol_by_name};
 pub(crate) use holders::{Member, NetNamespace, processes_in};
-pub(crate) use process::{Detail, Process};
+pub(crate) use process::{Detail, Process, process_of_thread, program_of_thread};
 pub(crate) use unseen::Unseen;
 
 use holders::Scope;
