@@ -12,11 +12,21 @@ Examples:
   wharf run -- npm run dev            port 3000 is free, whatever else runs
   wharf run -- psql -h localhost      joins what runs in this directory
   wharf ls                            every listening port of every space
+  wharf why 3000                      whose a port is, and what to do
   wharf service 5432                  what a port is used for
   wharf stop                          ends this directory's space
 
 Exit status: 0 yes or done, 1 no or nothing, 2 usage, 3 not permitted, 4 conflict, 124 timeout, 125 wharf failed.
 `wharf run` passes on the program's own (128+n for signal n; 126 cannot be run, 127 not found).";
+
+const WHY_EXAMPLES: &str = "\
+Examples:
+  wharf why 3000                      who has it, here and on the machine
+  wharf why udp/53                    under one protocol only
+  wharf why 127.0.0.1:3000            at one address
+  wharf why http://localhost:3000/    whatever was in the address bar
+
+Exit status: 0 held, 1 free, 2 usage, 3 held by somebody whom you may not see.";
 
 /// Gives every program its own network ports, without root.
 #[derive(Debug, Parser)]
@@ -33,6 +43,9 @@ pub(crate) enum Command {
     /// List whose the ports are, of spaces and of the machine
     #[command(visible_alias = "list")]
     Ls(Ls),
+    /// Say whose a port is, the whole story, and what can be done
+    #[command(after_help = WHY_EXAMPLES)]
+    Why(Why),
     /// End a space and what runs in it
     Stop(Stop),
     /// Say what a port is used for, or which port a service has
@@ -95,6 +108,17 @@ pub(crate) struct Ls {
     /// Connections too, and what the kernel keeps after them
     #[arg(short, long)]
     pub(crate) flows: bool,
+
+    /// Print JSON (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// A port, with or without a protocol or an address, or a URL: 3000, udp/53, 127.0.0.1:3000, http://localhost:3000
+    #[arg(value_name = "PORT|URL")]
+    pub(crate) port: String,
 
     /// Print JSON (docs/json.md)
     #[arg(long)]

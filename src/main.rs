@@ -23,6 +23,7 @@ mod space;
 mod stop;
 mod survey;
 mod sys;
+mod why;
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -43,6 +44,7 @@ fn carry_out(command: cli::Command) -> Result<ExitCode> {
     match command {
         cli::Command::Run(typed) => run::run(typed),
         cli::Command::Ls(typed) => ls::ls(typed),
+        cli::Command::Why(typed) => why::why(&typed),
         cli::Command::Stop(typed) => stop::stop(typed),
         cli::Command::Service(typed) => service::service(&typed),
         cli::Command::Doctor(typed) => doctor::doctor(&typed),
