@@ -28,6 +28,9 @@ const STATUSES: &str = "\
 Exit status: 0 yes or done, 1 no or nothing, 2 usage, 3 not permitted, 4 conflict, 124 timeout, 125 wharf failed.
 `wharf run` passes on the program's own (128+n for signal n; 126 cannot be run, 127 not found).";
 
+const WHY_STATUSES: &str =
+    "Exit status: 0 held, 1 free, 2 usage, 3 held by somebody whom you may not see.";
+
 /// Gives every program its own network ports, without root.
 #[derive(Debug, Parser)]
 #[command(name = "wharf", version, before_help = examples::WHARF, after_help = STATUSES, disable_help_subcommand = true)]
@@ -97,6 +100,9 @@ pub(crate) enum Command {
     /// List whose the ports are, of spaces and of the machine
     #[command(visible_alias = "list", before_help = examples::LS)]
     Ls(Ls),
+    /// Say whose a port is, the whole story, and what can be done
+    #[command(before_help = examples::WHY, after_help = WHY_STATUSES)]
+    Why(Why),
     /// End a space and what runs in it
     #[command(before_help = examples::STOP)]
     Stop(Stop),
@@ -174,6 +180,17 @@ pub(crate) struct Ls {
     /// Connections too, and what the kernel keeps after them
     #[arg(short, long)]
     pub(crate) flows: bool,
+
+    /// Print JSON (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// A port, with or without a protocol or an address, or a URL: 3000, udp/53, 127.0.0.1:3000, http://localhost:3000
+    #[arg(value_name = "PORT|URL")]
+    pub(crate) port: String,
 
     /// Print JSON (docs/json.md)
     #[arg(long)]

@@ -34,6 +34,7 @@ mod stop;
 mod survey;
 mod sys;
 mod wait;
+mod why;
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -56,6 +57,7 @@ fn carry_out(command: cli::Command) -> Result<ExitCode> {
     match command {
         cli::Command::Run(typed) => run::run(typed),
         cli::Command::Ls(typed) => ls::ls(typed),
+        cli::Command::Why(typed) => why::why(&typed),
         cli::Command::Stop(typed) => stop::stop(typed),
         cli::Command::Wait(typed) => wait::wait(&typed),
         cli::Command::Assert(typed) => assert::assert(&typed),

@@ -186,6 +186,8 @@ pub(crate) struct SpaceInfo {
     pub(crate) ipv4: Ipv4Addr,
     /// Its IPv6 address.
     pub(crate) ipv6: Ipv6Addr,
+    /// The number of its network namespace.
+    pub(crate) network: u64,
     /// Where its web servers are reached by name, if that is on.
     pub(crate) url: Option<String>,
 }

@@ -80,8 +80,7 @@ pub(crate) fn target(space: Option<String>) -> Result<Target> {
     if let Some(name) = space.or_else(|| std::env::var("WHARF_SPACE").ok()) {
         return Ok(Target::Name(name));
     }
-    let home = std::env::home_dir();
-    let root = space::project::root(&current_directory()?, home.as_deref());
+    let root = space::project::root(&current_directory()?);
     Ok(Target::Directory(root))
 }
 

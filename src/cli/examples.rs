@@ -6,6 +6,7 @@ Examples:
   wharf run -- psql -h localhost      joins what runs in this directory
   wharf ls                            every listening port of every space
   wharf wait .:3000 && npm test       once this project's server is there
+  wharf why 3000                      whose a port is, and what to do
   wharf service 5432                  what a port is used for
   wharf stop                          ends this directory's space
 ";
@@ -23,6 +24,14 @@ Examples:
   wharf ls shop                       of one space
   wharf ls --host                     the machine's own
   wharf ls --json | jq .              for programs
+";
+
+pub(super) const WHY: &str = "\
+Examples:
+  wharf why 3000                      who has it, here and on the machine
+  wharf why udp/53                    under one protocol only
+  wharf why 127.0.0.1:3000            at one address
+  wharf why http://localhost:3000/    whatever was in the address bar
 ";
 
 pub(super) const STOP: &str = "\

@@ -151,6 +151,7 @@ impl Space {
             directory: self.entry.directory.clone(),
             ipv4: self.entry.number.ipv4(),
             ipv6: self.entry.number.ipv6(),
+            network: self.namespace.number(),
             url,
         }
     }

@@ -6,11 +6,14 @@
 use std::collections::HashMap;
 use std::env;
 use std::io::{Read, Write};
+use std::num::NonZeroU16;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use wharf_port::Protocol;
 
 use super::cgroup::{Container, Engine};
 use super::hold::Hold;
@@ -64,13 +67,71 @@ impl Description {
     }
 }
 
+/// A container that has a port of the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Published {
+    /// What people call it.
+    pub(crate) name: String,
+    /// The port inside.
+    pub(crate) port: u16,
+    /// Compose's project and service.
+    pub(crate) compose: Option<(String, String)>,
+}
+
+/// The containers that Docker publishes at this port of the machine, if this user may ask it.
+pub(crate) fn published(port: NonZeroU16, protocol: Option<Protocol>) -> Vec<Published> {
+    let listed: Option<Vec<Listed>> = ask(&docker(), "/containers/json");
+    let listed = listed.unwrap_or_default();
+    listed
+        .into_iter()
+        .filter_map(|container| container.publishes(port, protocol))
+        .collect()
+}
+
+/// One of Docker's running containers.
+#[derive(Debug, Deserialize)]
+struct Listed {
+    #[serde(rename = "Names")]
+    names: Vec<String>,
+    #[serde(rename = "Labels")]
+    labels: Option<HashMap<String, String>>,
+    #[serde(rename = "Ports", default)]
+    ports: Vec<Mapping>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Mapping {
+    #[serde(rename = "PrivatePort")]
+    inside: u16,
+    #[serde(rename = "PublicPort")]
+    outside: Option<u16>,
+    #[serde(rename = "Type")]
+    protocol: String,
+}
+
+impl Listed {
+    fn publishes(self, port: NonZeroU16, protocol: Option<Protocol>) -> Option<Published> {
+        let is_it = |mapping: &&Mapping| {
+            mapping.outside == Some(port.get())
+                && protocol.is_none_or(|only| only.name() == mapping.protocol)
+        };
+        let inside = self.ports.iter().find(is_it)?.inside;
+        let mut labels = self.labels.unwrap_or_default();
+        Some(Published {
+            name: self.names.first()?.trim_start_matches('/').to_owned(),
+            port: inside,
+            compose: labels.remove(PROJECT).zip(labels.remove(SERVICE)),
+        })
+    }
+}
+
 fn describe(container: &Container) -> Option<Description> {
     let socket = match container.engine {
         Engine::Docker => docker(),
         Engine::Podman => podman(),
         _ => return None,
     };
-    ask(&socket, &container.id)
+    ask(&socket, &format!("/containers/{}/json", container.id))
 }
 
 /// Where Docker listens: what `DOCKER_HOST` says, else the usual place.
@@ -91,16 +152,12 @@ fn podman() -> PathBuf {
     runtime.join("podman/podman.sock")
 }
 
-/// Asks for one container. HTTP/1.0, so that the answer ends where the connection does and has no chunks.
-fn ask(socket: &Path, id: &str) -> Option<Description> {
+/// Asks an engine. HTTP/1.0, so that the answer ends where the connection does and has no chunks.
+fn ask<T: DeserializeOwned>(socket: &Path, path: &str) -> Option<T> {
     let mut stream = UnixStream::connect(socket).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     stream.set_write_timeout(Some(PATIENCE)).ok()?;
-    write!(
-        stream,
-        "GET /containers/{id}/json HTTP/1.0\r\nHost: docker\r\n\r\n"
-    )
-    .ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n").ok()?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES).read_to_end(&mut answer).ok()?;
     let body = answer.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
@@ -136,7 +193,8 @@ mod tests {
             project: None,
             service: None,
         };
-        ask(&socket, &container.id).unwrap().fill(&mut container);
+        let described: Description = ask(&socket, "/containers/abc/json").unwrap();
+        described.fill(&mut container);
         assert!(
             served
                 .join()
@@ -149,10 +207,30 @@ mod tests {
     }
 
     #[test]
+    fn a_published_port_has_its_container() {
+        let listed = || -> Listed {
+            serde_json::from_str(
+                r#"{"Names":["/shop-web-1"],"Labels":{"com.docker.compose.project":"shop",
+                "com.docker.compose.service":"web"},"Ports":[{"PrivatePort":53,"Type":"udp"},
+                {"IP":"0.0.0.0","PrivatePort":80,"PublicPort":8080,"Type":"tcp"}]}"#,
+            )
+            .unwrap()
+        };
+        let published =
+            |port, protocol| listed().publishes(NonZeroU16::new(port).unwrap(), protocol);
+        let found = published(8080, None).unwrap();
+        assert_eq!((found.name.as_str(), found.port), ("shop-web-1", 80));
+        assert_eq!(found.compose, Some(("shop".to_owned(), "web".to_owned())));
+        assert_eq!(published(8080, Some(Protocol::Tcp)), Some(found));
+        assert_eq!(published(8080, Some(Protocol::Udp)), None);
+        assert_eq!(published(80, None), None);
+    }
+
+    #[test]
     fn an_engine_that_isn_t_there_or_answers_nonsense_says_nothing() {
         let top = tempfile::tempdir().unwrap();
         let socket = top.path().join("s");
-        assert!(ask(&socket, "abc").is_none());
+        assert!(ask::<Description>(&socket, "/x").is_none());
         let engine = UnixListener::bind(&socket).unwrap();
         let served = std::thread::spawn(move || {
             let (mut stream, _) = engine.accept().unwrap();
@@ -162,7 +240,7 @@ mod tests {
                 .write_all(b"HTTP/1.0 404 Not Found\r\n\r\n{\"message\":\"no\"}")
                 .unwrap();
         });
-        assert!(ask(&socket, "abc").is_none());
+        assert!(ask::<Description>(&socket, "/x").is_none());
         served.join().unwrap();
     }
 }

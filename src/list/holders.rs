@@ -37,8 +37,18 @@ impl NetNamespace {
         Ok(Self(rustix::fs::fstat(namespace)?.st_ino))
     }
 
+    /// The number by which other programs know it (`net:[N]`).
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The namespace with this number.
+    pub(crate) fn numbered(number: u64) -> Self {
+        Self(number)
+    }
+
     /// The namespace that a process, given by its open `/proc/PID`, is in.
-    fn of_process(process: BorrowedFd<'_>) -> Option<Self> {
+    pub(super) fn of_process(process: BorrowedFd<'_>) -> Option<Self> {
         let mut target = [MaybeUninit::uninit(); LINK_BYTES];
         let (target, _) = rustix::fs::readlinkat_raw(process, c"ns/net", &mut target).ok()?;
         inode(target, b"net:[").map(Self)

@@ -6,6 +6,7 @@
 //! - [`diag`] asks the kernel which sockets there are;
 //! - [`holders`] finds the processes behind them, [`process`] says who these are ([`background`]: where they come from,
 //!   [`cgroup`] and [`containers`]: their unit or container, [`worktree`]: in which worktree and branch they work);
+//! - [`elsewhere`] looks into namespaces that are nobody's space;
 //! - [`unseen`] says what is known of those that may not be seen;
 //! - [`reach`] says how clients get there;
 //! - [`render`] and [`label`] lay a list out as a table or as JSON (`docs/json.md`).
@@ -15,8 +16,9 @@
 
 pub(crate) mod background;
 pub(crate) mod cgroup;
-mod containers;
+pub(crate) mod containers;
 pub(crate) mod diag;
+mod elsewhere;
 mod hold;
 pub(crate) mod holders;
 pub(crate) mod label;
@@ -41,10 +43,10 @@ use wharf_port::{Port, registry};
 pub(crate) use wharf_port::Protocol;
 
 pub(crate) use diag::{DumpError, State, States, Wanted};
+pub(crate) use elsewhere::elsewhere;
 pub(crate) use hold::{Hold, SinceFrom, protocol_by_name};
 pub(crate) use holders::{Member, NetNamespace, processes_in};
 pub(crate) use process::{Detail, Process, process_of_thread, program_of_thread};
-pub(crate) use unseen::Unseen;
 
 use holders::Scope;
 use process::Lookup;
@@ -164,7 +166,7 @@ pub(crate) fn survey(views: &[View<'_>], question: &Question) -> Result<Vec<Hold
         .map(|(view, socket)| {
             // An inode belongs to one socket, so its programs are needed once.
             let programs = programs.remove(&socket.inode).unwrap_or_default();
-            hold(view, socket, programs, &lookup, now)
+            of_socket(Some(view), socket, programs, &lookup, now)
         })
         .collect();
     if question.detail == Detail::Story {
@@ -218,16 +220,17 @@ fn programs(holders: Vec<holders::Holder>) -> HashMap<u64, Vec<Process>> {
     programs
 }
 
-/// Puts together what is known about one socket.
-fn hold(
-    view: &View<'_>,
+/// Puts together what is known about one socket; of a namespace that there is no view of, it isn't told how to reach it.
+fn of_socket(
+    view: Option<&View<'_>>,
     socket: &diag::Socket,
     programs: Vec<Process>,
     lookup: &Lookup,
     now: Timestamp,
 ) -> Hold {
     let oldest = programs.first();
-    let seen = (view.first_seen)(socket.cookie);
+    let space = view.and_then(|view| view.space);
+    let seen = view.and_then(|view| (view.first_seen)(socket.cookie));
     let (since, since_from) = match (seen, oldest) {
         (Some(seen), _) => (Some(seen), SinceFrom::Socket),
         (None, Some(process)) => (Some(process.started), SinceFrom::Program),
@@ -239,7 +242,7 @@ fn hold(
         .expires
         .and_then(|rest| SignedDuration::try_from(rest).ok());
     Hold {
-        space: view.space.map(str::to_owned),
+        space: space.map(str::to_owned),
         namespace: None,
         protocol: socket.protocol,
         address: socket.address,
@@ -261,9 +264,9 @@ fn hold(
         unseen: None,
         since,
         since_from,
-        reach: match listens {
-            true => reach::of(view.space, view.url, socket),
-            false => Vec::new(),
+        reach: match view.filter(|_| listens) {
+            Some(view) => reach::of(space, view.url, socket),
+            None => Vec::new(),
         },
     }
 }

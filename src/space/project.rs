@@ -9,7 +9,11 @@ use crate::config;
 
 /// The directory of the `wharf.toml` that holds for `directory`, else the root of the git worktree that holds it, else
 /// `directory`.
-pub(crate) fn root(directory: &Path, home: Option<&Path>) -> PathBuf {
+pub(crate) fn root(directory: &Path) -> PathBuf {
+    root_below(directory, std::env::home_dir().as_deref())
+}
+
+fn root_below(directory: &Path, home: Option<&Path>) -> PathBuf {
     if let Some(file) = config::find(directory, home)
         && let Some(parent) = file.parent()
     {
@@ -40,9 +44,9 @@ mod tests {
             "gitdir: ../shop/.git/worktrees/shop-b\n",
         )
         .unwrap();
-        assert_eq!(root(&main.join("src/deep"), None), main);
-        assert_eq!(root(&linked.join("src"), None), linked);
-        assert_eq!(root(top.path(), None), top.path());
+        assert_eq!(root_below(&main.join("src/deep"), None), main);
+        assert_eq!(root_below(&linked.join("src"), None), linked);
+        assert_eq!(root_below(top.path(), None), top.path());
     }
 
     #[test]
@@ -52,7 +56,7 @@ mod tests {
         fs::create_dir_all(top.path().join(".git")).unwrap();
         fs::create_dir_all(part.join("src")).unwrap();
         fs::write(part.join(config::FILE), "").unwrap();
-        assert_eq!(root(&part.join("src"), None), part);
-        assert_eq!(root(top.path(), None), top.path());
+        assert_eq!(root_below(&part.join("src"), None), part);
+        assert_eq!(root_below(top.path(), None), top.path());
     }
 }

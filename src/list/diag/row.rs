@@ -59,7 +59,7 @@ pub(crate) enum State {
 
 impl State {
     /// What the kernel's number means (`include/net/tcp_states.h`), which UDP borrows.
-    const fn of(number: u8, protocol: Protocol) -> Self {
+    pub(in crate::list) const fn of(number: u8, protocol: Protocol) -> Self {
         match (protocol, number) {
             (Protocol::Udp, 1) | (Protocol::Tcp, 1) => Self::Connected,
             (Protocol::Udp, _) | (Protocol::Tcp, 10) => Self::Listening,
