@@ -13,8 +13,7 @@ use crate::cli;
 use crate::failure::status;
 use crate::list::render::SCHEMA;
 use crate::list::{Detail, Hold, Process};
-use crate::place::{Place, Where};
-use crate::wait::who;
+use crate::place::{Place, Where, who};
 
 /// Looks; exit status 1 with the reason unless everybody who listens there is who was meant.
 pub(crate) fn assert(typed: &cli::Assert) -> Result<ExitCode> {

@@ -15,7 +15,7 @@ use wharf_port::Port;
 
 use crate::space::Device;
 
-pub(crate) use ports::{Assert, Free, Wait};
+pub(crate) use ports::{Assert, Events, Free, Wait};
 
 /// Examples come before the options, and after what the command does.
 const HELP: &str = "\
@@ -103,7 +103,7 @@ pub(crate) enum Command {
     /// Say whose a port is, the whole story, and what can be done
     #[command(before_help = examples::WHY, after_help = WHY_STATUSES)]
     Why(Why),
-    /// End a space and what runs in it
+    /// End a space and what runs in it, or who listens at a port
     #[command(before_help = examples::STOP)]
     Stop(Stop),
     /// Wait until a port listens
@@ -115,6 +115,9 @@ pub(crate) enum Command {
     /// Print free ports, or start a program that has them
     #[command(before_help = examples::FREE)]
     Free(Free),
+    /// Tell what happens to the ports of spaces, as it happens
+    #[command(before_help = examples::EVENTS)]
+    Events(Events),
     /// Print what a program in the space sees of wharf, for a shell
     #[command(before_help = examples::ENV)]
     Env(Env),
@@ -192,6 +195,10 @@ pub(crate) struct Why {
     #[arg(value_name = "PORT|URL")]
     pub(crate) port: String,
 
+    /// Whose it was in the spaces then: 14:00, "2026-03-01 14:00", or 2h for two hours ago
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+
     /// Print JSON (docs/json.md)
     #[arg(long)]
     pub(crate) json: bool,
@@ -199,12 +206,22 @@ pub(crate) struct Why {
 
 #[derive(Debug, Args)]
 pub(crate) struct Stop {
-    /// The space to end [default: the one it is run in, or of this git worktree or directory]
-    pub(crate) space: Option<String>,
+    /// The space to end [default: the one it is run in, or of this git worktree or directory], or a port, to end only who
+    /// listens there
+    #[arg(value_name = "SPACE|PORT")]
+    pub(crate) what: Option<String>,
 
     /// End every space of this user
-    #[arg(long, conflicts_with = "space")]
+    #[arg(long, conflicts_with = "what")]
     pub(crate) all: bool,
+
+    /// Say what would be ended, and end nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+
+    /// End who listens at the port even if it is another project's
+    #[arg(short, long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

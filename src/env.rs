@@ -57,11 +57,6 @@ fn json(space: &SpaceInfo) -> Result<String> {
 /// With exit status 1 if it does not run.
 pub(crate) fn space(target: &Target) -> Result<SpaceInfo> {
     let spaces = survey(&Places::Spaces, &Question::LISTENERS)?.spaces;
-    let is_it = |space: &SpaceInfo| match target {
-        Target::Name(name) => space.name == *name,
-        Target::Directory(directory) => space.directory.as_ref() == Some(directory),
-        Target::All => false,
-    };
-    let found = spaces.into_iter().find(is_it);
+    let found = spaces.into_iter().find(|space| target.means(space));
     Ok(found.ok_or_else(|| target.not_running())?)
 }

@@ -60,6 +60,11 @@ impl Follower {
         Ok(())
     }
 
+    /// Whether it follows, since a daemon runs.
+    pub(crate) fn follows(&self) -> bool {
+        self.channel.is_some()
+    }
+
     /// Waits for the next thing, no longer than `time`.
     ///
     /// # Errors

@@ -15,9 +15,11 @@ mod dns;
 mod doctor;
 mod env;
 mod event;
+mod events;
 mod failure;
 mod follow;
 mod free;
+mod history;
 mod list;
 mod ls;
 mod man;
@@ -62,6 +64,7 @@ fn carry_out(command: cli::Command) -> Result<ExitCode> {
         cli::Command::Wait(typed) => wait::wait(&typed),
         cli::Command::Assert(typed) => assert::assert(&typed),
         cli::Command::Free(typed) => free::free(&typed),
+        cli::Command::Events(typed) => events::events(&typed),
         cli::Command::Env(typed) => env::env(typed),
         cli::Command::Service(typed) => service::service(&typed),
         cli::Command::Doctor(typed) => doctor::doctor(&typed),

@@ -11,8 +11,10 @@ use std::str::FromStr;
 use anyhow::Result;
 use wharf_port::{Port, Protocol};
 
+use crate::columns::visible;
 use crate::failure::{status, status_of};
-use crate::list::{Detail, Hold, Question, States};
+use crate::list::label::label;
+use crate::list::{Detail, Hold, Process, Question, States};
 use crate::name::is_label;
 use crate::protocol::{Places, Target};
 use crate::survey::{space_around, survey};
@@ -110,6 +112,26 @@ impl Place {
             ..self.clone()
         }
     }
+}
+
+/// Who a listener is, in a few words.
+pub(crate) fn who(hold: &Hold) -> String {
+    match (hold.programs.first(), &hold.user) {
+        (Some(program), _) => named(program),
+        (None, Some(user)) => format!("a program of {user}"),
+        (None, None) => format!("a program of user {}", hold.uid),
+    }
+}
+
+/// A program, in a few words.
+pub(crate) fn named(program: &Process) -> String {
+    let directory = program.directory.as_ref();
+    let directory = directory.map_or_else(String::new, |directory| format!(" in {directory}"));
+    visible(&format!(
+        "{} (pid {}{directory})",
+        label(program),
+        program.pid
+    ))
 }
 
 /// Whether a client that connects to `address` reaches this listener.

@@ -75,6 +75,15 @@ pub(crate) enum Target {
 }
 
 impl Target {
+    /// Whether it is that space, or one of those.
+    pub(crate) fn means(&self, space: &SpaceInfo) -> bool {
+        match self {
+            Self::Name(name) => space.name == *name,
+            Self::Directory(directory) => space.directory.as_ref() == Some(directory),
+            Self::All => true,
+        }
+    }
+
     /// That it doesn't run, with exit status 1.
     pub(crate) fn not_running(&self) -> Failure {
         let message = match self {

@@ -9,12 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::cli;
-use crate::columns::visible;
 use crate::failure::{Failure, status};
 use crate::follow::Follower;
-use crate::list::label::label;
 use crate::list::{Detail, Hold, render};
-use crate::place::{Place, Where};
+use crate::place::{Place, Where, who};
 use crate::survey::space_around;
 
 /// The first pause between two looks, and the longest; each is half as long again as the one before.
@@ -63,26 +61,6 @@ pub(crate) fn await_listeners(place: &Place, deadline: Option<Instant>) -> Resul
             None => std::thread::sleep(now),
         }
         pause = (pause * 3 / 2).min(PAUSES[1]);
-    }
-}
-
-/// The program and process of a listener, in a few words.
-pub(crate) fn who(hold: &Hold) -> String {
-    match hold.programs.first() {
-        Some(program) => {
-            let directory = program.directory.as_ref();
-            let directory =
-                directory.map_or_else(String::new, |directory| format!(" in {directory}"));
-            visible(&format!(
-                "{} (pid {}{directory})",
-                label(program),
-                program.pid
-            ))
-        }
-        None => match &hold.user {
-            Some(user) => format!("a program of {user}"),
-            None => format!("a program of user {}", hold.uid),
-        },
     }
 }
 

@@ -30,5 +30,6 @@ mod signals;
 mod spaces;
 mod status;
 mod stopping;
+mod stopping_ports;
 mod terminal;
 mod waiting;

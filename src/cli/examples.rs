@@ -32,6 +32,7 @@ Examples:
   wharf why udp/53                    under one protocol only
   wharf why 127.0.0.1:3000            at one address
   wharf why http://localhost:3000/    whatever was in the address bar
+  wharf why 3000 --at 14:00           who had it then
 ";
 
 pub(super) const STOP: &str = "\
@@ -39,6 +40,8 @@ Examples:
   wharf stop                          ends this directory's space
   wharf stop shop                     ends the space shop and what runs in it
   wharf stop --all                    ends every space of this user
+  wharf stop 3000                     ends who listens at port 3000
+  wharf stop shop:3000 --dry-run      says whom it would end
 ";
 
 pub(super) const WAIT: &str = "\
@@ -61,6 +64,13 @@ Examples:
   wharf free                          a port that nobody has
   wharf free -n 2 8000-8999           two of these
   wharf free --hold -- ./server       started with a listening socket, as systemd does
+";
+
+pub(super) const EVENTS: &str = "\
+Examples:
+  wharf events                        from now on
+  wharf events shop --since 2h        of the space shop, and the last two hours first
+  wharf events --since 9:00 --no-follow --json | jq .
 ";
 
 pub(super) const ENV: &str = "\

@@ -84,6 +84,24 @@ pub(crate) struct Free {
     pub(crate) command: Vec<OsString>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Events {
+    /// Only of this space, which need not run yet
+    pub(crate) space: Option<String>,
+
+    /// First what has happened since then: 14:00, "2026-03-01 14:00", or 2h for two hours ago
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+
+    /// Only what has happened, without waiting for more
+    #[arg(long)]
+    pub(crate) no_follow: bool,
+
+    /// Print one JSON object a line (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// A time as people write it: `30s`, `2m 30s`; a number alone is seconds.
 fn time(text: &str) -> Result<Duration, String> {
     let written = match text.parse::<u32>() {

@@ -5,6 +5,7 @@
 //! - [`proxy`]: who stands behind a port of the machine that is carried on to elsewhere;
 //! - [`answer`]: the answer, as `docs/json.md` has it, put together from places;
 //! - [`place`]: one network namespace's part of it; [`notes`]: what else is to be said about a hold;
+//! - [`then`]: what was, as the history has it;
 //! - [`ways`]: what can be done about it;
 //! - [`render`]: the answer as people read it.
 //!
@@ -17,6 +18,7 @@ mod proxy;
 mod question;
 mod render;
 mod rules;
+mod then;
 mod ways;
 
 use std::process::ExitCode;
@@ -31,10 +33,14 @@ use crate::survey::{self, Survey};
 
 use answer::{Answer, Verdict};
 use question::{Asked, Host};
+use then::Past;
 
 /// Explains; exit status 0 if the port is held, 1 if it is free, 3 if somebody holds it who may not be seen.
 pub(crate) fn why(typed: &cli::Why) -> Result<ExitCode> {
     let asked = Asked::parse(&typed.port)?;
+    if let Some(at) = &typed.at {
+        return before(&Past::look_up(&asked, at)?, typed);
+    }
     let answer = match asked.port {
         Some(port) => answer::answer(&asked, &found(&asked, port)?),
         None => Answer::of_port_0(&asked),
@@ -52,6 +58,18 @@ pub(crate) fn why(typed: &cli::Why) -> Result<ExitCode> {
         Verdict::Free => status::NOTHING,
         Verdict::Unseen => status::NOT_PERMITTED,
     }))
+}
+
+/// What was; exit status 0 if the port was held, else 1.
+fn before(past: &Past, typed: &cli::Why) -> Result<ExitCode> {
+    match typed.json {
+        true => println!("{}", past.json()),
+        false => print!("{}", past.text()),
+    }
+    Ok(match past.is_held() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(status::NOTHING),
+    })
 }
 
 /// Everything that an answer is made of.

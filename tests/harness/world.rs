@@ -297,7 +297,15 @@ impl World {
         networks.iter().for_each(Network::is_gone);
         assert!(!self.log().contains("panicked"), "{}", self.log());
         self.holds_only("run", &["wharf", "wharf/keepers", "wharf/lock"]);
-        self.holds_only("state", &["wharf", "wharf/daemon.log", "wharf/spaces.json"]);
+        self.holds_only(
+            "state",
+            &[
+                "wharf",
+                "wharf/daemon.log",
+                "wharf/history.db",
+                "wharf/spaces.json",
+            ],
+        );
         let hidden = files(&self.home())
             .into_iter()
             .filter(|file| file.starts_with('.'));
