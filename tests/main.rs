@@ -28,3 +28,4 @@ mod spaces;
 mod status;
 mod stopping;
 mod terminal;
+mod why;

@@ -196,7 +196,11 @@ fn row(hold: &Hold, look: &Look) -> Vec<String> {
         Cell::Use => known(hold.usage.as_deref()),
         Cell::Program => oldest.map_or_else(|| UNKNOWN.to_owned(), label::label),
         Cell::Pid => pid(hold),
-        Cell::User => hold.user.clone().unwrap_or_else(|| hold.uid.to_string()),
+        Cell::User => match (&hold.user, hold.inode) {
+            (Some(name), _) => name.clone(),
+            (None, Some(_)) => hold.uid.to_string(),
+            (None, None) => UNKNOWN.to_owned(),
+        },
         Cell::Directory => oldest
             .and_then(|process| process.directory.as_deref())
             .map_or_else(|| UNKNOWN.to_owned(), |path| with_tilde(path, look)),
@@ -278,7 +282,7 @@ fn beginning(text: &str, room: usize) -> String {
         return text.to_owned();
     }
     let cuts = text.char_indices().map(|(index, _)| &text[..index]);
-    let longest = cuts.filter(|start| start.width() < room).last();
+    let longest = cuts.filter(|start| start.width() < room).next_back();
     format!("{}…", longest.unwrap_or_default())
 }
 
