@@ -54,6 +54,15 @@ impl State {
     }
 }
 
+impl State {
+    /// Takes the state back, and waits until that is done.
+    #[track_caller]
+    fn ends(mut self) {
+        self.process.close_input();
+        self.process.outcome().ended_with(0);
+    }
+}
+
 /// What was answered, which must be this verdict with the status that goes with it.
 #[track_caller]
 fn answer(line: Line, verdict: &str) -> Value {
@@ -238,6 +247,7 @@ fn a_socket_that_a_dead_server_s_child_holds_is_told(world: &World) -> Played {
     has(&told, "left-over");
     has(&told, "waiting");
     assert_eq!(hold(&told)["waiting"], 1);
+    state.ends();
     Ok(())
 }
 
@@ -383,14 +393,16 @@ fn reserved_and_chosen_ports_are_told(world: &World) -> Played {
 fn a_container_s_proxy_says_whom_it_serves(world: &World) -> Played {
     world.needs("bash")?;
     let port = free_port().to_string();
-    let script = "exec -a docker-proxy python3 -c \"$0\" listening \"$1\" -proto tcp -host-ip 127.0.0.1 \
+    let states = world.home().join("states.py");
+    fs::write(&states, STATES).unwrap();
+    let script = "exec -a docker-proxy python3 \"$0\" listening \"$1\" -proto tcp -host-ip 127.0.0.1 \
                   -host-port \"$1\" -container-ip 172.17.0.2 -container-port 80";
-    let words = ["-c", script, STATES, &port];
+    let words = ["-c", script, states.to_str().unwrap(), &port];
     let state = State::stands(world.program("bash").words(words));
     let told = answer(world.wharf(["why", &port]), "held");
     has(&told, "proxy");
     assert!(told.to_string().contains("172.17.0.2 port 80"), "{told:#}");
-    drop(state);
+    state.ends();
     // Its command line tells it of another user's, too.
     if world.user.other().is_some() {
         let _state = State::stands(world.service("bash").words(words));

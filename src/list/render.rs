@@ -281,8 +281,8 @@ fn beginning(text: &str, room: usize) -> String {
     if text.width() <= room {
         return text.to_owned();
     }
-    let cuts = text.char_indices().map(|(index, _)| &text[..index]);
-    let longest = cuts.filter(|start| start.width() < room).next_back();
+    let mut cuts = text.char_indices().map(|(index, _)| &text[..index]);
+    let longest = cuts.rfind(|start| start.width() < room);
     format!("{}…", longest.unwrap_or_default())
 }
 
