@@ -72,9 +72,20 @@ fn tell(typed: &cli::Events, since: Option<Timestamp>, form: &Form) -> Result<Ex
 }
 
 fn follow(follower: &mut Follower, last: Option<&Event>, form: &Form) -> Result<ExitCode> {
+    let mut told = None;
     loop {
         follower.follow()?;
-        let time = match follower.follows() {
+        let follows = follower.follows();
+        if told.replace(follows) != Some(follows) {
+            eprintln!(
+                "wharf: {}",
+                match follows {
+                    true => "following",
+                    false => "no space runs yet",
+                }
+            );
+        }
+        let time = match follows {
             true => HEARING,
             false => ABSENCE,
         };

@@ -158,7 +158,9 @@ mod tests {
 
     const ID: &str = "4f1d0c3b2a49586776859403a1b2c3d4e5f60718293a4b5c6d7e8f9001122334";
 
-    fn told(text: &str) -> (Option<(String, bool)>, Option<(Engine, String)>) {
+    type Told = (Option<(String, bool)>, Option<(Engine, String)>);
+
+    fn told(text: &str) -> Told {
         let place = place(&text.replace("ID", ID));
         (
             place.unit.map(|unit| (unit.name, unit.of_user)),

@@ -18,8 +18,8 @@ use wharf_port::Protocol;
 use super::cgroup::{Container, Engine};
 use super::hold::Hold;
 
-/// How long an engine may think about its answer.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// How long an engine may think about its answer. It takes a few milliseconds, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// No description of a container is longer.
 const ANSWER_BYTES: u64 = 1 << 20;
@@ -157,7 +157,8 @@ fn ask<T: DeserializeOwned>(socket: &Path, path: &str) -> Option<T> {
     let mut stream = UnixStream::connect(socket).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     stream.set_write_timeout(Some(PATIENCE)).ok()?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n").ok()?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES).read_to_end(&mut answer).ok()?;
     let body = answer.windows(4).position(|end| end == b"\r\n\r\n")? + 4;

@@ -37,6 +37,16 @@ impl NetNamespace {
         Ok(Self(rustix::fs::fstat(namespace)?.st_ino))
     }
 
+    /// The one that this process is in.
+    pub(crate) fn own() -> Option<Self> {
+        let own = rustix::fs::open(
+            c"/proc/self/ns/net",
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        Self::of(own.ok()?).ok()
+    }
+
     /// The number by which other programs know it (`net:[N]`).
     pub(crate) fn number(self) -> u64 {
         self.0
@@ -186,8 +196,29 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 
 /// Those of `inodes` that the process holds as sockets.
 fn held(process: BorrowedFd<'_>, inodes: &HashSet<u64>) -> Result<Vec<u64>, Errno> {
-    let descriptors = rustix::fs::openat(process, c"fd", DIRECTORY, Mode::empty())?;
     let mut held = Vec::new();
+    each_socket(process, |_, inode| {
+        if inodes.contains(&inode) {
+            held.push(inode);
+        }
+    })?;
+    held.sort_unstable();
+    held.dedup();
+    Ok(held)
+}
+
+/// Every socket that the process holds: descriptor and inode.
+pub(super) fn sockets_of(process: BorrowedFd<'_>) -> Result<Vec<(i32, u64)>, Errno> {
+    let mut sockets = Vec::new();
+    each_socket(process, |name, inode| {
+        sockets.extend(number(name).map(|descriptor| (descriptor, inode)));
+    })?;
+    Ok(sockets)
+}
+
+/// Calls `visit` with the name and the inode of every descriptor of the process that is a socket.
+fn each_socket(process: BorrowedFd<'_>, mut visit: impl FnMut(&CStr, u64)) -> Result<(), Errno> {
+    let descriptors = rustix::fs::openat(process, c"fd", DIRECTORY, Mode::empty())?;
     let mut space = [MaybeUninit::uninit(); DIRECTORY_BYTES];
     let mut entries = RawDir::new(&descriptors, &mut space);
     while let Some(entry) = entries.next() {
@@ -205,11 +236,11 @@ fn held(process: BorrowedFd<'_>, inodes: &HashSet<u64>) -> Result<Vec<u64>, Errn
             // Closed meanwhile.
             Err(_) => continue,
         };
-        held.extend(inode(target, b"socket:[").filter(|inode| inodes.contains(inode)));
+        if let Some(inode) = inode(target, b"socket:[") {
+            visit(entry.file_name(), inode);
+        }
     }
-    held.sort_unstable();
-    held.dedup();
-    Ok(held)
+    Ok(())
 }
 
 /// The number in a link's target such as `socket:[42]`.

@@ -3,7 +3,7 @@
 //! This is the one model that `wharf ls`, `wharf why` and whoever else asks look at: a [`Question`] is put to some
 //! network namespaces ([`View`]), and the answer is a list of [`Hold`]s.
 //!
-//! - [`diag`] asks the kernel which sockets there are;
+//! - [`diag`] asks the kernel which sockets there are ([`bound`]: those that older kernels don't show);
 //! - [`holders`] finds the processes behind them, [`process`] says who these are ([`background`]: where they come from,
 //!   [`cgroup`] and [`containers`]: their unit or container, [`worktree`]: in which worktree and branch they work);
 //! - [`elsewhere`] looks into namespaces that are nobody's space;
@@ -15,6 +15,7 @@
 //! each time somebody asks.
 
 pub(crate) mod background;
+mod bound;
 pub(crate) mod cgroup;
 pub(crate) mod containers;
 pub(crate) mod diag;
@@ -145,7 +146,8 @@ impl fmt::Debug for View<'_> {
 pub(crate) fn survey(views: &[View<'_>], question: &Question) -> Result<Vec<Hold>, DumpError> {
     let mut found = Vec::new();
     for view in views {
-        let sockets = diag::dump_wanted(view.diag, &question.wanted())?;
+        let mut sockets = diag::dump_wanted(view.diag, &question.wanted())?;
+        sockets.extend(bound_besides(view, question, &sockets));
         let shown = sockets
             .into_iter()
             .filter(|socket| !view.hidden.contains(&socket.cookie));
@@ -176,6 +178,25 @@ pub(crate) fn survey(views: &[View<'_>], question: &Question) -> Result<Vec<Hold
     hold::sort(&mut holds);
     hold::join_groups(&mut holds);
     Ok(holds)
+}
+
+/// Sockets of a view that are bound and don't listen, where the kernel keeps them to itself.
+fn bound_besides(
+    view: &View<'_>,
+    question: &Question,
+    sockets: &[diag::Socket],
+) -> Vec<diag::Socket> {
+    let asked = question.states != States::Listening && question.protocol != Some(Protocol::Udp);
+    if !asked || diag::shows_bound() {
+        return Vec::new();
+    }
+    let Some(namespace) = view.namespace.or_else(NetNamespace::own) else {
+        return Vec::new();
+    };
+    let known = sockets.iter().map(|socket| socket.inode).collect();
+    let mut bound = bound::sockets(namespace, &known);
+    bound.retain(|socket| question.port.is_none_or(|only| only == socket.port));
+    bound
 }
 
 /// Every such socket of the network namespace that the calling thread is in: the machine's own.
@@ -259,7 +280,11 @@ fn of_socket(
         inode: (socket.inode != 0).then_some(socket.inode),
         usage: usage(socket.protocol, socket.port),
         uid,
-        user: lookup.users.name(uid),
+        // What only the kernel keeps is nobody's; it says 0 there.
+        user: match socket.inode {
+            0 => None,
+            _ => lookup.users.name(uid),
+        },
         programs,
         unseen: None,
         since,

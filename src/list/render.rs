@@ -196,7 +196,11 @@ fn row(hold: &Hold, look: &Look) -> Vec<String> {
         Cell::Use => known(hold.usage.as_deref()),
         Cell::Program => oldest.map_or_else(|| UNKNOWN.to_owned(), label::label),
         Cell::Pid => pid(hold),
-        Cell::User => hold.user.clone().unwrap_or_else(|| hold.uid.to_string()),
+        Cell::User => match (&hold.user, hold.inode) {
+            (Some(name), _) => name.clone(),
+            (None, Some(_)) => hold.uid.to_string(),
+            (None, None) => UNKNOWN.to_owned(),
+        },
         Cell::Directory => oldest
             .and_then(|process| process.directory.as_deref())
             .map_or_else(|| UNKNOWN.to_owned(), |path| with_tilde(path, look)),
@@ -277,8 +281,8 @@ fn beginning(text: &str, room: usize) -> String {
     if text.width() <= room {
         return text.to_owned();
     }
-    let cuts = text.char_indices().map(|(index, _)| &text[..index]);
-    let longest = cuts.filter(|start| start.width() < room).last();
+    let mut cuts = text.char_indices().map(|(index, _)| &text[..index]);
+    let longest = cuts.rfind(|start| start.width() < room);
     format!("{}…", longest.unwrap_or_default())
 }
 

@@ -156,7 +156,7 @@ fn summary(asked: &Asked, places: &[Place]) -> String {
     let besides = match elsewhere.is_empty() {
         true => String::new(),
         false => format!(
-            " Also in use in {}, which is in nobody's way here.",
+            " Also in use {}, which is in nobody's way here.",
             elsewhere.join(", ")
         ),
     };

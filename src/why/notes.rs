@@ -178,9 +178,9 @@ fn on_holders(hold: &Hold) -> Vec<Note> {
         notes.push(note(
             Topic::LeftOver,
             format!(
-                "Whoever started {} has ended, and so has process {}, the leader of its process group. A server that crashed \
-                 leaves such children behind: they have inherited its socket, so the port stays taken, and mostly none of \
-                 them answers.",
+                "Whoever started {} has ended, and so has process {}, the leader of its process group: it is left over. A \
+                 server that crashes leaves its children behind like this; they have inherited its socket, so the port stays \
+                 taken though nobody may answer.",
                 label(program),
                 orphan.leader
             ),

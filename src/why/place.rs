@@ -124,7 +124,7 @@ impl Place {
         match (self.place, &self.space, self.namespace) {
             (Where::Machine, ..) => "on the machine".to_owned(),
             (Where::Space, Some(name), _) => format!("in space {name}"),
-            (_, _, Some(number)) => format!("network namespace {number}"),
+            (_, _, Some(number)) => format!("in network namespace {number}"),
             (_, _, None) => "elsewhere".to_owned(),
         }
     }

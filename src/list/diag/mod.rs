@@ -70,6 +70,20 @@ pub(crate) fn open() -> Result<OwnedFd, DumpError> {
     )?)
 }
 
+/// Whether the kernel shows TCP sockets that are bound and do not listen, which it does from Linux 6.8 on.
+pub(crate) fn shows_bound() -> bool {
+    let system = rustix::system::uname();
+    release(&system.release().to_string_lossy()).is_none_or(|release| release >= (6, 8))
+}
+
+/// The first two numbers of a kernel's release, such as `6.18.44-fc`.
+fn release(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text
+        .split(|letter: char| !letter.is_ascii_digit())
+        .map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
 /// All TCP listeners and unconnected UDP sockets of the diag socket's namespace, in no order.
 ///
 /// `diag` may be blocking or not. It must not be read by anybody else meanwhile.
@@ -366,6 +380,41 @@ mod tests {
         assert!(find(&sockets, &listener).is_some());
         assert_eq!(find(&sockets, &client), None);
         assert_eq!(find(&sockets, &bound), None);
+    }
+
+    #[test]
+    fn what_is_wanted_besides_is_found_and_nothing_at_other_ports() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let port = client.local_addr().unwrap().port();
+        let wanted = |states, port| Wanted {
+            states,
+            protocol: Some(Protocol::Tcp),
+            port: NonZeroU16::new(port),
+        };
+        let ask = |wanted: &Wanted| dump_wanted(open().unwrap().as_fd(), wanted).unwrap();
+        let [found] = ask(&wanted(States::All, port))[..] else {
+            panic!("one socket has that port");
+        };
+        assert_eq!(found.state, State::Connected);
+        assert_eq!(found.peer, listener.local_addr().ok());
+        assert_eq!(ask(&wanted(States::Idle, port)), []);
+        let at_listener = ask(&wanted(States::All, listener.local_addr().unwrap().port()));
+        let listening = find(&at_listener, &listener).unwrap();
+        // The connection waits to be accepted.
+        assert_eq!((listening.state, listening.waiting), (State::Listening, 1));
+        let udp = Wanted {
+            protocol: Some(Protocol::Udp),
+            ..wanted(States::All, port)
+        };
+        assert!(ask(&udp).iter().all(|it| it.protocol == Protocol::Udp));
+    }
+
+    #[test]
+    fn releases_are_numbers() {
+        assert_eq!(release("6.18.44-fc-v657"), Some((6, 18)));
+        assert_eq!(release("5.14.0-427.el9"), Some((5, 14)));
+        assert_eq!(release("next"), None);
     }
 
     #[test]

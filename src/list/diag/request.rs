@@ -57,7 +57,7 @@ const ESTABLISHED: u32 = 1 << 1;
 /// Since Linux 6.8; older ones don't look at it.
 const BOUND_INACTIVE: u32 = 1 << 13;
 /// Everything but SYN-RECEIVED sockets that are none yet: their listener has the port.
-const ALL: u32 = (1 << 12) - 2 | BOUND_INACTIVE;
+const ALL: u32 = ((1 << 12) - 2) | BOUND_INACTIVE;
 
 /// The bits of the states that are wanted.
 const fn mask(protocol: Protocol, states: States) -> u32 {
