@@ -127,6 +127,9 @@ pub(crate) enum Command {
     /// Check that everything wharf needs is there, and say what to do where it is not
     #[command(before_help = examples::DOCTOR)]
     Doctor(Doctor),
+    /// Answer coding agents, by the Model Context Protocol over standard input and output
+    #[command(before_help = examples::MCP)]
+    Mcp(Mcp),
     /// Print what has a shell complete wharf's command line
     #[command(before_help = examples::COMPLETIONS)]
     Completions(Completions),
@@ -258,6 +261,13 @@ pub(crate) struct Env {
     /// Print JSON (docs/json.md)
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Mcp {
+    /// Only what changes nothing: no stop
+    #[arg(long)]
+    pub(crate) read_only: bool,
 }
 
 #[derive(Debug, Args)]

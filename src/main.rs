@@ -23,6 +23,7 @@ mod history;
 mod list;
 mod ls;
 mod man;
+mod mcp;
 mod name;
 mod paths;
 mod place;
@@ -68,6 +69,7 @@ fn carry_out(command: cli::Command) -> Result<ExitCode> {
         cli::Command::Env(typed) => env::env(typed),
         cli::Command::Service(typed) => service::service(&typed),
         cli::Command::Doctor(typed) => doctor::doctor(&typed),
+        cli::Command::Mcp(typed) => mcp::mcp(&typed),
         cli::Command::Completions(typed) => {
             clap_complete::generate(
                 typed.shell,

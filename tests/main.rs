@@ -24,6 +24,7 @@ mod from_host;
 mod joining;
 mod killed;
 mod listing;
+mod mcp;
 mod outward;
 mod own_ports;
 mod passing_through;

@@ -92,6 +92,11 @@ Examples:
   wharf doctor --apparmor | sudo tee /etc/apparmor.d/wharf
 ";
 
+pub(super) const MCP: &str = "\
+Examples:
+  { \"mcpServers\": { \"wharf\": { \"command\": \"wharf\", \"args\": [\"mcp\"] } } }
+";
+
 pub(super) const COMPLETIONS: &str = "\
 Examples:
   source <(wharf completions bash)

@@ -18,10 +18,6 @@ fn moment(text: &str, now: &Zoned) -> Option<Timestamp> {
     if let Ok(moment) = text.parse::<Timestamp>() {
         return Some(moment);
     }
-    let span = text.strip_suffix("ago").unwrap_or(text).trim();
-    if let Ok(before) = span.parse::<SignedDuration>() {
-        return now.timestamp().checked_sub(before.abs()).ok();
-    }
     let zone = now.time_zone().clone();
     if let Some(time) = time_of_day(text) {
         let today = now.date().to_datetime(time).to_zoned(zone.clone()).ok()?;
@@ -30,6 +26,10 @@ fn moment(text: &str, now: &Zoned) -> Option<Timestamp> {
         }
         let yesterday = now.date().checked_sub(1.day()).ok()?;
         return Some(yesterday.to_datetime(time).to_zoned(zone).ok()?.timestamp());
+    }
+    let span = text.strip_suffix("ago").unwrap_or(text).trim();
+    if let Ok(before) = span.parse::<SignedDuration>() {
+        return now.timestamp().checked_sub(before.abs()).ok();
     }
     let date_time: DateTime = text.parse().ok()?;
     Some(date_time.to_zoned(zone).ok()?.timestamp())
