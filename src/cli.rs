@@ -187,6 +187,10 @@ pub(crate) struct Ls {
     #[arg(short, long)]
     pub(crate) flows: bool,
 
+    /// A live table: sort, filter, details, stop; with --json a line for each change
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+
     /// Print JSON (docs/json.md)
     #[arg(long)]
     pub(crate) json: bool,

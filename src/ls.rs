@@ -9,10 +9,19 @@ use crate::failure::{status, status_of};
 use crate::list::{Detail, Protocol, Question, States, render};
 use crate::protocol::Places;
 use crate::survey::{Survey, survey};
+use crate::watch::{self, Watched};
 
 /// Lists; exit status 1 when there is nothing to list.
 pub(crate) fn ls(typed: cli::Ls) -> Result<ExitCode> {
     let places = places(&typed);
+    if typed.watch {
+        let question = question(&typed);
+        let watched = Watched { places, question };
+        return match typed.json {
+            true => watch::as_json(watched),
+            false => watch::in_terminal(watched),
+        };
+    }
     let found = match survey(&places, &question(&typed)) {
         Err(error) if typed.json && status_of(&error) == status::NOTHING => Survey::default(),
         found => found?,

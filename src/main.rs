@@ -37,6 +37,7 @@ mod stop;
 mod survey;
 mod sys;
 mod wait;
+mod watch;
 mod why;
 
 use std::os::fd::AsFd;

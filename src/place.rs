@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use wharf_port::{Port, Protocol};
 
 use crate::columns::visible;
@@ -103,6 +103,27 @@ impl Place {
             Err(error) if status_of(&error) == status::NOTHING => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The place of a listener that was listed.
+    ///
+    /// # Errors
+    /// If it is the machine's and this command is run in a space.
+    pub(crate) fn of(hold: &Hold) -> Result<Self> {
+        let within = match &hold.space {
+            Some(name) => Where::Space(name.clone()),
+            None if space_around().is_none() => Where::Here,
+            None => bail!("from inside a space, programs of the machine can't be ended"),
+        };
+        Ok(Self {
+            within,
+            protocol: hold.protocol,
+            addresses: match hold.address.is_unspecified() {
+                true => Vec::new(),
+                false => vec![hold.address],
+            },
+            port: Port::new(hold.port.get()).expect("it is not zero"),
+        })
     }
 
     /// The same port, elsewhere.

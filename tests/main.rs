@@ -35,4 +35,5 @@ mod stopping;
 mod stopping_ports;
 mod terminal;
 mod waiting;
+mod watching;
 mod why;

@@ -23,6 +23,7 @@ Examples:
   wharf ls                            every listening port of every space
   wharf ls shop                       of one space
   wharf ls --host                     the machine's own
+  wharf ls --watch                    a live table to work in
   wharf ls --json | jq .              for programs
 ";
 

@@ -76,6 +76,12 @@ pub(crate) fn table(holds: &[Hold], look: &Look) -> String {
     if holds.is_empty() {
         return String::new();
     }
+    let (columns, rows) = grid(holds, look);
+    columns::lay_out(&columns, &rows, look.colour)
+}
+
+/// The columns that are shown, and a row of cells for each hold.
+pub(crate) fn grid(holds: &[Hold], look: &Look) -> (Vec<Column>, Vec<Vec<String>>) {
     let mut rows: Vec<Vec<String>> = holds.iter().map(|hold| row(hold, look)).collect();
     let mut shown: Vec<Cell> = Cell::ALL.to_vec();
     if holds.iter().all(Hold::listens) {
@@ -95,7 +101,7 @@ pub(crate) fn table(holds: &[Hold], look: &Look) -> String {
                 .collect()
         })
         .collect();
-    columns::lay_out(&columns, &rows, look.colour)
+    (columns, rows)
 }
 
 /// The columns, in their order.
