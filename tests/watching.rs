@@ -31,19 +31,29 @@ fn each_change_is_a_line(world: &World) -> Played {
     };
     let _second = shop.serve(&["listen", "udp", "127.0.0.1", "53"]);
     let line = watch.line_that(appeared);
-    assert_eq!((&line["schema"], &line["listener"]["space"]), (&1.into(), &"shop".into()));
-    assert_eq!((&line["listener"]["port"], &line["listener"]["protocol"]), (&53.into(), &"udp".into()));
+    assert_eq!(
+        (&line["schema"], &line["listener"]["space"]),
+        (&1.into(), &"shop".into())
+    );
+    assert_eq!(
+        (&line["listener"]["port"], &line["listener"]["protocol"]),
+        (&53.into(), &"udp".into())
+    );
     drop(first);
     watch.says("\"change\":\"gone\"");
     let _machine = world.serve(&["listen", "tcp", "127.0.0.1", &port]);
-    host.line_that(|line| appeared(line).filter(|line| line["listener"]["port"].to_string() == port));
+    host.line_that(|line| {
+        appeared(line).filter(|line| line["listener"]["port"].to_string() == port)
+    });
     Ok(())
 }
 
 fn rows_are_filtered_and_looked_at(world: &World) -> Played {
     let shop = world.project("shop");
     let _servers = ["3000", "5432"].map(|port| shop.serve(&["listen", "tcp", "127.0.0.1", port]));
-    let mut terminal = Terminal::open(world, |line| line.word(&world.binary).words(["ls", "--watch"]))?;
+    let mut terminal = Terminal::open(world, |line| {
+        line.word(&world.binary).words(["ls", "--watch"])
+    })?;
     for word in ["DIRECTORY", "3000", "5432", "127.0.0.1"] {
         terminal.shows(word);
     }
@@ -59,7 +69,9 @@ fn rows_are_filtered_and_looked_at(world: &World) -> Played {
 fn a_program_is_ended_after_a_yes(world: &World) -> Played {
     let shop = world.project("shop");
     let mut server = shop.serve(&["listen", "tcp", "127.0.0.1", "3000"]);
-    let mut terminal = Terminal::open(world, |line| line.word(&world.binary).words(["ls", "-w", "shop"]))?;
+    let mut terminal = Terminal::open(world, |line| {
+        line.word(&world.binary).words(["ls", "-w", "shop"])
+    })?;
     terminal.shows("3000");
     terminal.types("x");
     terminal.shows("ends");
@@ -79,7 +91,9 @@ fn a_signal_gives_the_terminal_back(world: &World) -> Played {
     let shop = world.project("shop");
     let _server = shop.serve(&["listen", "tcp", "127.0.0.1", "3000"]);
     for signal in [Signal::TERM, Signal::INT] {
-        let terminal = Terminal::open(world, |line| line.word(&world.binary).words(["ls", "--watch"]))?;
+        let terminal = Terminal::open(world, |line| {
+            line.word(&world.binary).words(["ls", "--watch"])
+        })?;
         terminal.shows("3000");
         terminal.signal(signal);
         terminal.shows(LEFT);
