@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::client::{self, Absence};
 use crate::failure::{status, status_of};
-use crate::list::{self, Hold, Question};
+use crate::list::{self, Detail, Hold, Question, containers};
 use crate::protocol::{Ask, Places, Reply, SpaceInfo};
 
 /// What was found.
@@ -24,20 +24,27 @@ pub(crate) struct Survey {
 /// With exit status 1 if one space is asked about and does not run, or all spaces and none runs.
 pub(crate) fn survey(places: &Places, question: &Question) -> Result<Survey> {
     let outside = space_around().is_none();
-    match places {
-        Places::Machine if outside => machine(question),
-        Places::Everywhere if outside => {
-            let mut all = machine(question)?;
-            let spaces = match ask(&Places::Spaces, question) {
-                Err(error) if status_of(&error) == status::NOTHING => Survey::default(),
-                spaces => spaces?,
-            };
-            all.spaces = spaces.spaces;
-            all.holds.extend(spaces.holds);
-            Ok(all)
-        }
-        places => ask(places, question),
+    let mut found = match places {
+        Places::Machine if outside => machine(question)?,
+        Places::Everywhere if outside => everywhere(question)?,
+        places => ask(places, question)?,
+    };
+    if question.detail == Detail::Story {
+        // Not by the daemon, which an engine that hangs must not hold up.
+        containers::name(&mut found.holds);
     }
+    Ok(found)
+}
+
+fn everywhere(question: &Question) -> Result<Survey> {
+    let mut all = machine(question)?;
+    let spaces = match ask(&Places::Spaces, question) {
+        Err(error) if status_of(&error) == status::NOTHING => Survey::default(),
+        spaces => spaces?,
+    };
+    all.spaces = spaces.spaces;
+    all.holds.extend(spaces.holds);
+    Ok(all)
 }
 
 /// The name of the space that this process runs in.

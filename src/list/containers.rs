@@ -29,7 +29,7 @@ const PROJECT: &str = "com.docker.compose.project";
 const SERVICE: &str = "com.docker.compose.service";
 
 /// Names the containers of these holds' programs.
-pub(super) fn name(holds: &mut [Hold]) {
+pub(crate) fn name(holds: &mut [Hold]) {
     let mut known: HashMap<String, Option<Description>> = HashMap::new();
     let programs = holds.iter_mut().flat_map(|hold| &mut hold.programs);
     let backgrounds = programs.filter_map(|program| program.background.as_mut());

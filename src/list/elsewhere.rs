@@ -17,7 +17,7 @@ use rustix::process::Pid;
 use super::diag::{Socket, State};
 use super::holders::{NetNamespace, Scope, holders_with, walk};
 use super::process::{Lookup, Process};
-use super::{Hold, Question, containers, hold, of_socket};
+use super::{Hold, Question, hold, of_socket};
 use wharf_port::Protocol;
 
 /// More namespaces than these are not looked into.
@@ -47,7 +47,6 @@ pub(crate) fn elsewhere(known: &[NetNamespace], question: &Question) -> Vec<Hold
     for (pid, namespace) in found {
         holds.extend(holds_in(pid, namespace, question, &lookup));
     }
-    containers::name(&mut holds);
     holds
 }
 
@@ -56,9 +55,13 @@ fn holds_in(pid: Pid, namespace: NetNamespace, question: &Question, lookup: &Loo
     let mut sockets = Vec::new();
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         if question.protocol.is_none_or(|only| only == protocol) {
-            for file in [protocol.name().to_owned(), format!("{}6", protocol.name())] {
-                let path = format!("/proc/{}/net/{file}", pid.as_raw_pid());
-                sockets.extend(listeners(&path, protocol, question));
+            for family in ["", "6"] {
+                let net = format!("/proc/{}/net", pid.as_raw_pid());
+                // The kernel walks the machine's whole table for each list, so an empty one is not asked for.
+                if in_use(&format!("{net}/sockstat{family}"), protocol, family) {
+                    let path = format!("{net}/{protocol}{family}");
+                    sockets.extend(listeners(&path, protocol, question));
+                }
             }
         }
     }
@@ -82,6 +85,16 @@ fn holds_in(pid: Pid, namespace: NetNamespace, question: &Question, lookup: &Loo
     hold::sort(&mut holds);
     hold::join_groups(&mut holds);
     holds
+}
+
+/// Whether a namespace has sockets of this protocol and family at all: `TCP6: inuse 0 …` if not.
+fn in_use(path: &str, protocol: Protocol, family: &str) -> bool {
+    let head = format!("{}{family}: inuse 0", protocol.name().to_ascii_uppercase());
+    let Ok(counts) = std::fs::read_to_string(path) else {
+        return true;
+    };
+    let none = |line: &str| line == head || line.starts_with(&format!("{head} "));
+    !counts.lines().any(none)
 }
 
 /// The listeners that a file of `/proc/PID/net` has, and the question is about.

@@ -173,7 +173,6 @@ pub(crate) fn survey(views: &[View<'_>], question: &Question) -> Result<Vec<Hold
         .collect();
     if question.detail == Detail::Story {
         unseen::tell(&mut holds, found.iter().map(|(_, socket)| socket.cgroup));
-        containers::name(&mut holds);
     }
     hold::sort(&mut holds);
     hold::join_groups(&mut holds);

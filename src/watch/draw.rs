@@ -10,13 +10,16 @@ use ratatui::widgets::{Block, Clear, Paragraph, Row, Table, TableState, Wrap};
 
 use super::board::{Board, Direction, Mode};
 use crate::columns::{self, Colour, visible};
-use crate::list::Hold;
 use crate::list::render::{self, Look};
+use crate::list::{Hold, Process};
 use crate::place::who;
+
+/// A command line that is longer is cut off.
+const COMMAND_LETTERS: usize = 200;
 
 const KEYS: &str = "↑↓ move · / filter · o order · r reverse · ⏎ details · x stop · q quit";
 
-/// Draws everything; answers with nothing, since what is drawn is all in the board.
+/// Draws everything.
 pub(super) fn draw(frame: &mut Frame<'_>, board: &Board, look: &Look) {
     let [top, middle, bottom] = Layout::vertical([
         Constraint::Length(1),
@@ -115,10 +118,7 @@ fn details(frame: &mut Frame<'_>, area: Rect, hold: &Hold, look: &Look) {
             "program    {} (pid {})",
             program.program, program.pid
         )));
-        lines.push(Line::from(format!(
-            "command    {}",
-            visible(&program.command.join(" "))
-        )));
+        lines.push(Line::from(format!("command    {}", command(program))));
         lines.push(Line::from(format!("user       {}", known(&program.user))));
         lines.push(Line::from(format!(
             "directory  {}",
@@ -144,6 +144,15 @@ fn details(frame: &mut Frame<'_>, area: Rect, hold: &Hold, look: &Look) {
         .block(Block::bordered().title(title));
     frame.render_widget(Clear, area);
     frame.render_widget(text, area);
+}
+
+/// A program's command line, or as much of it as leaves room for the rest.
+fn command(program: &Process) -> String {
+    let whole = visible(&program.command.join(" "));
+    match whole.char_indices().nth(COMMAND_LETTERS) {
+        Some((end, _)) => format!("{}…", &whole[..end]),
+        None => whole,
+    }
 }
 
 #[cfg(test)]

@@ -115,7 +115,11 @@ fn found(asked: &Asked, port: std::num::NonZeroU16) -> Result<Found> {
         .collect();
     // From inside a space, the machine's other namespaces are out of sight.
     let elsewhere = match inside {
-        None => list::elsewhere(&known, &question),
+        None => {
+            let mut listeners = list::elsewhere(&known, &question);
+            list::containers::name(&mut listeners);
+            listeners
+        }
         Some(_) => Vec::new(),
     };
     let sight = match inside.is_none() && rustix::process::geteuid().is_root() {
