@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use jiff::Timestamp;
 
-use crate::event::{Event, Holder, Kind, Reason};
+use crate::event::{Actor, Event, Holder, Kind, Reason};
 
 /// A few lines about a conflict, each with a newline; nothing about other events.
 pub(crate) fn explain(event: &Event) -> String {
@@ -32,6 +32,9 @@ fn told(event: &Event, reason: &Reason) -> String {
                 say("  no program holds it: a connection that uses it, or closed a moment ago, keeps it for a while".into());
             }
             match holders.iter().find_map(|holder| holder.program.as_ref()) {
+                Some(program) if is(program, event.program.as_ref()) => {
+                    say("  that is the very program that asks: it wants the port twice".into());
+                }
                 Some(program) => say(format!(
                     "  end that one (kill {}), or take ports of your own: wharf run -s NAME -- CMD",
                     program.pid
@@ -53,6 +56,10 @@ fn told(event: &Event, reason: &Reason) -> String {
         )),
     }
     text
+}
+
+fn is(holder: &Actor, asking: Option<&Actor>) -> bool {
+    asking.is_some_and(|asking| asking.pid == holder.pid)
 }
 
 /// `node (pid 4242) in /home/ada/shop has listened on 127.0.0.1:3000 for 2 hours`

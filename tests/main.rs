@@ -11,9 +11,11 @@
 
 mod harness;
 
+mod binding;
 mod by_name;
 mod command_line;
 mod config;
+mod conflicts;
 mod devices;
 mod dns;
 mod doctor;

@@ -242,6 +242,15 @@ mod tests {
                 "from-host = [0]",
                 "1:14: a port is wanted here: a number from 1 to 65535",
             ),
+        ] {
+            let fault = read(text).unwrap_err().to_string();
+            assert!(fault.starts_with(expected), "{text:?}: {fault}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_rule_is_shown_at_its_place() {
+        for (text, expected) in [
             (
                 "forbid = [\"9-1\"]",
                 "1:11: \"9-1\": a port or a range is wanted",

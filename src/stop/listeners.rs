@@ -181,8 +181,7 @@ fn allowed(place: &Place, program: &Process, reach: Reach) -> Result<()> {
     let ours =
         project::root(&std::env::current_dir().context("cannot tell the current directory")?);
     let directory = program.directory.as_deref().map(Path::new);
-    if reach == Reach::Project
-        && !directory.is_some_and(|directory| project::root(directory) == ours)
+    if reach == Reach::Project && directory.is_none_or(|directory| project::root(directory) != ours)
     {
         let message = format!(
             "{} listens at {place} and is not of this project, {}; --force ends it all the same",

@@ -171,6 +171,11 @@ impl Process {
         });
     }
 
+    /// What it has said on standard output until now.
+    pub(crate) fn stdout_so_far(&self) -> String {
+        self.stdout.text()
+    }
+
     /// Waits until it has said `text` on standard error.
     #[track_caller]
     pub(crate) fn warns(&self, text: &str) {
