@@ -3,11 +3,13 @@
 use std::fs;
 
 use crate::harness::world::Project;
-use crate::harness::{Played, World, free_port, scenes};
+use crate::harness::{Played, World, free_port, peer, scenes};
 
 scenes![
+    a_forbidden_port_is_denied_and_the_reason_told,
     a_file_that_is_not_understood_is_shown_with_line_and_column,
     a_part_of_a_project_with_a_file_of_its_own_has_a_space_of_its_own,
+    a_reserved_port_is_one_programs_alone,
     the_project_names_its_space,
     the_projects_ports_of_the_machine_are_let_in,
     worktrees_with_the_same_file_have_spaces_of_their_own,
@@ -78,5 +80,46 @@ fn a_file_that_is_not_understood_is_shown_with_line_and_column(world: &World) ->
     );
     assert_eq!(failed.stderr, expected);
     assert!(world.daemon().is_none(), "nothing is begun");
+    Ok(())
+}
+
+fn a_forbidden_port_is_denied_and_the_reason_told(world: &World) -> Played {
+    let shop = world.project("shop");
+    write(
+        &shop,
+        "[forbid]\n25 = \"mail goes through mailpit\"\n\"8000-8010\" = \"\"\n",
+    );
+    let denied = |port: &str| {
+        let tried = shop.wharf(["run", "--", "python3", "-c", peer::SOURCE]);
+        let tried = tried
+            .words(["listen", "tcp", "127.0.0.1", port])
+            .run()
+            .ended_with(1);
+        assert!(tried.stderr.contains("Permission denied"), "{tried}");
+        tried.stderr
+    };
+    assert!(
+        denied("25")
+            .contains("wharf.toml of space shop forbids port 25 (mail goes through mailpit)")
+    );
+    denied("8010");
+    drop(shop.serve(&["listen", "tcp", "127.0.0.1", "8011"]));
+    Ok(())
+}
+
+fn a_reserved_port_is_one_programs_alone(world: &World) -> Played {
+    let shop = world.project("shop");
+    write(&shop, "reserve = { 5432 = \"postgres\" }\n");
+    let words = ["listen", "tcp", "127.0.0.1", "5432"];
+    let refused = shop.peer(&words).run().ended_with(1);
+    assert!(
+        refused.stderr.contains("Address already in use"),
+        "{refused}"
+    );
+    // The program is known by its executable's file.
+    let python = fs::canonicalize(world.needs("python3")?).unwrap();
+    let name = python.file_name().unwrap().to_str().unwrap();
+    write(&shop, &format!("reserve = {{ 5432 = \"{name}\" }}\n"));
+    drop(shop.serve(&words));
     Ok(())
 }

@@ -18,7 +18,7 @@ scenes![
 const LEFT: &str = "\x1b[?1049l";
 
 fn each_change_is_a_line(world: &World) -> Played {
-    let port = free_port().to_string();
+    let port = free_port();
     let shop = world.project("shop");
     let _held = shop.hold();
     let first = shop.serve(&["listen", "tcp", "127.0.0.1", "80"]);
@@ -41,10 +41,8 @@ fn each_change_is_a_line(world: &World) -> Played {
     );
     drop(first);
     watch.says("\"change\":\"gone\"");
-    let _machine = world.serve(&["listen", "tcp", "127.0.0.1", &port]);
-    host.line_that(|line| {
-        appeared(line).filter(|line| line["listener"]["port"].to_string() == port)
-    });
+    let _machine = world.serve(&["listen", "tcp", "127.0.0.1", &port.to_string()]);
+    host.line_that(|line| appeared(line).filter(|line| line["listener"]["port"] == port));
     Ok(())
 }
 
