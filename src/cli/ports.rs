@@ -60,7 +60,7 @@ pub(crate) struct Free {
     pub(crate) range: PortRange,
 
     /// How many
-    #[arg(short = 'n', long = "count", value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(short = 'n', long = "count", value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=400))]
     pub(crate) count: u16,
 
     /// Ports of UDP

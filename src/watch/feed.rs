@@ -1,7 +1,7 @@
 //! Makes the list anew whenever something may have changed: at once when the daemon tells of it, and every second for what
 //! nobody tells, which is the machine's own ports.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -66,9 +66,14 @@ impl Feed {
         }
     }
 
+    /// Waits for news, or a while; what comes soon after the first is waited for as well, but not for ever.
     fn pause(&mut self) -> Result<()> {
+        let begun = Instant::now();
         let mut time = PERIOD;
         while let Heard::News(_) = self.follower.hear_within(time)? {
+            if begun.elapsed() > PERIOD {
+                break;
+            }
             time = TOGETHER;
         }
         Ok(())
