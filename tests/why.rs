@@ -291,6 +291,10 @@ fn another_user_s_listener_is_told_as_far_as_it_is_known(world: &World) -> Playe
     assert_eq!(hold(&told)["user"], "root");
     assert_eq!(hold(&told)["programs"], Value::Array(Vec::new()));
     has(&told, "other-user");
+    // Its command line is no secret.
+    let suspects = hold(&told)["unseen"]["suspects"].as_array().unwrap();
+    let pid = state.process.pid().as_raw_pid();
+    assert!(suspects.iter().any(|it| it["pid"] == pid), "{told:#}");
     assert!(
         commands(&told).contains(&format!("sudo wharf why {port}")),
         "{told:#}"
