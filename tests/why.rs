@@ -282,15 +282,19 @@ fn another_user_s_listener_is_told_as_far_as_it_is_known(world: &World) -> Playe
         return Err(Skipped("there is no other user to be had".to_owned()));
     }
     let port = free_port().to_string();
-    let line = world
-        .service("python3")
-        .words(["-c", STATES, "listening", &port]);
-    let _state = State::stands(line);
+    let states = world.home().join("states.py");
+    fs::write(&states, STATES).unwrap();
+    let words = [states.to_str().unwrap(), "listening", &port];
+    let state = State::stands(world.service("python3").words(words));
     let told = answer(world.wharf(["why", &port]), "unseen");
     assert_eq!(hold(&told)["uid"], 0);
     assert_eq!(hold(&told)["user"], "root");
     assert_eq!(hold(&told)["programs"], Value::Array(Vec::new()));
     has(&told, "other-user");
+    // Its command line is no secret.
+    let suspects = hold(&told)["unseen"]["suspects"].as_array().unwrap();
+    let pid = state.process.pid().as_raw_pid();
+    assert!(suspects.iter().any(|it| it["pid"] == pid), "{told:#}");
     assert!(
         commands(&told).contains(&format!("sudo wharf why {port}")),
         "{told:#}"

@@ -122,28 +122,63 @@ pub(super) fn holders_with(
     scope: Scope<'_>,
     lookup: &Lookup,
 ) -> Result<Vec<Holder>, Errno> {
-    let mut holders = Vec::new();
     if inodes.is_empty() {
-        return Ok(holders);
+        return Ok(Vec::new());
     }
-    walk(|pid, process| {
-        if !scope.includes(process) {
-            return;
+    let pids = pids()?;
+    let look = |pids: &[Pid]| -> Vec<Holder> {
+        pids.iter()
+            .filter_map(|&pid| holder(pid, inodes, scope, lookup))
+            .collect()
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads.min(THREADS).min(pids.len() / PER_THREAD + 1);
+    // Neighbours are alike (a server's workers), so every thread gets some of all.
+    let shares: Vec<Vec<Pid>> = (0..threads)
+        .map(|first| pids.iter().copied().skip(first).step_by(threads).collect())
+        .collect();
+    let [own, others @ ..] = shares.as_slice() else {
+        return Ok(Vec::new());
+    };
+    Ok(std::thread::scope(|scope| {
+        let running: Vec<_> = others
+            .iter()
+            .map(|share| scope.spawn(|| look(share)))
+            .collect();
+        let mut holders = look(own);
+        for thread in running {
+            // A panic in there is a bug of ours, and goes on here.
+            holders.extend(
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            );
         }
-        // A process that refuses to show its descriptors may hold what it likes: unknown.
-        let held = held(process, inodes).unwrap_or_default();
-        if held.is_empty() {
-            return;
-        }
-        // One that has ended since holds nothing any more.
-        if let Some(process) = Process::read(pid, process, lookup) {
-            holders.push(Holder {
-                process,
-                inodes: held,
-            });
-        }
-    })?;
-    Ok(holders)
+        holders
+    }))
+}
+
+/// No more threads look at processes, however many processors there are.
+const THREADS: usize = 8;
+
+/// For fewer processes than this, a thread costs more than it saves.
+const PER_THREAD: usize = 64;
+
+/// The process of this number, if it is in `scope` and holds any of these sockets.
+fn holder(pid: Pid, inodes: &HashSet<u64>, scope: Scope<'_>, lookup: &Lookup) -> Option<Holder> {
+    let path = format!("/proc/{}", pid.as_raw_pid());
+    let process = rustix::fs::open(path, DIRECTORY, Mode::empty()).ok()?;
+    if !scope.includes(process.as_fd()) {
+        return None;
+    }
+    // A process that refuses to show its descriptors may hold what it likes: unknown.
+    let inodes = held(process.as_fd(), inodes).unwrap_or_default();
+    if inodes.is_empty() {
+        return None;
+    }
+    // One that has ended since holds nothing any more.
+    let process = Process::read(pid, process.as_fd(), lookup)?;
+    Some(Holder { process, inodes })
 }
 
 /// The processes that live in a network namespace. Zombies don't live.
@@ -173,20 +208,25 @@ pub(crate) fn processes_in(namespace: NetNamespace) -> Result<Vec<Member>, Errno
 
 /// Calls `visit` with the number and the open `/proc/PID` of every process.
 pub(super) fn walk(mut visit: impl FnMut(Pid, BorrowedFd<'_>)) -> Result<(), Errno> {
-    let proc = rustix::fs::open(c"/proc", DIRECTORY, Mode::empty())?;
-    let mut space = [MaybeUninit::uninit(); DIRECTORY_BYTES];
-    let mut entries = RawDir::new(&proc, &mut space);
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let Some(pid) = number(entry.file_name()).and_then(Pid::from_raw) else {
-            continue;
-        };
-        if let Ok(process) = rustix::fs::openat(&proc, entry.file_name(), DIRECTORY, Mode::empty())
-        {
+    for pid in pids()? {
+        let path = format!("/proc/{}", pid.as_raw_pid());
+        if let Ok(process) = rustix::fs::open(path, DIRECTORY, Mode::empty()) {
             visit(pid, process.as_fd());
         }
     }
     Ok(())
+}
+
+/// The numbers of all processes.
+fn pids() -> Result<Vec<Pid>, Errno> {
+    let proc = rustix::fs::open(c"/proc", DIRECTORY, Mode::empty())?;
+    let mut space = [MaybeUninit::uninit(); DIRECTORY_BYTES];
+    let mut entries = RawDir::new(&proc, &mut space);
+    let mut pids = Vec::new();
+    while let Some(entry) = entries.next() {
+        pids.extend(number(entry?.file_name()).and_then(Pid::from_raw));
+    }
+    Ok(pids)
 }
 
 /// The flags that every directory is opened with.

@@ -5,10 +5,10 @@
 //!
 //! To have read: `proc_pid_stat(5)`, `proc_pid_exe(5)`, `proc_pid_cmdline(5)`.
 
-use std::cell::RefCell;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use rustix::fs::{Mode, OFlags};
@@ -62,7 +62,7 @@ pub(crate) enum Detail {
 pub(super) struct Lookup {
     pub(super) moment: Moment,
     pub(super) users: Users,
-    worktrees: RefCell<Worktrees>,
+    worktrees: Mutex<Worktrees>,
     detail: Detail,
 }
 
@@ -72,7 +72,7 @@ impl Lookup {
         Self {
             moment: Moment::now(),
             users: Users::of_machine(),
-            worktrees: RefCell::default(),
+            worktrees: Mutex::default(),
             detail,
         }
     }
@@ -98,15 +98,18 @@ impl Process {
     pub(super) fn read(pid: Pid, process: BorrowedFd<'_>, lookup: &Lookup) -> Option<Self> {
         let stat = file(process, c"stat", RECORD_BYTES)?;
         let stat = Stat::parse(&stat)?;
-        let status = file(process, c"status", RECORD_BYTES)?;
         let command = arguments(&file(process, c"cmdline", COMMAND_BYTES)?);
         let executable = link(process, c"exe");
         let directory = link(process, c"cwd");
-        let worktree = directory
-            .as_deref()
-            .and_then(|path| lookup.worktrees.borrow_mut().of(process, path));
+        let worktree = directory.as_deref().and_then(|path| {
+            // What a panic may have left undone is only looked up again.
+            let worktrees = lookup.worktrees.lock();
+            worktrees
+                .unwrap_or_else(PoisonError::into_inner)
+                .of(process, path)
+        });
         let (worktree, branch) = worktree.map_or((None, None), |it| (Some(it.root), it.branch));
-        let uid = real_uid(&status)?;
+        let uid = real_uid(process)?;
         Some(Self {
             pid: pid.as_raw_nonzero().get(),
             program: program(executable.as_deref(), &command, stat.name),
@@ -211,8 +214,19 @@ impl<'a> Stat<'a> {
     }
 }
 
+/// The real user id.
+///
+/// Whoever may be looked at has one user id for everything, which owns `/proc/PID`. Programs that changed theirs belong to
+/// root there; only of those the longer way is needed.
+fn real_uid(process: BorrowedFd<'_>) -> Option<u32> {
+    match rustix::fs::fstat(process).ok()?.st_uid {
+        0 => uid_in_status(&file(process, c"status", RECORD_BYTES)?),
+        owner => Some(owner),
+    }
+}
+
 /// The real user id in `/proc/PID/status`: `Uid:`, then real, effective, saved, file system.
-fn real_uid(status: &[u8]) -> Option<u32> {
+fn uid_in_status(status: &[u8]) -> Option<u32> {
     number(status, b"Uid:")
 }
 
@@ -266,11 +280,13 @@ pub(super) fn link(process: BorrowedFd<'_>, name: &CStr) -> Option<String> {
 pub(super) fn file(process: BorrowedFd<'_>, name: &CStr, limit: usize) -> Option<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = rustix::fs::openat(process, name, flags, Mode::empty()).ok()?;
-    let mut bytes = Vec::with_capacity(1024);
+    let mut bytes = Vec::with_capacity(4096);
     while bytes.len() < limit {
         bytes.reserve(1024);
+        let room = bytes.spare_capacity_mut().len();
         let spare = rustix::buffer::spare_capacity(&mut bytes);
-        if rustix::io::read(&file, spare).ok()? == 0 {
+        // These files are made on reading: where there is room left, that was all.
+        if rustix::io::read(&file, spare).ok()? < room {
             break;
         }
     }
@@ -426,9 +442,9 @@ mod tests {
     #[test]
     fn the_real_user_is_the_first_of_four() {
         assert_eq!(
-            real_uid(b"Name:\tx\nUid:\t1001\t0\t0\t0\nGid:\t5\t5\t5\t5\n"),
+            uid_in_status(b"Name:\tx\nUid:\t1001\t0\t0\t0\nGid:\t5\t5\t5\t5\n"),
             Some(1001)
         );
-        assert_eq!(real_uid(b"Name:\tUid: 5\n"), None);
+        assert_eq!(uid_in_status(b"Name:\tUid: 5\n"), None);
     }
 }

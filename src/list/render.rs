@@ -5,6 +5,7 @@
 //! the same table is whole and plain. Programs want the JSON form, which is
 //! described in `docs/json.md`.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _};
 
 use anstyle::AnsiColor;
@@ -81,8 +82,8 @@ pub(crate) fn table(holds: &[Hold], look: &Look) -> String {
 }
 
 /// The columns that are shown, and a row of cells for each hold.
-pub(crate) fn grid(holds: &[Hold], look: &Look) -> (Vec<Column>, Vec<Vec<String>>) {
-    let mut rows: Vec<Vec<String>> = holds.iter().map(|hold| row(hold, look)).collect();
+pub(crate) fn grid<'a>(holds: &'a [Hold], look: &Look) -> (Vec<Column>, Vec<Vec<Cow<'a, str>>>) {
+    let mut rows: Vec<Vec<Cow<'_, str>>> = holds.iter().map(|hold| row(hold, look)).collect();
     let mut shown: Vec<Cell> = Cell::ALL.to_vec();
     if holds.iter().all(Hold::listens) {
         shown.retain(|cell| ![Cell::State, Cell::Peer].contains(cell));
@@ -170,7 +171,7 @@ impl Cell {
     }
 
     /// Whether the column tells its reader anything: not that all is the machine's, or the reader's own.
-    fn says_something(self, holds: &[Hold], rows: &[Vec<String>]) -> bool {
+    fn says_something(self, holds: &[Hold], rows: &[Vec<Cow<'_, str>>]) -> bool {
         let own = rustix::process::getuid().as_raw();
         match self {
             Self::Space => holds.iter().any(|hold| hold.space.is_some()),
@@ -187,54 +188,55 @@ impl Cell {
 const CUT: [(Cell, usize); 2] = [(Cell::Directory, 16), (Cell::Program, 16)];
 
 /// The cells of one hold.
-fn row(hold: &Hold, look: &Look) -> Vec<String> {
-    let known = |text: Option<&str>| text.unwrap_or(UNKNOWN).to_owned();
+fn row<'a>(hold: &'a Hold, look: &Look) -> Vec<Cow<'a, str>> {
+    let known = |text: Option<&'a str>| Cow::Borrowed(text.unwrap_or(UNKNOWN));
+    let made = |text: Option<String>| text.map_or(Cow::Borrowed(UNKNOWN), Cow::Owned);
     let oldest = hold.programs.first();
     let cells = Cell::ALL.map(|cell| match cell {
         Cell::Space => known(hold.space.as_deref()),
-        Cell::Proto => hold.protocol.to_string(),
-        Cell::Address => hold.address.to_string(),
-        Cell::Port => hold.port.to_string(),
-        Cell::State => hold.state.name().to_owned(),
-        Cell::Peer => hold
-            .peer
-            .map_or_else(|| UNKNOWN.to_owned(), |peer| peer.to_string()),
+        Cell::Proto => known(Some(hold.protocol.name())),
+        Cell::Address => made(Some(hold.address.to_string())),
+        Cell::Port => made(Some(hold.port.to_string())),
+        Cell::State => known(Some(hold.state.name())),
+        Cell::Peer => made(hold.peer.map(|peer| peer.to_string())),
         Cell::Use => known(hold.usage.as_deref()),
-        Cell::Program => oldest.map_or_else(|| UNKNOWN.to_owned(), label::label),
-        Cell::Pid => pid(hold),
+        Cell::Program => made(oldest.map(label::label)),
+        Cell::Pid => made(pid(hold)),
         Cell::User => match (&hold.user, hold.inode) {
-            (Some(name), _) => name.clone(),
-            (None, Some(_)) => hold.uid.to_string(),
-            (None, None) => UNKNOWN.to_owned(),
+            (Some(name), _) => known(Some(name)),
+            (None, Some(_)) => made(Some(hold.uid.to_string())),
+            (None, None) => known(None),
         },
         Cell::Directory => oldest
             .and_then(|process| process.directory.as_deref())
-            .map_or_else(|| UNKNOWN.to_owned(), |path| with_tilde(path, look)),
+            .map_or(Cow::Borrowed(UNKNOWN), |path| with_tilde(path, look)),
         Cell::Branch => known(oldest.and_then(|process| process.branch.as_deref())),
-        Cell::Since => hold
-            .since
-            .map_or_else(|| UNKNOWN.to_owned(), |since| moment(since, &look.now)),
+        Cell::Since => made(hold.since.map(|since| moment(since, &look.now))),
         Cell::Reach => known(hold.reach.first().map(String::as_str)),
     });
-    cells.iter().map(|cell| visible(cell)).collect()
+    let shown = |cell: Cow<'a, str>| match cell.chars().any(char::is_control) {
+        true => Cow::Owned(visible(&cell)),
+        false => cell,
+    };
+    cells.into_iter().map(shown).collect()
 }
 
 /// The oldest holder, and how many more there are.
-fn pid(hold: &Hold) -> String {
+fn pid(hold: &Hold) -> Option<String> {
     match hold.programs.as_slice() {
-        [] => UNKNOWN.to_owned(),
-        [process] => process.pid.to_string(),
-        [oldest, rest @ ..] => format!("{} +{}", oldest.pid, rest.len()),
+        [] => None,
+        [process] => Some(process.pid.to_string()),
+        [oldest, rest @ ..] => Some(format!("{} +{}", oldest.pid, rest.len())),
     }
 }
 
 /// Writes the home directory as `~`.
-pub(crate) fn with_tilde(path: &str, look: &Look) -> String {
+pub(crate) fn with_tilde<'a>(path: &'a str, look: &Look) -> Cow<'a, str> {
     let home = look.home.as_deref().map(|home| home.trim_end_matches('/'));
     match home.and_then(|home| path.strip_prefix(home)) {
-        Some("") => "~".to_owned(),
-        Some(rest) if rest.starts_with('/') => format!("~{rest}"),
-        _ => path.to_owned(),
+        Some("") => Cow::Borrowed("~"),
+        Some(rest) if rest.starts_with('/') => Cow::Owned(format!("~{rest}")),
+        _ => Cow::Borrowed(path),
     }
 }
 
@@ -251,7 +253,7 @@ pub(crate) fn moment(time: Timestamp, now: &Zoned) -> String {
 
 /// Makes the table no wider than `width` columns: cuts directories, leaves out what is dispensable, cuts names of
 /// programs.
-fn fit(rows: &mut [Vec<String>], shown: &mut Vec<Cell>, width: usize) {
+fn fit(rows: &mut [Vec<Cow<'_, str>>], shown: &mut Vec<Cell>, width: usize) {
     let columns = Cell::ALL.map(Cell::column);
     let widths = columns::widths(&columns, rows);
     let [(_, directory_least), (_, program_least)] = CUT;
@@ -274,10 +276,12 @@ fn fit(rows: &mut [Vec<String>], shown: &mut Vec<Cell>, width: usize) {
         ] {
             let text = &mut row[cell as usize];
             let room = widths[cell as usize] - less;
-            *text = match cell {
-                Cell::Directory => tail(text, room),
-                _ => beginning(text, room),
-            };
+            if text.width() > room {
+                *text = Cow::Owned(match cell {
+                    Cell::Directory => tail(text, room),
+                    _ => beginning(text, room),
+                });
+            }
         }
     }
 }

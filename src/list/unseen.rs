@@ -60,7 +60,7 @@ fn known(hold: &Hold, group: Option<u64>) -> Unseen {
         };
         if suspects.len() < SUSPECTS
             && let Some(it) = Ancestor::at(pid, process)
-            && (is_proxy(&it.command, hold) || in_group())
+            && (is_proxy(&it.command, hold) || in_group() || is_named(&it.command, process, hold))
         {
             suspects.push(it);
         }
@@ -90,6 +90,20 @@ fn is_proxy(command: &[String], hold: &Hold) -> bool {
         && value("-host-port") == Some(&hold.port.to_string())
         && value("-proto").unwrap_or("tcp") == hold.protocol.name()
 }
+
+/// Whether this is a process of the user's that has the port on its command line.
+fn is_named(command: &[String], process: BorrowedFd<'_>, hold: &Hold) -> bool {
+    let port = hold.port.to_string();
+    let mut words = command.iter().skip(1);
+    let named = words.any(|word| {
+        let mut numbers = word.split(|letter: char| !letter.is_ascii_digit());
+        word.len() < WORD_BYTES && numbers.any(|number| number == port)
+    });
+    named && rustix::fs::fstat(process).is_ok_and(|found| found.st_uid == hold.uid)
+}
+
+/// A longer word is a text, in which a number may be anything.
+const WORD_BYTES: usize = 256;
 
 /// The path of the group with this inode, from the topmost one.
 fn path_of(inode: u64) -> Option<String> {

@@ -45,12 +45,12 @@ const COMMIT_CHARACTERS: usize = 10;
 impl Worktrees {
     /// The worktree that holds the current directory, called `path`, of the process whose open `/proc/PID` this is.
     pub(crate) fn of(&mut self, process: BorrowedFd<'_>, path: &str) -> Option<Worktree> {
-        let directory = open_directory(process, "cwd").ok()?;
-        let found = rustix::fs::fstat(&directory).ok()?;
+        let found = rustix::fs::statat(process, "cwd", AtFlags::empty()).ok()?;
+        let look = || find(process, open_directory(process, "cwd").ok()?);
         let found = self
             .0
             .entry((found.st_dev, found.st_ino))
-            .or_insert_with(|| find(process, directory))
+            .or_insert_with(look)
             .clone()?;
         Some(Worktree {
             root: above(path, found.up)?,

@@ -11,6 +11,7 @@ use super::proxy::{self, Carried};
 use super::question::{Asked, Host};
 use super::{Found, Sight};
 use crate::daemon::names_port;
+use crate::list::background::Ancestor;
 use crate::list::label::label;
 use crate::list::{Hold, Protocol, State};
 
@@ -242,17 +243,30 @@ fn on_hidden(hold: &Hold, sight: Sight) -> Option<Note> {
             (None, Some(group)) => text += &format!(" It was made in control group {group}."),
             (None, None) => {}
         }
-        let suspects: Vec<_> = unseen
-            .suspects
-            .iter()
-            .map(|it| format!("{} (pid {})", it.program, it.pid))
-            .collect();
+        let suspects: Vec<_> = unseen.suspects.iter().map(suspect).collect();
         if !suspects.is_empty() {
-            text += &format!(" Probably one of these has it: {}.", suspects.join(", "));
+            text += &format!(" Perhaps one of these has it: {}.", suspects.join(", "));
         }
     }
     Some(note(Topic::OtherUser, text))
 }
+
+/// A process that may be it: its command line is what it is known by.
+fn suspect(it: &Ancestor) -> String {
+    let command: String = it
+        .command
+        .join(" ")
+        .chars()
+        .take(SUSPECT_CHARACTERS)
+        .collect();
+    match command.is_empty() {
+        true => format!("{} (pid {})", it.program, it.pid),
+        false => format!("{command} (pid {})", it.pid),
+    }
+}
+
+/// A longer command line is cut off.
+const SUSPECT_CHARACTERS: usize = 80;
 
 /// What the holds of one place mean together.
 pub(super) fn on_many(holds: &[&Hold], shown: &[&Hold]) -> Vec<Note> {

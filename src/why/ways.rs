@@ -128,6 +128,9 @@ fn of_entry(entry: &Entry, asked: &Asked, found: &Found) -> Vec<Way> {
 /// Where it can be looked at.
 fn look(program: &Process) -> Option<Way> {
     let pane = program.background.as_ref()?.tmux_pane.as_ref()?;
+    if std::env::var("TMUX_PANE").ok().as_ref() == Some(pane) {
+        return None;
+    }
     let command = format!("tmux switch-client -t '{pane}' \\; select-pane -t '{pane}'");
     Some(way("look at it in its tmux pane", &command))
 }
