@@ -154,6 +154,11 @@ impl Channel {
         Ok(())
     }
 
+    /// Whether something has arrived that no poll(2) of the socket tells of any more.
+    pub(crate) fn holds_more(&self) -> bool {
+        !self.inbox.bytes.is_empty()
+    }
+
     /// Waits for the next message; `None` when the other end is gone.
     pub(crate) fn receive<T: DeserializeOwned>(&mut self) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
         loop {

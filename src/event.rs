@@ -109,3 +109,28 @@ pub(crate) enum News {
     /// So many events were not told, since the command reads too slowly. A list shows what is now.
     Missed(u64),
 }
+
+/// Events for tests.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// A program listens at 127.0.0.1.
+    pub(crate) fn event(at: Timestamp, space: &str, port: u16) -> Event {
+        Event {
+            at,
+            space: space.into(),
+            kind: Kind::Listening,
+            protocol: Protocol::Tcp,
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
+            port: NonZeroU16::new(port).unwrap(),
+            socket: 7,
+            program: Some(Actor {
+                pid: 42,
+                program: "node".into(),
+                directory: Some("/home/ada/shop".into()),
+            }),
+            source: Source::Call,
+        }
+    }
+}

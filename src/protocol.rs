@@ -5,7 +5,7 @@
 //! - `Run` (and `Resume`) lasts as long as the program runs, so that the daemon knows of its end however it comes. The run
 //!   tells its [`Progress`], and hears [`Notice`]s.
 //! - `Events` lasts until the command hangs up: [`Reply::Following`] says that nothing from here on is missed, then one
-//!   [`News`](crate::event::News) comes for each event. A command that wants the state as well asks `List` on a second
+//!   [`News`](crate::event::News) comes for each event. A command that wants the state as well asks `Survey` on a second
 //!   conversation after `Following`. One that reads too slowly is told how many events it has missed; the daemon waits
 //!   for nobody. While one follows, the daemon stays, even without a space.
 
@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::binding::policy::Policy;
 use crate::event::Event;
-use crate::list::Listener;
+use crate::failure::{Failure, status};
+use crate::list::{Hold, Question};
 use crate::space::Device;
 
 /// Raised with every change that an older program would misread.
@@ -46,10 +47,12 @@ pub(crate) enum Ask {
         /// The ports of the machine that it let in.
         from_host: Vec<NonZeroU16>,
     },
-    /// Every listener of one space, or of all.
-    List {
-        /// Name of the space, or all.
-        space: Option<String>,
+    /// Which sockets are there, and whose are they?
+    Survey {
+        /// Where.
+        places: Places,
+        /// Which of them.
+        question: Question,
     },
     /// Follow what happens to ports, in one space or in all, those that are made later included.
     Events {
@@ -71,15 +74,57 @@ pub(crate) enum Target {
     All,
 }
 
+impl Target {
+    /// Whether it is that space, or one of those.
+    pub(crate) fn means(&self, space: &SpaceInfo) -> bool {
+        match self {
+            Self::Name(name) => space.name == *name,
+            Self::Directory(directory) => space.directory.as_ref() == Some(directory),
+            Self::All => true,
+        }
+    }
+
+    /// That it doesn't run, with exit status 1.
+    pub(crate) fn not_running(&self) -> Failure {
+        let message = match self {
+            Self::Name(name) => {
+                format!("no space called {name} runs; `wharf ls` lists those that do")
+            }
+            Self::Directory(directory) => format!("no space runs for {}", directory.display()),
+            Self::All => "no space runs".into(),
+        };
+        Failure {
+            message,
+            status: status::NOTHING,
+        }
+    }
+}
+
+/// Where sockets are looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Places {
+    /// In one space.
+    Space(String),
+    /// In all spaces.
+    Spaces,
+    /// On the machine itself.
+    Machine,
+    /// On the machine and in all spaces.
+    Everywhere,
+}
+
 /// What `wharf run` asks for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Run {
     /// Name or project; never [`Target::All`].
     pub(crate) target: Target,
+    /// What the project wants its space to be called.
+    pub(crate) name: Option<String>,
     /// Ports of the machine to let in.
     pub(crate) from_host: Vec<NonZeroU16>,
-    /// The project's rules about ports; they hold for the whole space until the next run brings others.
-    pub(crate) policy: Policy,
+    /// The project's rules about ports; they hold for the whole space until another run brings some. `None` if this one brings
+    /// none.
+    pub(crate) policy: Option<Policy>,
     /// The device, if the space is yet to be made.
     pub(crate) device: Device,
     /// The device's MTU in bytes, if the space is yet to be made.
@@ -98,8 +143,13 @@ pub(crate) enum Reply {
         /// What the user should know, a sentence each.
         remarks: Vec<String>,
     },
-    /// To `List`.
-    Listeners(Vec<Listener>),
+    /// To `Survey`.
+    Surveyed {
+        /// The spaces that were looked at.
+        spaces: Vec<SpaceInfo>,
+        /// What was found.
+        holds: Vec<Hold>,
+    },
     /// To `Events`: from here on, [`News`](crate::event::News) come.
     Following,
     /// To `Stop`: the names of the spaces that ended.
@@ -145,6 +195,8 @@ pub(crate) struct SpaceInfo {
     pub(crate) ipv4: Ipv4Addr,
     /// Its IPv6 address.
     pub(crate) ipv6: Ipv6Addr,
+    /// The number of its network namespace.
+    pub(crate) network: u64,
     /// Where its web servers are reached by name, if that is on.
     pub(crate) url: Option<String>,
 }

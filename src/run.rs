@@ -4,40 +4,41 @@
 //! reaches both, and only what another process sends to this one is passed on. When the daemon is gone, the next one is
 //! told of this run.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::num::NonZeroU16;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
+use wharf_port::Port;
 
-use crate::binding::policy::Policy;
 use crate::channel::Channel;
 use crate::client::Absence;
+use crate::config::Config;
 use crate::failure::{Failure, status};
 use crate::protocol::{Ask, Notice, Progress, Reply, Run, SpaceInfo, Target};
 use crate::signals::{Caught, Signals};
 use crate::space::enter::{EnterError, Namespaces, Started, Supervision};
-use crate::{cli, client, conflict, space};
+use crate::{cli, client, config, conflict, env, space};
 
 /// How long a daemon may take for its last word; usually it has none.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs the program and answers with its exit status.
 pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
-    let from_host: Vec<_> = typed
-        .from_host
-        .iter()
-        .filter_map(|port| NonZeroU16::new(port.number()))
-        .collect();
+    let config = config::of(&current_directory()?)?;
+    let from_host = let_in(&typed.from_host, &config);
     let asked = Ask::Run(Run {
         target: target(typed.space)?,
+        name: config.name,
         from_host: from_host.clone(),
-        policy: Policy::default(),
+        policy: config.policy,
         device: typed.device,
         mtu: typed.mtu,
     });
@@ -79,9 +80,25 @@ pub(crate) fn target(space: Option<String>) -> Result<Target> {
     if let Some(name) = space.or_else(|| std::env::var("WHARF_SPACE").ok()) {
         return Ok(Target::Name(name));
     }
-    let directory = std::env::current_dir()
-        .context("cannot tell the current directory; name a space with -s")?;
-    Ok(Target::Directory(space::project::root(&directory)))
+    let root = space::project::root(&current_directory()?);
+    Ok(Target::Directory(root))
+}
+
+fn current_directory() -> Result<PathBuf> {
+    std::env::current_dir().context("cannot tell the current directory")
+}
+
+/// The machine's ports that are typed or that the project wants, each once.
+fn let_in(typed: &[Port], config: &Config) -> Vec<NonZeroU16> {
+    let typed = typed
+        .iter()
+        .filter_map(|port| NonZeroU16::new(port.number()));
+    let wanted = config.from_host.iter().copied();
+    typed
+        .chain(wanted)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
 }
 
 fn announce(space: &SpaceInfo, remarks: &[String]) {
@@ -109,7 +126,7 @@ fn start(
     let mut command = Command::new(name);
     command
         .args(arguments)
-        .env("WHARF_SPACE", &space.name)
+        .envs(env::variables(space))
         .env("WHARF_RUN", run);
     match (Namespaces { user, network }).spawn(command) {
         Ok(started) => Ok((started, signals)),

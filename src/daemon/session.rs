@@ -14,7 +14,8 @@ use crate::binding::notify::Listener;
 use crate::channel::AsyncChannel;
 use crate::event::News;
 use crate::failure::{Failure, status, status_of};
-use crate::protocol::{Ask, Notice, Progress, Reply, Request, Run, Target, VERSION};
+use crate::list::{self, Question};
+use crate::protocol::{Ask, Notice, Places, Progress, Reply, Request, Run, Target, VERSION};
 
 /// Answers one command.
 pub(super) async fn converse(socket: tokio::net::UnixStream, spaces: Rc<Spaces>) {
@@ -54,22 +55,14 @@ async fn answer(request: Request, channel: &mut AsyncChannel, spaces: &Rc<Spaces
         } => {
             let space = spaces
                 .find(&space)
-                .ok_or_else(|| nothing(&Target::Name(space)))?
+                .ok_or_else(|| Target::Name(space).not_running())?
                 .attach();
             let remarks = from_host::let_in(&space, &from_host).await;
             stay(&space, &run, remarks, channel, spaces, Namespaces::Known).await
         }
-        Ask::List { space } => {
-            let listed = match space {
-                Some(name) => vec![
-                    spaces
-                        .find(&name)
-                        .ok_or_else(|| nothing(&Target::Name(name)))?,
-                ],
-                None => spaces.all(),
-            };
-            let listeners = spaces.listeners(&listed)?;
-            Ok(channel.send(&Reply::Listeners(listeners), &[]).await?)
+        Ask::Survey { places, question } => {
+            let surveyed = survey(places, &question, spaces)?;
+            Ok(channel.send(&surveyed, &[]).await?)
         }
         Ask::Events { space } => follow(space, channel, spaces).await,
         Ask::Stop(target) => {
@@ -79,19 +72,25 @@ async fn answer(request: Request, channel: &mut AsyncChannel, spaces: &Rc<Spaces
     }
 }
 
-fn nothing(target: &Target) -> anyhow::Error {
-    let message = match target {
-        Target::Name(name) => {
-            format!("no space called {name} runs; `wharf ls` lists those that do")
+/// Looks for sockets.
+fn survey(places: Places, question: &Question, spaces: &Rc<Spaces>) -> Result<Reply> {
+    let looked_at = match &places {
+        Places::Space(name) => {
+            let found = spaces.find(name);
+            vec![found.ok_or_else(|| Target::Name(name.clone()).not_running())?]
         }
-        Target::Directory(directory) => format!("no space runs for {}", directory.display()),
-        Target::All => "no space runs".into(),
+        Places::Spaces | Places::Everywhere => spaces.all(),
+        Places::Machine => Vec::new(),
     };
-    Failure {
-        message,
-        status: status::NOTHING,
+    let mut holds = spaces.survey(&looked_at, question)?;
+    if matches!(places, Places::Machine | Places::Everywhere) {
+        holds.extend(list::machine(question)?);
     }
-    .into()
+    let infos = looked_at.iter().map(|space| space.info(spaces.url(space)));
+    Ok(Reply::Surveyed {
+        spaces: infos.collect(),
+        holds,
+    })
 }
 
 async fn enter(run: &Run, channel: &mut AsyncChannel, spaces: &Rc<Spaces>) -> Result<()> {
@@ -227,7 +226,7 @@ async fn follow(space: Option<String>, channel: &mut AsyncChannel, spaces: &Spac
 async fn stop(target: &Target, spaces: &Rc<Spaces>) -> Result<Vec<String>> {
     let meant = spaces.meant(target).await;
     if meant.is_empty() {
-        return Err(nothing(target));
+        return Err(target.not_running().into());
     }
     let mut ending = tokio::task::JoinSet::new();
     for space in meant {

@@ -151,6 +151,7 @@ impl Space {
             directory: self.entry.directory.clone(),
             ipv4: self.entry.number.ipv4(),
             ipv6: self.entry.number.ipv6(),
+            network: self.namespace.number(),
             url,
         }
     }
@@ -303,9 +304,10 @@ impl Space {
     }
 
     /// The space, to be listed together with others.
-    pub(super) fn view<'a>(&'a self, known: &'a Known) -> list::View<'a> {
+    pub(super) fn view<'a>(&'a self, known: &'a Known, url: Option<&'a str>) -> list::View<'a> {
         list::View {
             space: Some(&self.entry.name),
+            url,
             diag: self.diag.as_fd(),
             namespace: Some(self.namespace),
             hidden: &known.hidden,
@@ -324,7 +326,8 @@ impl Space {
     }
 
     /// Has the project's rules about ports hold inside.
-    pub(super) fn obey(&self, policy: &Policy) -> Result<()> {
+    pub(super) fn obey(&self, policy: Option<&Policy>) -> Result<()> {
+        let Some(policy) = policy else { return Ok(()) };
         let set = self.ports.ledger.record().set_policy(policy.clone());
         set.map_err(|overlap| Failure {
             message: format!(

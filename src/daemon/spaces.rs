@@ -21,7 +21,7 @@ use crate::binding::notify::Listener as BindListener;
 use crate::binding::standin::Kept;
 use crate::channel::AsyncChannel;
 use crate::event::Event;
-use crate::list::{self, Listener};
+use crate::list::{self, Hold, Question};
 use crate::paths;
 use crate::protocol::{Run, Target};
 use crate::relay::{Names, Routes};
@@ -181,9 +181,11 @@ impl Spaces {
     /// Attaches a run to the space that it means, which is made if it doesn't run.
     pub(super) async fn enter(self: &Rc<Self>, run: &Run) -> Result<Attached> {
         let mut book = self.book.lock().await;
-        let entry = book.enter(&run.target, |name| self.running.borrow().contains_key(name))?;
+        let entry = book.enter(&run.target, run.name.as_deref(), |name| {
+            self.running.borrow().contains_key(name)
+        })?;
         if let Some(space) = self.find(&entry.name) {
-            space.obey(&run.policy)?;
+            space.obey(run.policy.as_ref())?;
             return Ok(space.attach());
         }
         let socket = new_socket(&entry)?;
@@ -195,7 +197,7 @@ impl Spaces {
         };
         let space = self.carry(keeper::start(charter).await?)?;
         let attached = space.attach();
-        space.obey(&run.policy)?;
+        space.obey(run.policy.as_ref())?;
         self.furnish(&space).await;
         tracing::info!(
             "{} stands at {}",
@@ -294,15 +296,18 @@ impl Spaces {
         self.running.borrow().values().cloned().collect()
     }
 
-    /// Every listener of these spaces.
-    pub(super) fn listeners(&self, spaces: &[Rc<Space>]) -> Result<Vec<Listener>> {
-        let known: Vec<_> = spaces.iter().map(|space| space.known()).collect();
+    /// The sockets of these spaces that the question is about.
+    pub(super) fn survey(&self, spaces: &[Rc<Space>], question: &Question) -> Result<Vec<Hold>> {
+        let known: Vec<_> = spaces
+            .iter()
+            .map(|space| (space.known(), self.url(space)))
+            .collect();
         let views: Vec<_> = spaces
             .iter()
             .zip(&known)
-            .map(|(space, known)| space.view(known))
+            .map(|(space, (known, url))| space.view(known, url.as_deref()))
             .collect();
-        list::listeners(&views).context("cannot list the sockets of the spaces")
+        list::survey(&views, question).context("cannot list the sockets of the spaces")
     }
 
     /// A line for the log on what was done.

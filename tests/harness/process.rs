@@ -203,6 +203,22 @@ impl Process {
         })
     }
 
+    /// Waits for a whole line on standard output in which `look` finds what it looks for.
+    #[track_caller]
+    pub(crate) fn line_that<T>(&self, look: impl Fn(&str) -> Option<T>) -> T {
+        let whole = |said: &str| said.rfind('\n').map(|end| said[..end].to_owned());
+        let found = self
+            .stdout
+            .await_that(|said| whole(said)?.lines().find_map(&look));
+        found.unwrap_or_else(|said| {
+            panic!(
+                "{}\nnever said what was awaited, but\n{said}\nand on standard error\n{}",
+                self.line,
+                self.stderr.text()
+            )
+        })
+    }
+
     /// Writes to its standard input.
     pub(crate) fn write(&mut self, input: &[u8]) {
         let stdin = self.child.stdin.as_mut().expect("its input is open");
