@@ -15,6 +15,7 @@ mod ls;
 mod name;
 mod paths;
 mod protocol;
+mod publish;
 mod relay;
 mod run;
 mod service;
@@ -43,6 +44,12 @@ fn carry_out(command: cli::Command) -> Result<ExitCode> {
         cli::Command::Run(typed) => run::run(typed),
         cli::Command::Ls(typed) => ls::ls(typed),
         cli::Command::Stop(typed) => stop::stop(typed),
+        cli::Command::Publish(typed) => publish::command::publish(typed),
+        cli::Command::Unpublish(typed) => publish::command::unpublish(typed),
+        cli::Command::Focus(typed) => publish::command::focus(typed),
+        cli::Command::Url(typed) => publish::command::url(typed),
+        cli::Command::Open(typed) => publish::command::open(typed),
+        cli::Command::Connect(typed) => publish::command::connect(typed),
         cli::Command::Service(typed) => service::service(&typed),
         cli::Command::Doctor(typed) => doctor::doctor(&typed),
         cli::Command::Daemon => {

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::list::Listener;
+use crate::publish::Publication;
+use crate::publish::wish::{Named, Wish};
 use crate::space::Device;
 
 /// Raised with every change that an older program would misread.
@@ -43,6 +45,35 @@ pub(crate) enum Ask {
         /// Name of the space, or all.
         space: Option<String>,
     },
+    /// What a space is called and where it is reached.
+    Space(Target),
+    /// Offer ports of a space at the machine.
+    Publish {
+        /// The space.
+        target: Target,
+        /// Its ports, and where.
+        wishes: Vec<Wish>,
+        /// Whether a place that somebody else has is waited for.
+        waits: bool,
+    },
+    /// End what is published.
+    Unpublish {
+        /// Of which spaces.
+        target: Target,
+        /// Which port; all, if none is named.
+        named: Option<Named>,
+    },
+    /// Everything that is published.
+    Published,
+    /// The space that shared places lead to, after it was changed if there is a change.
+    Focus(Option<Option<String>>),
+    /// A connection to a port of a space; the reply carries the socket.
+    Connect {
+        /// The space.
+        target: Target,
+        /// Its port.
+        port: NonZeroU16,
+    },
     /// End a space and what runs in it.
     Stop(Target),
 }
@@ -65,6 +96,10 @@ pub(crate) struct Run {
     pub(crate) target: Target,
     /// Ports of the machine to let in.
     pub(crate) from_host: Vec<NonZeroU16>,
+    /// Ports to publish.
+    pub(crate) publish: Vec<Wish>,
+    /// Whether every port is published as it opens.
+    pub(crate) publish_all: bool,
     /// The device, if the space is yet to be made.
     pub(crate) device: Device,
     /// The device's MTU in bytes, if the space is yet to be made.
@@ -82,9 +117,19 @@ pub(crate) enum Reply {
         run: String,
         /// What the user should know, a sentence each.
         remarks: Vec<String>,
+        /// What was published for it.
+        published: Vec<Publication>,
     },
     /// To `List`.
     Listeners(Vec<Listener>),
+    /// To `Space`.
+    Space(SpaceInfo),
+    /// To `Publish`, `Unpublish` and `Published`: what they are about.
+    Published(Vec<Publication>),
+    /// To `Focus`: the space in focus.
+    Focus(Option<String>),
+    /// To `Connect`.
+    Connected,
     /// To `Stop`: the names of the spaces that ended.
     Stopped(Vec<String>),
     /// It can't be done: the sentence for the user, and the command's exit status.

@@ -58,19 +58,19 @@ pub(crate) struct Listener {
 }
 
 /// A protocol's JSON form: its name.
-mod by_name {
+pub(crate) mod by_name {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
     use wharf_port::Protocol;
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         protocol: &Protocol,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(protocol.name())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Protocol, D::Error> {
         String::deserialize(deserializer)?
@@ -172,6 +172,24 @@ pub(crate) fn machine_listeners() -> Result<Vec<Listener>, DumpError> {
         first_seen: &|_| None,
     };
     listeners(&[view])
+}
+
+/// The program of the machine that stands in the way of whoever wants this endpoint, as a person calls it.
+pub(crate) fn holder_at(protocol: Protocol, address: IpAddr, port: NonZeroU16) -> Option<String> {
+    let overlap = |listener: &&Listener| {
+        listener.protocol == protocol
+            && listener.port == port
+            && (listener.address == address
+                || listener.address.is_unspecified()
+                || address.is_unspecified())
+    };
+    let listeners = machine_listeners().ok()?;
+    let holder = listeners.iter().find(overlap)?.programs.first()?;
+    let place = match &holder.directory {
+        Some(directory) => format!(", in {directory}"),
+        None => String::new(),
+    };
+    Some(format!("{} (pid {}{place})", holder.program, holder.pid))
 }
 
 /// By inode, the processes that hold the socket, oldest first.
