@@ -61,6 +61,16 @@ pub(crate) enum Command {
     Keeper,
 }
 
+impl Command {
+    /// Whether it prints an answer and ends, rather than serving others, who may go away.
+    pub(crate) fn prints(&self) -> bool {
+        !matches!(
+            self,
+            Self::Run(_) | Self::Connect(_) | Self::Daemon | Self::Keeper
+        )
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// The space to create or join [default: the one it is run in, or of this git worktree or directory]

@@ -2,13 +2,16 @@
 //!
 //! This file is the table of contents; what each command does stands in the module of its name.
 
+mod binding;
 mod channel;
 mod cli;
 mod client;
 mod columns;
+mod conflict;
 mod daemon;
 mod dns;
 mod doctor;
+mod event;
 mod failure;
 mod list;
 mod ls;
@@ -33,6 +36,9 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let typed = cli::Cli::parse();
+    if typed.command.prints() {
+        sys::end_with_a_broken_pipe();
+    }
     carry_out(typed.command).unwrap_or_else(|error| {
         eprintln!("wharf: {error:#}");
         ExitCode::from(failure::status_of(&error))

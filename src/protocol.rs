@@ -1,7 +1,13 @@
 //! What the commands and the daemon say to each other.
 //!
-//! A conversation opens with one [`Request`]. `Run` stays open for as long as the program runs, so that the daemon
-//! knows of its end however it comes; the others end with their [`Reply`].
+//! A conversation opens with one [`Request`]. Two stay open after their [`Reply`]; the others end with it.
+//!
+//! - `Run` (and `Resume`) lasts as long as the program runs, so that the daemon knows of its end however it comes. The run
+//!   tells its [`Progress`], and hears [`Notice`]s.
+//! - `Events` lasts until the command hangs up: [`Reply::Following`] says that nothing from here on is missed, then one
+//!   [`News`](crate::event::News) comes for each event. A command that wants the state as well asks `List` on a second
+//!   conversation after `Following`. One that reads too slowly is told how many events it has missed; the daemon waits
+//!   for nobody. While one follows, the daemon stays, even without a space.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
@@ -9,6 +15,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::binding::policy::Policy;
+use crate::event::Event;
 use crate::list::Listener;
 use crate::publish::Publication;
 use crate::publish::wish::{Named, Wish};
@@ -45,6 +53,20 @@ pub(crate) enum Ask {
         /// Name of the space, or all.
         space: Option<String>,
     },
+    /// How a space is reached from the machine.
+    Reach(Reach),
+    /// Follow what happens to ports, in one space or in all, those that are made later included.
+    Events {
+        /// Name of the space, which need not run yet, or all.
+        space: Option<String>,
+    },
+    /// End a space and what runs in it.
+    Stop(Target),
+}
+
+/// The questions about how spaces are reached.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Reach {
     /// What a space is called and where it is reached.
     Space(Target),
     /// Offer ports of a space at the machine.
@@ -65,8 +87,10 @@ pub(crate) enum Ask {
     },
     /// Everything that is published.
     Published,
-    /// The space that shared places lead to, after it was changed if there is a change.
-    Focus(Option<Option<String>>),
+    /// Which space shared places lead to.
+    Focused,
+    /// Have them lead to this space; to whoever claimed them first, if it is none.
+    Focus(Option<String>),
     /// A connection to a port of a space; the reply carries the socket.
     Connect {
         /// The space.
@@ -74,8 +98,6 @@ pub(crate) enum Ask {
         /// Its port.
         port: NonZeroU16,
     },
-    /// End a space and what runs in it.
-    Stop(Target),
 }
 
 /// Which space is meant.
@@ -100,6 +122,8 @@ pub(crate) struct Run {
     pub(crate) publish: Vec<Wish>,
     /// Whether every port is published as it opens.
     pub(crate) publish_all: bool,
+    /// The project's rules about ports; they hold for the whole space until the next run brings others.
+    pub(crate) policy: Policy,
     /// The device, if the space is yet to be made.
     pub(crate) device: Device,
     /// The device's MTU in bytes, if the space is yet to be made.
@@ -126,10 +150,12 @@ pub(crate) enum Reply {
     Space(SpaceInfo),
     /// To `Publish`, `Unpublish` and `Published`: what they are about.
     Published(Vec<Publication>),
-    /// To `Focus`: the space in focus.
+    /// To `Focused` and `Focus`: the space in focus.
     Focus(Option<String>),
     /// To `Connect`.
     Connected,
+    /// To `Events`: from here on, [`News`](crate::event::News) come.
+    Following,
     /// To `Stop`: the names of the spaces that ended.
     Stopped(Vec<String>),
     /// It can't be done: the sentence for the user, and the command's exit status.
@@ -141,9 +167,26 @@ pub(crate) enum Reply {
     },
 }
 
-/// What `wharf run` says when its program is done: without it, the run was cut off and its processes are ended.
+/// What `wharf run` says after it was let in.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Finished;
+pub(crate) enum Progress {
+    /// The program runs, and its binds arrive at this listener: the one descriptor.
+    Supervised,
+    /// The program runs, and its binds can't be seen when they happen.
+    Unsupervised,
+    /// The program is done: without this, the run was cut off and its processes are ended. The daemon says what it still
+    /// has to say and hangs up.
+    Finished,
+}
+
+/// What the daemon says to a `wharf run`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Notice {
+    /// The listener is held twice from now on: the run needs to hold it no more.
+    Kept,
+    /// A program of this run wanted a port and didn't get it.
+    Conflict(Event),
+}
 
 /// A space, as its user sees it.
 #[derive(Debug, Clone, Serialize, Deserialize)]

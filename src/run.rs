@@ -9,18 +9,24 @@ use std::io;
 use std::num::NonZeroU16;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
 
+use crate::binding::policy::Policy;
 use crate::channel::Channel;
 use crate::client::Absence;
 use crate::failure::{Failure, status};
-use crate::protocol::{Ask, Finished, Reply, Run, SpaceInfo, Target};
+use crate::protocol::{Ask, Notice, Progress, Reply, Run, SpaceInfo, Target};
+use crate::publish::Publication;
 use crate::signals::{Caught, Signals};
-use crate::space::enter::{EnterError, Namespaces};
-use crate::{cli, client, space};
+use crate::space::enter::{EnterError, Namespaces, Started, Supervision};
+use crate::{cli, client, conflict, space};
+
+/// How long a daemon may take for its last word; usually it has none.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs the program and answers with its exit status.
 pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
@@ -32,6 +38,13 @@ pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
     let asked = Ask::Run(Run {
         target: target(typed.space)?,
         from_host: from_host.clone(),
+        policy: Policy::default(),
+        publish: typed
+            .publish
+            .into_iter()
+            .flat_map(|wishes| wishes.0)
+            .collect(),
+        publish_all: typed.publish_all,
         device: typed.device,
         mtu: typed.mtu,
     });
@@ -40,14 +53,15 @@ pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
         space,
         run,
         remarks,
+        published,
     } = answer.reply
     else {
         bail!("the daemon answered something else")
     };
     if !typed.quiet {
-        announce(&space, &remarks);
+        announce(&space, &remarks, &published);
     }
-    let program = start(&typed.command, answer.descriptors, &space, &run);
+    let program = start(&typed.command, answer.descriptors, &space, &run, &published);
     let resume = Ask::Resume {
         space: space.name,
         run,
@@ -56,8 +70,13 @@ pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
     let mut session = Session {
         channel: Some(answer.channel),
         resume,
+        supervision: Supervision::Inherited,
+        silent: typed.quiet,
     };
-    let ended = program.and_then(|(program, signals)| attend(program, signals, &mut session));
+    let ended = program.and_then(|(started, signals)| {
+        session.supervise(started.supervision);
+        attend(Pid::from_child(&started.child), signals, &mut session)
+    });
     session.finish();
     Ok(ExitCode::from(ended?))
 }
@@ -73,15 +92,26 @@ pub(crate) fn target(space: Option<String>) -> Result<Target> {
     Ok(Target::Directory(space::project::root(&directory)))
 }
 
-fn announce(space: &SpaceInfo, remarks: &[String]) {
+fn announce(space: &SpaceInfo, remarks: &[String], published: &[Publication]) {
     let url = space
         .url
         .as_ref()
         .map_or_else(String::new, |url| format!(" · {url}"));
     eprintln!("wharf: space {} · {}{url}", space.name, space.ipv4);
+    for publication in published {
+        eprintln!("wharf: published {publication}");
+    }
     for remark in remarks {
         eprintln!("wharf: {remark}");
     }
+}
+
+/// `WHARF_PORT_3000`: the port of the machine that leads to the program's port 3000.
+fn ports_variable(publication: &Publication) -> (String, String) {
+    (
+        format!("WHARF_PORT_{}", publication.inside),
+        publication.place.port.to_string(),
+    )
 }
 
 /// The program, and the signals that come for it.
@@ -90,7 +120,8 @@ fn start(
     descriptors: Vec<OwnedFd>,
     space: &SpaceInfo,
     run: &str,
-) -> Result<(Pid, Signals)> {
+    published: &[Publication],
+) -> Result<(Started, Signals)> {
     let signals = Signals::catch().context("cannot catch signals")?;
     let (name, arguments) = words.split_first().context("no program was named")?;
     let [user, network] = <[OwnedFd; 2]>::try_from(descriptors)
@@ -99,9 +130,10 @@ fn start(
     command
         .args(arguments)
         .env("WHARF_SPACE", &space.name)
-        .env("WHARF_RUN", run);
+        .env("WHARF_RUN", run)
+        .envs(published.iter().map(ports_variable));
     match (Namespaces { user, network }).spawn(command) {
-        Ok(child) => Ok((Pid::from_child(&child), signals)),
+        Ok(started) => Ok((started, signals)),
         Err(EnterError::Namespace(error)) if error.raw_os_error() == Some(libc::EPERM) => Err(Failure {
             message: "this process is inside another space; start the program from outside of it, or without -s".into(),
             status: status::NOT_PERMITTED,
@@ -123,6 +155,9 @@ fn start(
 struct Session {
     channel: Option<Channel>,
     resume: Ask,
+    /// The listener is here until the daemon says that it is held twice.
+    supervision: Supervision,
+    silent: bool,
 }
 
 impl Session {
@@ -130,21 +165,87 @@ impl Session {
         self.channel.as_ref().map(AsFd::as_fd)
     }
 
+    /// The program runs, and its binds are to be seen by the daemon.
+    fn supervise(&mut self, supervision: Supervision) {
+        self.supervision = supervision;
+        if let Supervision::Refused(errno) = self.supervision
+            && !self.silent
+        {
+            eprintln!(
+                "wharf: binds can't be watched here ({errno}): ports are listed, and conflicts are not explained"
+            );
+        }
+        self.report_supervision();
+    }
+
+    fn report_supervision(&self) {
+        let Some(channel) = &self.channel else { return };
+        // If the daemon is gone, the next one is told.
+        match &self.supervision {
+            Supervision::Listener(listener) => {
+                channel
+                    .send(&Progress::Supervised, &[listener.as_fd()])
+                    .ok();
+            }
+            Supervision::Refused(_) => {
+                channel.send(&Progress::Unsupervised, &[]).ok();
+            }
+            Supervision::Inherited => {}
+        }
+    }
+
+    /// The daemon says something, or is gone.
+    fn hear(&mut self) {
+        let Some(channel) = &mut self.channel else {
+            return;
+        };
+        let mut heard = channel.receive();
+        while let Ok(Some((notice, _))) = heard {
+            match notice {
+                Notice::Kept => self.supervision = Supervision::Inherited,
+                Notice::Conflict(event) if !self.silent => eprint!("{}", conflict::explain(&event)),
+                Notice::Conflict(_) => {}
+            }
+            heard = match channel.arrived() {
+                Ok(None) => return,
+                arrived => arrived,
+            };
+        }
+        self.resume();
+    }
+
     /// The daemon is gone: start the next one, which takes the space up again, and tell it of this run.
     fn resume(&mut self) {
         self.channel = None;
         match client::ask(&self.resume, Absence::Start) {
-            Ok(answer) => self.channel = Some(answer.channel),
+            Ok(answer) => {
+                self.channel = Some(answer.channel);
+                self.report_supervision();
+            }
             Err(error) => eprintln!(
                 "wharf: the daemon is gone: {error:#}; the program goes on without a network"
             ),
         }
     }
 
-    fn finish(self) {
+    /// The program is done: the daemon says what it still has to say.
+    fn finish(mut self) {
+        let Some(channel) = &mut self.channel else {
+            return;
+        };
         // If the daemon is gone at this moment, there is nobody to tell.
-        self.channel
-            .map(|channel| channel.send(&Finished, &[]).ok());
+        if channel.wait_at_most(PATIENCE).is_err()
+            || channel.send(&Progress::Finished, &[]).is_err()
+        {
+            return;
+        }
+        while let Ok(Some((notice, _))) = channel.receive() {
+            if let Notice::Conflict(event) = notice
+                && !self.silent
+            {
+                eprint!("{}", conflict::explain(&event));
+            }
+        }
     }
 }
 
@@ -177,12 +278,11 @@ fn attend(program: Pid, mut signals: Signals, session: &mut Session) -> Result<u
             Err(rustix::io::Errno::INTR) => continue,
             polled => polled.context("cannot wait for signals")?,
         };
-        // The daemon says nothing to a run: what can be read is its end.
         if watched
             .get(1)
             .is_some_and(|daemon| !daemon.revents().is_empty())
         {
-            session.resume();
+            session.hear();
         }
     }
 }

@@ -94,7 +94,9 @@ impl Board {
     /// An empty board, or what a daemon that was killed has left. To be called inside a `LocalSet`.
     pub(super) fn start(spaces: Rc<Spaces>) -> Result<Rc<Self>> {
         let file = paths::runtime()?.join("published.json");
-        let left = fs::read(&file).ok().and_then(|left| serde_json::from_slice(&left).ok());
+        let left = fs::read(&file)
+            .ok()
+            .and_then(|left| serde_json::from_slice(&left).ok());
         let (carrier, errands) = Carrier::start().context("cannot start the carrier")?;
         let board = Rc::new(Self {
             spaces,
@@ -130,20 +132,22 @@ impl Board {
                 }
             }
         }
-        self.save();
-        self.settle().await;
+        self.renew().await;
         let all = self.publications();
         let is_new = |publication: &Publication| {
-            new.iter().any(|claim| claim.place == publication.place && claim.space == publication.space)
+            new.iter()
+                .any(|claim| claim.place == publication.place && claim.space == publication.space)
         };
         Ok(all.into_iter().filter(is_new).collect())
     }
 
     /// Publishes at the space's face whatever opens in it, from now on.
     pub(super) async fn publish_everything(&self, space: &Space) {
-        self.claimed.borrow_mut().everything.insert(space.entry.name.clone());
-        self.save();
-        self.settle().await;
+        self.claimed
+            .borrow_mut()
+            .everything
+            .insert(space.entry.name.clone());
+        self.renew().await;
     }
 
     /// Ends the publications that are `meant`; answers with them. Connections that stand are not touched.
@@ -151,10 +155,11 @@ impl Board {
         let mut ended = self.publications();
         ended.retain(meant);
         self.drop_claims(|claim| {
-            ended.iter().any(|ended| ended.place == claim.place && ended.space == claim.space)
+            ended
+                .iter()
+                .any(|ended| ended.place == claim.place && ended.space == claim.space)
         });
-        self.save();
-        self.settle().await;
+        self.renew().await;
         ended
     }
 
@@ -166,13 +171,24 @@ impl Board {
     /// Shared places lead to this space from now on; to whoever claimed them first, if it is none.
     pub(super) async fn focus(&self, space: Option<String>) {
         self.claimed.borrow_mut().focus = space;
-        self.save();
-        self.settle().await;
+        self.renew().await;
     }
 
     /// The space in focus.
     pub(super) fn focused(&self) -> Option<String> {
         self.claimed.borrow().focus.clone()
+    }
+
+    /// Forgets what is claimed for other spaces than these.
+    pub(super) fn keep_only(&self, runs: impl Fn(&str) -> bool) {
+        let claimed = self.claimed.borrow();
+        let claiming = claimed.claims.iter().map(|claim| &claim.space);
+        let all: BTreeSet<_> = claiming.chain(&claimed.everything).cloned().collect();
+        drop(claimed);
+        all.iter()
+            .filter(|space| !runs(space))
+            .for_each(|space| self.forget(space));
+        self.changed.notify_one();
     }
 
     /// A space has ended, and with it what it had published.
@@ -194,9 +210,13 @@ impl Board {
         let claimed = self.claimed.borrow();
         let held = self.held.borrow();
         let state = |claim: &Claim| {
-            let current = claimed.current(claim.place).map_or("", |current| &current.space);
+            let current = claimed
+                .current(claim.place)
+                .map_or("", |current| &current.space);
             if current != claim.space {
-                return State::Elsewhere { to: current.to_owned() };
+                return State::Elsewhere {
+                    to: current.to_owned(),
+                };
             }
             match held.get(&claim.place) {
                 Some(Held::Served) => State::Served,
@@ -211,6 +231,13 @@ impl Board {
             state: state(claim),
         };
         claimed.claims.iter().map(publication).collect()
+    }
+
+    /// What is claimed has changed.
+    async fn renew(&self) {
+        self.save();
+        self.settle().await;
+        self.changed.notify_one();
     }
 
     /// Enters one claim, and takes its port of the machine.
@@ -242,7 +269,10 @@ impl Board {
 
     fn enter(&self, claim: Claim, patience: Patience) -> Result<Claim, Failure> {
         let mut claimed = self.claimed.borrow_mut();
-        let mut others = claimed.claims.iter().filter(|other| other.place == claim.place);
+        let mut others = claimed
+            .claims
+            .iter()
+            .filter(|other| other.place == claim.place);
         let clash = others.clone().find(|other| other.space != claim.space);
         if let Some(other) = clash.filter(|_| !is_shared(claim.place)) {
             return Err(conflict(format!(
@@ -251,16 +281,18 @@ impl Board {
             )));
         }
         if others.any(|other| other.space == claim.space) {
-            claimed.claims.retain(|other| other.place != claim.place || other.space != claim.space);
+            claimed
+                .claims
+                .retain(|other| other.place != claim.place || other.space != claim.space);
         }
         let mut held = self.held.borrow_mut();
         if let std::collections::btree_map::Entry::Vacant(vacant) = held.entry(claim.place) {
             match bind(claim.place) {
                 Ok(socket) => drop(vacant.insert(Held::Reserved(socket))),
                 Err(error) if error == Errno::ADDRINUSE && patience == Patience::Waits => {
-                    vacant.insert(Held::Blocked(explain(claim.place, error).message));
+                    vacant.insert(Held::Blocked(explain(&claim, error).message));
                 }
-                Err(error) => return Err(explain(claim.place, error)),
+                Err(error) => return Err(explain(&claim, error)),
             }
         }
         claimed.claims.push(claim.clone());
@@ -268,7 +300,10 @@ impl Board {
     }
 
     fn drop_claims(&self, meant: impl Fn(&Claim) -> bool) {
-        self.claimed.borrow_mut().claims.retain(|claim| !meant(claim));
+        self.claimed
+            .borrow_mut()
+            .claims
+            .retain(|claim| !meant(claim));
     }
 
     /// Opens and closes places as their listeners come and go, for good.
@@ -276,8 +311,11 @@ impl Board {
         let mut events = self.spaces.events.subscribe();
         loop {
             self.settle().await;
-            let someone_is_in_the_way =
-                self.held.borrow().values().any(|held| matches!(held, Held::Blocked(_)));
+            let someone_is_in_the_way = self
+                .held
+                .borrow()
+                .values()
+                .any(|held| matches!(held, Held::Blocked(_)));
             tokio::select! {
                 // Those that were missed are no loss: what listens now is asked for.
                 _ = events.recv() => while events.try_recv().is_ok() {},
@@ -295,7 +333,12 @@ impl Board {
         let places: BTreeSet<Place> = {
             let claimed = self.claimed.borrow();
             let held = self.held.borrow();
-            claimed.claims.iter().map(|claim| claim.place).chain(held.keys().copied()).collect()
+            claimed
+                .claims
+                .iter()
+                .map(|claim| claim.place)
+                .chain(held.keys().copied())
+                .collect()
         };
         for place in places {
             let current = self.claimed.borrow().current(place).cloned();
@@ -307,7 +350,7 @@ impl Board {
                 .get(&claim.space)
                 .is_some_and(|ports| ports.contains(&(place.protocol, claim.inside)));
             if listens {
-                self.serve(place);
+                self.serve(&claim);
             } else if !matches!(self.held.borrow().get(&place), Some(Held::Reserved(_))) {
                 self.give_back(place).await;
             }
@@ -317,14 +360,21 @@ impl Board {
     /// What listens in the spaces that have something published.
     fn listening(&self) -> Listening {
         let claimed = self.claimed.borrow();
-        let names: BTreeSet<_> =
-            claimed.claims.iter().map(|claim| &claim.space).chain(&claimed.everything).collect();
+        let names: BTreeSet<_> = claimed
+            .claims
+            .iter()
+            .map(|claim| &claim.space)
+            .chain(&claimed.everything)
+            .collect();
         let ports = |space: Rc<Space>| {
             let sockets = space.listening().unwrap_or_else(|error| {
                 tracing::error!("cannot list {}: {error}", space.entry.name);
                 Vec::new()
             });
-            sockets.into_iter().map(|(socket, _)| (socket.protocol, socket.port)).collect()
+            sockets
+                .into_iter()
+                .map(|(socket, _)| (socket.protocol, socket.port))
+                .collect()
         };
         let of = |name: &String| Some((name.clone(), ports(self.spaces.find(name)?)));
         names.into_iter().filter_map(of).collect()
@@ -335,7 +385,12 @@ impl Board {
         for space in everything.iter().filter_map(|name| self.spaces.find(name)) {
             let name = &space.entry.name;
             for &(protocol, port) in listening.get(name).into_iter().flatten() {
-                let wish = Wish { at: None, outside: Outside::Exactly(port), inside: port, protocol };
+                let wish = Wish {
+                    at: None,
+                    outside: Outside::Exactly(port),
+                    inside: port,
+                    protocol,
+                };
                 let known = self.claimed.borrow().claims.iter().any(|claim| {
                     claim.space == *name && claim.inside == port && claim.place.protocol == protocol
                 });
@@ -347,7 +402,8 @@ impl Board {
     }
 
     /// Has a place served, if it can be had.
-    fn serve(&self, place: Place) {
+    fn serve(&self, claim: &Claim) {
+        let place = claim.place;
         let mut held = self.held.borrow_mut();
         let socket = match held.remove(&place) {
             Some(Held::Served) => {
@@ -368,7 +424,7 @@ impl Board {
                 self.carrier.open(place, socket);
                 Held::Served
             }
-            Err(error) => Held::Blocked(explain(place, error).message),
+            Err(error) => Held::Blocked(explain(claim, error).message),
         };
         held.insert(place, now);
     }
@@ -391,7 +447,10 @@ impl Board {
     async fn dial(&self, place: Place) -> io::Result<OwnedFd> {
         let current = self.claimed.borrow().current(place).cloned();
         let claim = current.ok_or(io::ErrorKind::NotConnected)?;
-        let space = self.spaces.find(&claim.space).ok_or(io::ErrorKind::NotConnected)?;
+        let space = self
+            .spaces
+            .find(&claim.space)
+            .ok_or(io::ErrorKind::NotConnected)?;
         match place.protocol {
             Protocol::Tcp => Ok(space.dial(claim.inside.get()).await?.into_std()?.into()),
             Protocol::Udp => space.dial_datagrams(claim.inside).await,
@@ -407,12 +466,16 @@ impl Board {
                 _ => Ok(()),
             }
         } else {
-            let text = serde_json::to_vec_pretty(&*claimed).expect("names and numbers have a JSON form");
+            let text =
+                serde_json::to_vec_pretty(&*claimed).expect("names and numbers have a JSON form");
             let new = self.file.with_extension("new");
             fs::write(&new, text).and_then(|()| fs::rename(&new, &self.file))
         };
         if let Err(error) = saved {
-            tracing::error!("cannot keep what is published in {}: {error}", self.file.display());
+            tracing::error!(
+                "cannot keep what is published in {}: {error}",
+                self.file.display()
+            );
         }
     }
 }
@@ -422,18 +485,25 @@ impl Claimed {
     fn current(&self, place: Place) -> Option<&Claim> {
         let mut claims = self.claims.iter().filter(|claim| claim.place == place);
         let first = claims.clone().next();
-        claims.find(|claim| Some(&claim.space) == self.focus.as_ref()).or(first)
+        claims
+            .find(|claim| Some(&claim.space) == self.focus.as_ref())
+            .or(first)
     }
 }
 
 /// Whether several spaces may claim a place: the focus says who has it.
 fn is_shared(place: Place) -> bool {
-    place.address == IpAddr::from([127, 0, 0, 1]) || place.address == IpAddr::from(std::net::Ipv6Addr::LOCALHOST)
+    place.address == IpAddr::from([127, 0, 0, 1])
+        || place.address == IpAddr::from(std::net::Ipv6Addr::LOCALHOST)
 }
 
 /// Takes a port of the machine.
 fn bind(place: Place) -> Result<OwnedFd, Errno> {
-    let family = if place.address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let family = if place.address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
     let kind = match place.protocol {
         Protocol::Tcp => SocketType::STREAM,
         Protocol::Udp => SocketType::DGRAM,
@@ -452,29 +522,36 @@ fn bind(place: Place) -> Result<OwnedFd, Errno> {
 }
 
 fn conflict(message: String) -> Failure {
-    Failure { message, status: status::CONFLICT }
+    Failure {
+        message,
+        status: status::CONFLICT,
+    }
 }
 
 /// Why a place can't be had, and what to do.
-fn explain(place: Place, error: Errno) -> Failure {
-    let port = place.port;
+fn explain(claim: &Claim, error: Errno) -> Failure {
+    let (place, inside) = (claim.place, claim.inside);
+    let (at, port) = (place.address, place.port);
     match error {
         Errno::ADDRINUSE => conflict(format!(
-            "address already in use: {place}{}; ways out: another port ({}:{port} or {port}+), the space's face (no \
-             address), or --wait",
-            list::holder_at(place.protocol, place.address, port)
+            "address already in use: {place}{}; ways out: the next free port ({}+:{inside}), the space's face \
+             ({inside}), or --wait",
+            list::holder_at(place.protocol, at, port)
                 .map_or_else(String::new, |holder| format!(" is held by {holder}")),
-            port.get().saturating_add(1),
+            place.endpoint(),
         )),
         Errno::ACCESS => Failure {
             message: format!(
                 "permission denied: the machine keeps ports below 1024 for root, so {place} can't be taken; publish \
-                 at another, as in 8080:{port}"
+                 at another, as in 8080:{inside}"
             ),
             status: status::NOT_PERMITTED,
         },
         Errno::ADDRNOTAVAIL => Failure {
-            message: format!("{} is no address of this machine; `ip address` lists those", place.address),
+            message: format!(
+                "{} is no address of this machine; `ip address` lists those",
+                place.address
+            ),
             status: status::USAGE,
         },
         error => Failure {

@@ -83,8 +83,8 @@ impl Doors {
 /// Who is in the way, and what to do.
 fn explain(address: IpAddr, port: u16, error: &io::Error) -> String {
     let mut sentence = format!("names are not served at {address}:{port}: {error}");
-    let holder = NonZeroU16::new(port)
-        .and_then(|port| list::holder_at(Protocol::Tcp, address, port));
+    let holder =
+        NonZeroU16::new(port).and_then(|port| list::holder_at(Protocol::Tcp, address, port));
     if let Some(holder) = holder {
         let _ = write!(sentence, ", held by {holder}");
     }

@@ -3,10 +3,15 @@
 //! It starts with the first space and goes with the last. Control runs here on one thread (tokio); each space's packets
 //! run on a thread of their own ([`crate::relay`]). It holds no right that its user does not have.
 
+mod attendance;
+mod board;
 mod from_host;
 mod front;
 mod keeper;
 mod names;
+mod ports;
+mod reach;
+mod releases;
 mod session;
 mod space;
 mod spaces;
@@ -136,6 +141,7 @@ fn run(listener: std::os::unix::net::UnixListener) -> Result<()> {
         let listener = UnixListener::from_std(listener)?;
         let spaces = Spaces::start()?;
         spaces.adopt().await?;
+        spaces.publish_again();
         // Whoever comes first is told what stands in the way.
         drop(spaces.open_doors().await);
         say(SERVING)?;

@@ -27,7 +27,7 @@ pub(crate) use wharf_port::Protocol;
 
 pub(crate) use diag::DumpError;
 pub(crate) use holders::{Member, NetNamespace, processes_in};
-pub(crate) use process::Process;
+pub(crate) use process::{Process, process_of_thread, program_of_thread};
 
 use holders::Scope;
 
@@ -39,7 +39,7 @@ pub(crate) struct Listener {
     /// The space's name; `None` is the machine itself.
     pub(crate) space: Option<String>,
     /// TCP or UDP.
-    #[serde(with = "by_name")]
+    #[serde(with = "protocol_by_name")]
     pub(crate) protocol: Protocol,
     /// Where it listens; `0.0.0.0` and `::` stand for every address.
     pub(crate) address: IpAddr,
@@ -58,7 +58,7 @@ pub(crate) struct Listener {
 }
 
 /// A protocol's JSON form: its name.
-pub(crate) mod by_name {
+pub(crate) mod protocol_by_name {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
     use wharf_port::Protocol;

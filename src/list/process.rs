@@ -6,7 +6,8 @@
 //! To have read: `proc_pid_stat(5)`, `proc_pid_exe(5)`, `proc_pid_cmdline(5)`.
 
 use std::ffi::CStr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
 use rustix::fs::{Mode, OFlags};
@@ -40,6 +41,15 @@ const COMMAND_BYTES: usize = 64 * 1024;
 const RECORD_BYTES: usize = 16 * 1024;
 
 impl Process {
+    /// Reads the process that a thread belongs to; `None` when it has ended.
+    pub(crate) fn of_thread(thread: Pid) -> Option<Self> {
+        let pid = process_of_thread(thread)?;
+        let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let path = format!("/proc/{}", pid.as_raw_nonzero());
+        let process = rustix::fs::open(path, directory, Mode::empty()).ok()?;
+        Self::read(pid, process.as_fd(), &Moment::now())
+    }
+
     /// Reads the process whose open `/proc/PID` this is; `None` when it has ended.
     pub(crate) fn read(pid: Pid, process: BorrowedFd<'_>, moment: &Moment) -> Option<Self> {
         let stat = file(process, c"stat", RECORD_BYTES)?;
@@ -56,6 +66,20 @@ impl Process {
             uid: real_uid(&status)?,
         })
     }
+}
+
+/// The process that a thread belongs to; `None` when the thread has ended.
+pub(crate) fn process_of_thread(thread: Pid) -> Option<Pid> {
+    let status = std::fs::read(format!("/proc/{}/status", thread.as_raw_nonzero())).ok()?;
+    Pid::from_raw(number(&status, b"Tgid:")?)
+}
+
+/// The name of the executable's file that a thread runs; `None` when it may not be seen.
+pub(crate) fn program_of_thread(thread: Pid) -> Option<String> {
+    let path = std::fs::read_link(format!("/proc/{}/exe", thread.as_raw_nonzero())).ok()?;
+    let path = path.to_string_lossy();
+    let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
+    Some(file_name(path).to_owned())
 }
 
 /// The reading of two clocks at once, which turns "ticks since boot" into a time of day.
@@ -123,9 +147,14 @@ impl<'a> Stat<'a> {
 
 /// The real user id in `/proc/PID/status`: `Uid:`, then real, effective, saved, file system.
 fn real_uid(status: &[u8]) -> Option<u32> {
+    number(status, b"Uid:")
+}
+
+/// The first number behind a name in `/proc/PID/status`.
+fn number<N: FromStr>(status: &[u8], name: &[u8]) -> Option<N> {
     let line = status
         .split(|&byte| byte == b'\n')
-        .find_map(|line| line.strip_prefix(b"Uid:"))?;
+        .find_map(|line| line.strip_prefix(name))?;
     str::from_utf8(line)
         .ok()?
         .split_ascii_whitespace()
@@ -187,7 +216,6 @@ fn file(process: BorrowedFd<'_>, name: &CStr, limit: usize) -> Option<Vec<u8>> {
 mod tests {
     use std::ffi::OsStr;
     use std::fs::File;
-    use std::os::fd::AsFd;
     use std::os::unix::ffi::OsStrExt as _;
     use std::path::Path;
     use std::process::Command;

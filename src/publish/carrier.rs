@@ -65,7 +65,9 @@ impl Carrier {
     pub(crate) fn start() -> io::Result<(Self, mpsc::Receiver<Errand>)> {
         let (errand, errands) = mpsc::channel(ERRANDS_MAX);
         let (order, orders) = mpsc::unbounded_channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         std::thread::Builder::new()
             .name("carrier".into())
             .spawn(move || LocalSet::new().block_on(&runtime, obey(orders, Errands(errand))))?;

@@ -13,7 +13,7 @@ use super::wish::{self, Wishes};
 use super::{Publication, State};
 use crate::client::{self, Absence};
 use crate::failure::{Failure, status, status_of};
-use crate::protocol::{Ask, Reply, SpaceInfo, Target};
+use crate::protocol::{Ask, Reach, Reply, SpaceInfo, Target};
 use crate::{cli, run};
 
 /// `[SPACE:]` and what follows it.
@@ -32,9 +32,15 @@ impl<T: FromStr<Err = String>> FromStr for InSpace<T> {
             && space != "localhost"
             && space.bytes().any(|byte| byte.is_ascii_alphabetic())
         {
-            return Ok(Self { space: Some(space.to_owned()), what: rest.parse()? });
+            return Ok(Self {
+                space: Some(space.to_owned()),
+                what: rest.parse()?,
+            });
         }
-        Ok(Self { space: None, what: text.parse()? })
+        Ok(Self {
+            space: None,
+            what: text.parse()?,
+        })
     }
 }
 
@@ -43,13 +49,26 @@ pub(crate) fn publish(typed: cli::Publish) -> Result<ExitCode> {
     if typed.what.is_empty() {
         return list(typed.json);
     }
-    let at = typed.at.as_deref().map(wish::address).transpose().map_err(usage)?;
+    let at = typed
+        .at
+        .as_deref()
+        .map(wish::address)
+        .transpose()
+        .map_err(usage)?;
     let mut published = Vec::new();
-    for InSpace { space, what: Wishes(mut wishes) } in typed.what {
+    for InSpace {
+        space,
+        what: Wishes(mut wishes),
+    } in typed.what
+    {
         if let Some(at) = at {
             wishes.iter_mut().for_each(|wish| wish.at = Some(at));
         }
-        let ask = Ask::Publish { target: run::target(space)?, wishes, waits: typed.wait };
+        let ask = Reach::Publish {
+            target: run::target(space)?,
+            wishes,
+            waits: typed.wait,
+        };
         published.extend(publications(&ask)?);
     }
     show(&published, typed.json);
@@ -57,11 +76,14 @@ pub(crate) fn publish(typed: cli::Publish) -> Result<ExitCode> {
 }
 
 fn usage(message: String) -> Failure {
-    Failure { message, status: status::USAGE }
+    Failure {
+        message,
+        status: status::USAGE,
+    }
 }
 
 fn list(json: bool) -> Result<ExitCode> {
-    let published = match publications(&Ask::Published) {
+    let published = match publications(&Reach::Published) {
         Ok(published) => published,
         Err(error) if status_of(&error) == status::NOTHING => Vec::new(),
         Err(error) => return Err(error),
@@ -69,15 +91,21 @@ fn list(json: bool) -> Result<ExitCode> {
     show(&published, json);
     if published.is_empty() {
         if !json {
-            eprintln!("wharf: nothing is published; `wharf publish PORT` offers a port of this directory's space");
+            eprintln!(
+                "wharf: nothing is published; `wharf publish PORT` offers a port of this directory's space"
+            );
         }
         return Ok(ExitCode::from(status::NOTHING));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn publications(ask: &Ask) -> Result<Vec<Publication>> {
-    match client::ask(ask, Absence::Report)?.reply {
+fn ask(reach: Reach) -> Result<client::Answer> {
+    client::ask(&Ask::Reach(reach), Absence::Report)
+}
+
+fn publications(reach: &Reach) -> Result<Vec<Publication>> {
+    match ask(reach.clone())?.reply {
         Reply::Published(published) => Ok(published),
         other => bail!("the daemon answered {other:?}"),
     }
@@ -102,7 +130,11 @@ impl std::fmt::Display for Publication {
         match &self.state {
             State::Served => Ok(()),
             State::Waiting => f.write_str(" (nothing listens there yet)"),
-            State::Elsewhere { to } => write!(f, " (leads to {to}; `wharf focus {}` changes that)", self.space),
+            State::Elsewhere { to } => write!(
+                f,
+                " (leads to {to}; `wharf focus {}` changes that)",
+                self.space
+            ),
             State::Blocked { why } => write!(f, " (waits: {why})"),
         }
     }
@@ -111,7 +143,10 @@ impl std::fmt::Display for Publication {
 /// Ends publications.
 pub(crate) fn unpublish(typed: cli::Unpublish) -> Result<ExitCode> {
     let ended = if typed.all {
-        publications(&Ask::Unpublish { target: Target::All, named: None })?
+        publications(&Reach::Unpublish {
+            target: Target::All,
+            named: None,
+        })?
     } else {
         let mut ended = Vec::new();
         for InSpace { space, what } in typed.what {
@@ -120,7 +155,10 @@ pub(crate) fn unpublish(typed: cli::Unpublish) -> Result<ExitCode> {
                 None if what.at.is_some() => Target::All,
                 space => run::target(space)?,
             };
-            ended.extend(publications(&Ask::Unpublish { target, named: Some(what) })?);
+            ended.extend(publications(&Reach::Unpublish {
+                target,
+                named: Some(what),
+            })?);
         }
         ended
     };
@@ -132,23 +170,24 @@ pub(crate) fn unpublish(typed: cli::Unpublish) -> Result<ExitCode> {
 
 /// Says or changes which space the shared ports of 127.0.0.1 lead to.
 pub(crate) fn focus(typed: cli::Focus) -> Result<ExitCode> {
-    let change = match typed.space {
-        Some(space) => Some(Some(space)),
-        None => typed.none.then_some(None),
+    let question = match typed.space {
+        Some(space) => Reach::Focus(Some(space)),
+        None if typed.none => Reach::Focus(None),
+        None => Reach::Focused,
     };
-    let silent = change.is_some();
-    let Reply::Focus(focused) = client::ask(&Ask::Focus(change), Absence::Report)?.reply else {
+    let asks = matches!(question, Reach::Focused);
+    let Reply::Focus(focused) = ask(question)?.reply else {
         bail!("the daemon answered something else")
     };
     if typed.json {
         println!("{:#}", serde_json::json!({ "schema": 1, "focus": focused }));
     } else if let Some(space) = &focused {
         println!("{space}");
-    } else if !silent {
+    } else if asks {
         eprintln!("wharf: no space is in focus");
     }
     Ok(match focused {
-        None if !silent => ExitCode::from(status::NOTHING),
+        None if asks => ExitCode::from(status::NOTHING),
         _ => ExitCode::SUCCESS,
     })
 }
@@ -165,15 +204,26 @@ pub(crate) fn open(typed: cli::Url) -> Result<ExitCode> {
     let url = url_of(typed)?;
     let browser = std::env::var_os("BROWSER").unwrap_or_else(|| "xdg-open".into());
     eprintln!("wharf: {url}");
-    let opened = Command::new(&browser).arg(&url).stdin(Stdio::null()).status();
+    let opened = Command::new(&browser)
+        .arg(&url)
+        .stdin(Stdio::null())
+        .status();
     let opened = opened.with_context(|| {
-        format!("cannot start {}; set BROWSER to a program that opens {url}", browser.display())
+        format!(
+            "cannot start {}; set BROWSER to a program that opens {url}",
+            browser.display()
+        )
     })?;
-    Ok(ExitCode::from(opened.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+    Ok(ExitCode::from(
+        opened
+            .code()
+            .and_then(|code| u8::try_from(code).ok())
+            .unwrap_or(1),
+    ))
 }
 
 fn url_of(typed: cli::Url) -> Result<String> {
-    let reply = client::ask(&Ask::Space(run::target(typed.space)?), Absence::Report)?.reply;
+    let reply = ask(Reach::Space(run::target(typed.space)?))?.reply;
     let Reply::Space(SpaceInfo { name, url, .. }) = reply else {
         bail!("the daemon answered {reply:?}")
     };
@@ -188,9 +238,17 @@ fn url_of(typed: cli::Url) -> Result<String> {
 
 /// Connects standard input and output with a port of a space.
 pub(crate) fn connect(typed: cli::Connect) -> Result<ExitCode> {
-    let InSpace { space, what: Port(port) } = typed.what;
-    let answer = client::ask(&Ask::Connect { target: run::target(space)?, port }, Absence::Report)?;
-    let (Reply::Connected, Ok([socket])) = (answer.reply, <[OwnedFd; 1]>::try_from(answer.descriptors)) else {
+    let InSpace {
+        space,
+        what: Port(port),
+    } = typed.what;
+    let answer = ask(Reach::Connect {
+        target: run::target(space)?,
+        port,
+    })?;
+    let (Reply::Connected, Ok([socket])) =
+        (answer.reply, <[OwnedFd; 1]>::try_from(answer.descriptors))
+    else {
         bail!("the daemon answered something else")
     };
     let socket = TcpStream::from(socket);
@@ -229,6 +287,8 @@ impl FromStr for Port {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.parse().map(Self).map_err(|_| format!("{text:?} is no port: a number from 1 to 65535"))
+        text.parse()
+            .map(Self)
+            .map_err(|_| format!("{text:?} is no port: a number from 1 to 65535"))
     }
 }

@@ -45,7 +45,10 @@ pub(super) async fn serve(place: Place, socket: UdpSocket, errands: Errands) {
         let Ok((length, client)) = socket.recv_from(&mut datagram).await else {
             continue;
         };
-        let known = clients.borrow_mut().get(&client).map(|client| Rc::clone(&client.inside));
+        let known = clients
+            .borrow_mut()
+            .get(&client)
+            .map(|client| Rc::clone(&client.inside));
         let inside = match known {
             Some(inside) => inside,
             None => match errands.connect_datagrams(place).await {
@@ -61,17 +64,35 @@ pub(super) async fn serve(place: Place, socket: UdpSocket, errands: Errands) {
     }
 }
 
-fn admit(socket: &Rc<UdpSocket>, clients: &Clients, client: SocketAddr, inside: UdpSocket) -> Rc<UdpSocket> {
+fn admit(
+    socket: &Rc<UdpSocket>,
+    clients: &Clients,
+    client: SocketAddr,
+    inside: UdpSocket,
+) -> Rc<UdpSocket> {
     let inside = Rc::new(inside);
-    let answers = answer(Rc::clone(socket), Rc::clone(clients), client, Rc::clone(&inside));
+    let answers = answer(
+        Rc::clone(socket),
+        Rc::clone(clients),
+        client,
+        Rc::clone(&inside),
+    );
     let answers = tokio::task::spawn_local(answers).abort_handle();
-    let entry = Client { inside: Rc::clone(&inside), answers };
+    let entry = Client {
+        inside: Rc::clone(&inside),
+        answers,
+    };
     clients.borrow_mut().push(client, entry);
     inside
 }
 
 /// Carries answers back until the client has been silent for long.
-async fn answer(socket: Rc<UdpSocket>, clients: Clients, client: SocketAddr, inside: Rc<UdpSocket>) {
+async fn answer(
+    socket: Rc<UdpSocket>,
+    clients: Clients,
+    client: SocketAddr,
+    inside: Rc<UdpSocket>,
+) {
     let mut datagram = vec![0; LONGEST];
     let mut heard = true;
     loop {

@@ -15,13 +15,13 @@ use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
-use crate::list::{Protocol, by_name};
+use crate::list::{Protocol, protocol_by_name};
 
 /// A place of the machine at which a port can be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Place {
     /// TCP or UDP.
-    #[serde(with = "by_name")]
+    #[serde(with = "protocol_by_name")]
     pub(crate) protocol: Protocol,
     /// The machine's address.
     pub(crate) address: IpAddr,

@@ -32,7 +32,9 @@ async fn half(from: &TcpStream, to: &TcpStream) -> io::Result<()> {
     let mut pipe = Pipe::new()?;
     loop {
         let mut held = from
-            .async_io(Interest::READABLE, || Ok(splice(from, None, &pipe.tail, None, pipe.room, FLAGS)?))
+            .async_io(Interest::READABLE, || {
+                Ok(splice(from, None, &pipe.tail, None, pipe.room, FLAGS)?)
+            })
             .await?;
         if held == 0 {
             return match rustix::net::shutdown(to, rustix::net::Shutdown::Write) {
@@ -44,7 +46,9 @@ async fn half(from: &TcpStream, to: &TcpStream) -> io::Result<()> {
         let full = held == pipe.room;
         while held > 0 {
             held -= to
-                .async_io(Interest::WRITABLE, || Ok(splice(&pipe.head, None, to, None, held, FLAGS)?))
+                .async_io(Interest::WRITABLE, || {
+                    Ok(splice(&pipe.head, None, to, None, held, FLAGS)?)
+                })
                 .await?;
         }
         if full {
@@ -65,7 +69,11 @@ struct Pipe {
 impl Pipe {
     fn new() -> io::Result<Self> {
         let (head, tail) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        Ok(Self { head, tail, room: PIPE })
+        Ok(Self {
+            head,
+            tail,
+            room: PIPE,
+        })
     }
 
     /// Makes room for bulk, unless this user's pipes hold as much as they may.

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::Publication;
-use crate::list::{Protocol, by_name};
+use crate::list::{Protocol, protocol_by_name};
 
 /// One port that is to be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ pub(crate) struct Wish {
     /// The space's port.
     pub(crate) inside: NonZeroU16,
     /// TCP or UDP.
-    #[serde(with = "by_name")]
+    #[serde(with = "protocol_by_name")]
     pub(crate) protocol: Protocol,
 }
 
@@ -43,9 +43,10 @@ pub(crate) struct Wishes(pub(crate) Vec<Wish>);
 /// A published port as it is named to end it: `[ADDRESS:]PORT[/udp]`, the machine's port or the space's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Named {
-    at: Option<IpAddr>,
+    /// The machine's address, if it is to be this one.
+    pub(crate) at: Option<IpAddr>,
     port: NonZeroU16,
-    #[serde(with = "by_name")]
+    #[serde(with = "protocol_by_name")]
     protocol: Protocol,
 }
 
@@ -67,10 +68,17 @@ impl FromStr for Named {
     fn from_str(text: &str) -> Result<Self, String> {
         let Wishes(wishes) = text.parse()?;
         match wishes[..] {
-            [Wish { at, outside: Outside::Exactly(port), inside, protocol }] if port == inside => {
-                Ok(Self { at, port, protocol })
-            }
-            _ => Err(format!("{text} is not one published port: 5432, 127.0.0.1:3000, 53/udp")),
+            [
+                Wish {
+                    at,
+                    outside: Outside::Exactly(port),
+                    inside,
+                    protocol,
+                },
+            ] if port == inside => Ok(Self { at, port, protocol }),
+            _ => Err(format!(
+                "{text} is not one published port: 5432, 127.0.0.1:3000, 53/udp"
+            )),
         }
     }
 }
@@ -110,12 +118,24 @@ impl FromStr for Wishes {
         };
         let (at, outside) = (at, outside.unwrap_or(inside));
         // `3000+` alone is a wish about the machine's port; inside it is 3000.
-        let inside = ports(inside.strip_suffix('+').filter(|_| outside == inside).unwrap_or(inside))?;
-        let wish = |outside, inside| Wish { at, outside, inside, protocol };
+        let inside = ports(
+            inside
+                .strip_suffix('+')
+                .filter(|_| outside == inside)
+                .unwrap_or(inside),
+        )?;
+        let wish = |outside, inside| Wish {
+            at,
+            outside,
+            inside,
+            protocol,
+        };
         if let Some(first) = outside.strip_suffix('+') {
             let first = ports(first)?;
             if first.count() != 0 || inside.count() != 0 {
-                return Err(format!("{outside} is about one port; name ports of a range one by one"));
+                return Err(format!(
+                    "{outside} is about one port; name ports of a range one by one"
+                ));
             }
             return Ok(Self(vec![wish(Outside::From(first.first), inside.first)]));
         }
@@ -124,7 +144,11 @@ impl FromStr for Wishes {
             return Err("the two ranges are not of the same length".to_owned());
         }
         let pairs = outside.all().zip(inside.all());
-        Ok(Self(pairs.map(|(outside, inside)| wish(Outside::Exactly(outside), inside)).collect()))
+        Ok(Self(
+            pairs
+                .map(|(outside, inside)| wish(Outside::Exactly(outside), inside))
+                .collect(),
+        ))
     }
 }
 
@@ -144,17 +168,23 @@ pub(crate) fn address(text: &str) -> Result<IpAddr, String> {
     if text == "localhost" {
         return Ok(Ipv4Addr::LOCALHOST.into());
     }
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
     let parsed: Option<IpAddr> = match bare {
         Some(text) => text.parse().ok().map(IpAddr::V6),
         None => text.parse().ok().map(IpAddr::V4),
     };
-    parsed.ok_or_else(|| format!("{text} is no address of the machine: 127.0.0.1, localhost, [::1]"))
+    parsed
+        .ok_or_else(|| format!("{text} is no address of the machine: 127.0.0.1, localhost, [::1]"))
 }
 
 fn ports(text: &str) -> Result<Ports, String> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let ports = Ports { first: port(first)?, last: port(last)? };
+    let ports = Ports {
+        first: port(first)?,
+        last: port(last)?,
+    };
     if ports.first > ports.last {
         return Err(format!("{text} ends before it begins"));
     }
@@ -180,7 +210,9 @@ mod tests {
     fn parse(text: &str) -> Result<Vec<String>, String> {
         let wishes: Wishes = text.parse()?;
         let write = |wish: &Wish| {
-            let at = wish.at.map_or_else(|| "face".to_owned(), |at| at.to_string());
+            let at = wish
+                .at
+                .map_or_else(|| "face".to_owned(), |at| at.to_string());
             let outside = match wish.outside {
                 Outside::Exactly(port) => port.to_string(),
                 Outside::From(port) => format!("{port}+"),
@@ -193,18 +225,18 @@ mod tests {
     #[test]
     fn what_docker_users_type() {
         for (text, expected) in [
-            ("5432", &["face 5432 5432 TCP"][..]),
-            ("8080:80", &["face 8080 80 TCP"]),
-            ("127.0.0.1:8080:80", &["127.0.0.1 8080 80 TCP"]),
-            ("127.0.0.1:80", &["127.0.0.1 80 80 TCP"]),
-            ("localhost:3000", &["127.0.0.1 3000 3000 TCP"]),
-            ("[::1]:8080:80/tcp", &["::1 8080 80 TCP"]),
-            ("0.0.0.0:53:5353/udp", &["0.0.0.0 53 5353 UDP"]),
-            ("3000+", &["face 3000+ 3000 TCP"]),
-            ("9000+:3000/udp", &["face 9000+ 3000 UDP"]),
-            ("127.0.0.1:3000+:80", &["127.0.0.1 3000+ 80 TCP"]),
-            ("8000-8001", &["face 8000 8000 TCP", "face 8001 8001 TCP"]),
-            ("9000-9001:80-81", &["face 9000 80 TCP", "face 9001 81 TCP"]),
+            ("5432", &["face 5432 5432 tcp"][..]),
+            ("8080:80", &["face 8080 80 tcp"]),
+            ("127.0.0.1:8080:80", &["127.0.0.1 8080 80 tcp"]),
+            ("127.0.0.1:80", &["127.0.0.1 80 80 tcp"]),
+            ("localhost:3000", &["127.0.0.1 3000 3000 tcp"]),
+            ("[::1]:8080:80/tcp", &["::1 8080 80 tcp"]),
+            ("0.0.0.0:53:5353/udp", &["0.0.0.0 53 5353 udp"]),
+            ("3000+", &["face 3000+ 3000 tcp"]),
+            ("9000+:3000/udp", &["face 9000+ 3000 udp"]),
+            ("127.0.0.1:3000+:80", &["127.0.0.1 3000+ 80 tcp"]),
+            ("8000-8001", &["face 8000 8000 tcp", "face 8001 8001 tcp"]),
+            ("9000-9001:80-81", &["face 9000 80 tcp", "face 9001 81 tcp"]),
         ] {
             let expected: Vec<_> = expected.iter().map(|&wish| wish.to_owned()).collect();
             assert_eq!(parse(text), Ok(expected), "{text}");
@@ -214,8 +246,26 @@ mod tests {
     #[test]
     fn what_cannot_be_meant() {
         for text in [
-            "", ":", "0", "65536", "-1", "+80", "80:", ":80", "80/sctp", "80/", "9000-8000", "1-2:3", "80-81+", "1+:1-2", "80:81+",
-            "::1:80:80", "[127.0.0.1]:80:80", "example.com:80:80", "1:2:3", "127.0.0.1:1:2:3",
+            "",
+            ":",
+            "0",
+            "65536",
+            "-1",
+            "+80",
+            "80:",
+            ":80",
+            "80/sctp",
+            "80/",
+            "9000-8000",
+            "1-2:3",
+            "80-81+",
+            "1+:1-2",
+            "80:81+",
+            "::1:80:80",
+            "[127.0.0.1]:80:80",
+            "example.com:80:80",
+            "1:2:3",
+            "127.0.0.1:1:2:3",
         ] {
             assert!(parse(text).is_err(), "{text}: {:?}", parse(text));
         }
