@@ -23,6 +23,7 @@ mod listing;
 mod outward;
 mod own_ports;
 mod passing_through;
+mod publishing;
 mod signals;
 mod spaces;
 mod status;

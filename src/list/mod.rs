@@ -184,7 +184,10 @@ pub(crate) fn holder_at(protocol: Protocol, address: IpAddr, port: NonZeroU16) -
                 || address.is_unspecified())
     };
     let listeners = machine_listeners().ok()?;
-    let holder = listeners.iter().find(overlap)?.programs.first()?;
+    let listener = listeners.iter().find(overlap)?;
+    let Some(holder) = listener.programs.first() else {
+        return Some(format!("a program of user {}", listener.uid));
+    };
     let place = match &holder.directory {
         Some(directory) => format!(", in {directory}"),
         None => String::new(),

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use lru::LruCache;
@@ -21,7 +21,7 @@ const CLIENTS: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
 /// The longest datagram, in bytes.
 const LONGEST: usize = 65_535;
 
-type Clients = Rc<RefCell<LruCache<SocketAddr, Client>>>;
+type Clients = RefCell<LruCache<SocketAddr, Client>>;
 
 /// A client, and its socket inside.
 struct Client {
@@ -38,7 +38,7 @@ impl Drop for Client {
 /// Serves `place` for good.
 pub(super) async fn serve(place: Place, socket: UdpSocket, errands: Errands) {
     let socket = Rc::new(socket);
-    let clients: Clients = Rc::new(RefCell::new(LruCache::new(CLIENTS)));
+    let clients: Rc<Clients> = Rc::new(RefCell::new(LruCache::new(CLIENTS)));
     let mut datagram = vec![0; LONGEST];
     loop {
         // An error is about an answer that an earlier client had no ear for.
@@ -66,14 +66,14 @@ pub(super) async fn serve(place: Place, socket: UdpSocket, errands: Errands) {
 
 fn admit(
     socket: &Rc<UdpSocket>,
-    clients: &Clients,
+    clients: &Rc<Clients>,
     client: SocketAddr,
     inside: UdpSocket,
 ) -> Rc<UdpSocket> {
     let inside = Rc::new(inside);
     let answers = answer(
-        Rc::clone(socket),
-        Rc::clone(clients),
+        Rc::downgrade(socket),
+        Rc::downgrade(clients),
         client,
         Rc::clone(&inside),
     );
@@ -86,10 +86,10 @@ fn admit(
     inside
 }
 
-/// Carries answers back until the client has been silent for long.
+/// Carries answers back until the client has been silent for long, or the place is closed: that is up to others.
 async fn answer(
-    socket: Rc<UdpSocket>,
-    clients: Clients,
+    socket: Weak<UdpSocket>,
+    clients: Weak<Clients>,
     client: SocketAddr,
     inside: Rc<UdpSocket>,
 ) {
@@ -99,13 +99,18 @@ async fn answer(
         match timeout(IDLE, inside.recv(&mut datagram)).await {
             Ok(Ok(length)) => {
                 heard = true;
+                let Some(socket) = socket.upgrade() else {
+                    return;
+                };
                 socket.send_to(&datagram[..length], client).await.ok();
             }
             // Nobody is at the port just now; the next datagram may find somebody.
             Ok(Err(_)) => {}
             Err(_) if heard => heard = false,
             Err(_) => {
-                clients.borrow_mut().pop(&client);
+                if let Some(clients) = clients.upgrade() {
+                    clients.borrow_mut().pop(&client);
+                }
                 return;
             }
         }
