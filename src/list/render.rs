@@ -387,7 +387,7 @@ shop-b  tcp    ::           80  -                nginx                   4242 +2
             (heads.split_whitespace().count(), text)
         };
         let (wide, text) = heads(172);
-        assert!(wide == 12 && text.contains("…/packages/frontend"), "{text}");
+        assert!(wide == 12 && text.contains("/packages/frontend"), "{text}");
         let (middle, text) = heads(120);
         assert!(
             middle < wide && text.contains("python3 -m http.server"),
