@@ -26,6 +26,8 @@ use crate::event::{Actor, Event, Holder, Kind, Reason, Source};
 use crate::list::holders::{self, Scope};
 use crate::list::{self, NetNamespace, Process, diag};
 
+/// How long what happens may wait for what happens next.
+const PORTION: Duration = Duration::from_millis(5);
 /// How often the record is compared with the kernel's list when nothing gives a reason to.
 const LOOK: Duration = Duration::from_secs(5);
 /// How often where something isn't announced.
@@ -99,6 +101,8 @@ impl Ports {
         self.ledger.record().doubt();
         loop {
             self.settle();
+            // Where much happens, it is told in portions: programs that bind all the time want the processors themselves.
+            tokio::time::sleep(PORTION).await;
             let pause = if self.all_is_announced() {
                 LOOK
             } else {

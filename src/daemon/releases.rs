@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{RecvFlags, bind, getsockname, recv, sockopt};
-use tokio::io::unix::AsyncFd;
 
 use crate::sys;
 
@@ -32,7 +31,7 @@ const BACKLOG: usize = 4 << 20;
 /// Hears of sockets that end.
 #[derive(Debug)]
 pub(super) struct Releases {
-    socket: AsyncFd<OwnedFd>,
+    socket: OwnedFd,
     /// This socket's netlink address.
     port: u32,
     rate: RefCell<Rate>,
@@ -50,25 +49,25 @@ pub(super) struct Heard {
 impl Releases {
     /// Listens with a diag socket of the space, which has asked nothing yet.
     pub(super) fn listen(socket: OwnedFd) -> io::Result<Self> {
-        rustix::io::ioctl_fionbio(&socket, true)?;
         sockopt::set_socket_recv_buffer_size(&socket, BACKLOG)?;
         bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
         let address = SocketAddrNetlink::try_from(getsockname(&socket)?)?;
         Ok(Self {
             port: address.pid(),
-            socket: sys::awaitable(socket)?,
+            socket,
             rate: RefCell::new(Rate::new(Instant::now())),
         })
     }
 
-    /// Waits until there is something to hear.
+    /// Waits until there is something to hear. As long as nobody waits here, nothing that comes wakes this thread.
     pub(super) async fn arrival(&self) {
-        match self.socket.readable().await {
-            Ok(mut ready) => ready.clear_ready(),
-            Err(error) => {
-                tracing::error!("ends of sockets are not heard any more: {error}");
-                std::future::pending().await
-            }
+        let waited = match self.socket.try_clone().and_then(sys::awaitable) {
+            Ok(socket) => socket.readable().await.map(drop),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = waited {
+            tracing::error!("ends of sockets are not heard: {error}");
+            std::future::pending().await
         }
     }
 

@@ -112,7 +112,13 @@ impl Machine {
             Some(tcp::State::Closed) | None => Some(Err(errno::of_attempt(host.error(id)))),
             Some(_) => Some(done(())),
         };
-        self.wait(patience, decided).unwrap_or(Err("ETIMEDOUT"))
+        let answer = self.wait(patience, decided).unwrap_or(Err("ETIMEDOUT"));
+        if answer.is_err() {
+            // The call leaves a socket with which one can try again.
+            self.host.disconnect(self.now, id).map_err(|_| "EBADF")?;
+            self.settle();
+        }
+        answer
     }
 
     pub(super) fn client(&mut self, name: &str, to: IpAddr, remote: Endpoint) -> Answer {
@@ -154,12 +160,15 @@ impl Machine {
 
     pub(super) fn shutdown(&mut self, name: &str, how: How) -> Answer {
         let id = self.find(name)?.id;
-        if self.host.state(id).is_some() {
-            if how != How::Rd {
+        match self.host.state(id) {
+            Some(tcp::State::Closed) => return Err("ENOTCONN"),
+            Some(_) if how == How::Rd => return done(()),
+            Some(_) => {
                 self.host.shutdown(self.now, id);
                 self.settle();
+                return done(());
             }
-            return done(());
+            None => {}
         }
         match (self.state_of(id), how) {
             (Some(State::Listening), How::Wr) => done(()),

@@ -5,24 +5,27 @@
 //! what ended unseen. Where the port table's rule and the kernel disagree, the kernel is right: then the record
 //! has them share, and asks for a comparison.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod compare;
+mod ledger;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use lru::LruCache;
-use tokio::sync::Notify;
 use wharf_port::table::{
     BindError, Change, Config, Holding, InUse, ListenError, Overlap, Request, Reservation,
     Reserved, Reuse, State,
 };
-use wharf_port::{Domain, Hold, Port, Protocol, Table};
+use wharf_port::{Hold, Port, Protocol, Table};
 
+pub(crate) use self::ledger::Ledger;
 use super::policy::{Policy, Verdict};
 use super::socket::{Place, Socket};
 use crate::event::{Actor, Source};
-use crate::list::diag;
 
 /// How many changes wait to be told before a reader has missed some.
 const CHANGES_KEPT: usize = 1024;
@@ -34,15 +37,6 @@ const REFUSALS_KEPT: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 const AGAIN: SignedDuration = SignedDuration::from_secs(1);
 /// How many holders may have to be brought to share with a newcomer before it is left out until the next comparison.
 const SHARERS: usize = 64;
-
-/// A record that two threads share: the clerk writes, the daemon's control reads and compares.
-#[derive(Debug)]
-pub(crate) struct Ledger {
-    record: Mutex<Record>,
-    /// The clerk has written what nobody was told of.
-    written: AtomicBool,
-    changed: Notify,
-}
 
 /// Who has which port.
 #[derive(Debug)]
@@ -122,41 +116,6 @@ pub(crate) enum Obstacle {
     Forbidden(String),
 }
 
-impl Ledger {
-    /// An empty one.
-    pub(crate) fn new() -> Self {
-        Self {
-            record: Mutex::new(Record::new()),
-            written: AtomicBool::new(false),
-            changed: Notify::new(),
-        }
-    }
-
-    /// The record, for a few steps without a system call: the clerk waits for it.
-    pub(crate) fn record(&self) -> MutexGuard<'_, Record> {
-        // Each step leaves a whole record behind, whatever came after it.
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The record, to note something that [`Self::tell`] tells.
-    pub(super) fn writing(&self) -> MutexGuard<'_, Record> {
-        self.written.store(true, Ordering::Relaxed);
-        self.record()
-    }
-
-    /// Wakes who waits for changes, if there were any. Not before the program has its answer: it takes some time.
-    pub(super) fn tell(&self) {
-        if self.written.swap(false, Ordering::Relaxed) {
-            self.changed.notify_one();
-        }
-    }
-
-    /// Waits for changes.
-    pub(crate) async fn changed(&self) {
-        self.changed.notified().await;
-    }
-}
-
 impl Record {
     fn new() -> Self {
         let config = Config {
@@ -203,7 +162,7 @@ impl Record {
     }
 
     /// What the rules say to a port.
-    pub(super) fn verdict(&self, protocol: Protocol, port: Port) -> Verdict {
+    pub(in crate::binding) fn verdict(&self, protocol: Protocol, port: Port) -> Verdict {
         let covers =
             |rule: &&super::policy::Rule| rule.range().is_some_and(|range| range.contains(port));
         if let Some(rule) = self.policy.forbidden.iter().find(covers) {
@@ -216,7 +175,7 @@ impl Record {
     }
 
     /// A socket got a place.
-    pub(super) fn bound(&mut self, deed: &Deed, place: Place) {
+    pub(in crate::binding) fn bound(&mut self, deed: &Deed, place: Place) {
         self.place(
             deed.socket,
             place,
@@ -227,7 +186,7 @@ impl Record {
     }
 
     /// A socket listens.
-    pub(super) fn listens(&mut self, deed: &Deed, place: Place) {
+    pub(in crate::binding) fn listens(&mut self, deed: &Deed, place: Place) {
         let caller = Some(&deed.caller);
         let Some(hold) = self.place(deed.socket, place, caller, deed.at, Source::Call) else {
             return;
@@ -238,7 +197,7 @@ impl Record {
     }
 
     /// A program didn't get a port. One that tries again and again is noted once a second.
-    pub(super) fn refused(&mut self, deed: Deed, place: Place, obstacle: Obstacle) {
+    pub(in crate::binding) fn refused(&mut self, deed: Deed, place: Place, obstacle: Obstacle) {
         let again = (deed.socket.protocol, place, Arc::clone(&deed.caller.run));
         let noted = self.refusals.put(again, deed.at);
         if noted.is_some_and(|noted| deed.at.duration_since(noted) < AGAIN) {
@@ -356,95 +315,6 @@ impl Record {
             self.table.set_reuse(hold, Reuse::Both).ok();
         }
         self.doubtful = true;
-    }
-
-    /// How old the record is: to be asked before the list is, that it is compared with.
-    pub(crate) const fn age(&self) -> u64 {
-        self.age
-    }
-
-    /// Brings the record in line with the kernel's list, which was made when the record had this age.
-    pub(crate) fn compare(&mut self, listed: &[diag::Socket], age: u64, at: Timestamp) {
-        let known: HashSet<_> = listed.iter().map(|row| row.cookie).collect();
-        self.alias(listed);
-        let gone: Vec<_> = self
-            .all()
-            .filter(|holding| holding.owner.age <= age)
-            .filter(|holding| {
-                holding.state == State::Listening || holding.protocol == Protocol::Udp
-            })
-            .filter(|holding| {
-                let mut cookies = self.cookies(holding);
-                !cookies.any(|cookie| known.contains(&cookie))
-            })
-            .map(|holding| holding.owner.socket.cookie)
-            .collect();
-        gone.into_iter().for_each(|cookie| self.released(cookie));
-        for row in listed {
-            self.found(row, at);
-        }
-    }
-
-    /// Inode and cookie of every TCP socket that is bound and doesn't listen, which the kernel's list doesn't show, if
-    /// it is no younger than this.
-    pub(crate) fn unlisted(&self, age: u64) -> Vec<(u64, u64)> {
-        self.all()
-            .filter(|holding| holding.protocol == Protocol::Tcp && holding.state == State::Bound)
-            .filter(|holding| holding.owner.age <= age)
-            .map(|holding| (holding.owner.socket.inode, holding.owner.socket.cookie))
-            .collect()
-    }
-
-    /// Knows the sockets of Multipath TCP by the cookies that the list has for them.
-    fn alias(&mut self, listed: &[diag::Socket]) {
-        let multipath: HashMap<_, _> = self
-            .all()
-            .filter(|holding| holding.owner.socket.multipath)
-            .map(|holding| (holding.owner.socket.inode, holding.hold))
-            .collect();
-        for row in listed {
-            if let Some(&hold) = multipath.get(&row.inode) {
-                self.holds.entry(row.cookie).or_insert(hold);
-            }
-        }
-    }
-
-    fn cookies(&self, holding: &Holding<Owner>) -> impl Iterator<Item = u64> {
-        let own = [holding.owner.socket.cookie];
-        let hold = holding.hold;
-        let others = holding.owner.socket.multipath.then_some(&self.holds);
-        let others = others.into_iter().flatten();
-        let others = others.filter(move |(_, held)| **held == hold);
-        own.into_iter().chain(others.map(|(cookie, _)| *cookie))
-    }
-
-    /// A socket that is in the kernel's list, with whatever state the record has it in.
-    fn found(&mut self, row: &diag::Socket, at: Timestamp) {
-        let hold = match self.holds.get(&row.cookie) {
-            Some(&hold) => Some(hold),
-            None => {
-                let socket = Socket {
-                    protocol: row.protocol,
-                    domain: match (row.address.is_ipv4(), row.ipv6_only) {
-                        (true, _) => Domain::V4,
-                        (false, Some(true)) => Domain::V6Only,
-                        (false, _) => Domain::Dual,
-                    },
-                    // The list doesn't say; the kernel let it in.
-                    reuse: Reuse::Both,
-                    cookie: row.cookie,
-                    inode: row.inode,
-                    multipath: false,
-                };
-                let place = Place::new(row.address, row.port.get());
-                place.and_then(|place| self.place(socket, place, None, at, Source::Dump))
-            }
-        };
-        if let Some(hold) = hold
-            && row.protocol == Protocol::Tcp
-        {
-            self.listen(hold, at, Source::Dump, None);
-        }
     }
 
     /// Everything in it.
