@@ -36,7 +36,8 @@
 //! | `broadcast`, `set_broadcast` | always allowed |
 //! | `join_multicast_v4` and all multicast options | not there yet |
 //!
-//! See [`Stack`] for an example, and `examples/` for an echo server, a gateway and a whole host.
+//! See [`Stack`] for an example, and `examples/` for an echo server, a gateway and a whole host; [`manual`] says what the defaults
+//! are, and why.
 
 #![deny(unsafe_code)]
 
@@ -46,6 +47,7 @@ mod error;
 mod gateway;
 mod held;
 mod links;
+pub mod manual;
 mod ping;
 mod ready;
 mod shared;
