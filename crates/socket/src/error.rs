@@ -7,7 +7,8 @@ use std::io::{self, ErrorKind};
 use thiserror::Error;
 use wharf_net::tcp::{self, WriteError};
 use wharf_net::{
-    Discard, OwnBindError, OwnConnectError, OwnListenError, RecvError, SendError, SocketId,
+    Discard, GroupError, OwnBindError, OwnConnectError, OwnListenError, RecvError, SendError,
+    SocketId,
 };
 use wharf_port::table::{BindError, ConnectError, Holding, ListenError};
 
@@ -150,6 +151,17 @@ pub(crate) fn send(error: SendError) -> io::Error {
         _ => ErrorKind::Other,
     };
     io::Error::new(kind, error)
+}
+
+pub(crate) fn group(error: GroupError) -> io::Error {
+    let kind = match error {
+        GroupError::Gone => ErrorKind::NotConnected,
+        GroupError::NotGroup | GroupError::Family => ErrorKind::InvalidInput,
+        GroupError::Member => ErrorKind::AddrInUse,
+        GroupError::NoMember => ErrorKind::AddrNotAvailable,
+        GroupError::Crowded => ErrorKind::OutOfMemory,
+    };
+    explained(kind, error)
 }
 
 pub(crate) fn receive(error: RecvError) -> io::Error {

@@ -70,4 +70,4 @@ pub use tcp::{
 };
 pub use udp::UdpSocket;
 pub use wharf_net::tcp::KeepAlive;
-pub use wharf_net::{Config, Received, Refusal, Unreachable};
+pub use wharf_net::{Autoconfiguration, Config, Identifiers, Received, Refusal, Unreachable};

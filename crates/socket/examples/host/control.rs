@@ -245,7 +245,7 @@ impl Control {
     async fn recv_from(&self, request: &Value) -> Answer {
         let socket = self.datagrams(request)?;
         let received = patiently(request, socket.recv_whole()).await?;
-        Ok(json!({"data": hex(&received.payload), "peer": place(received.from.into())}))
+        Ok(json!({"data": hex(&received.payload), "peer": place(received.source())}))
     }
 
     fn open(&self, address: SocketAddr) -> io::Result<TcpSocket> {

@@ -25,7 +25,7 @@ impl UdpSocket {
         Ok(self.recv_from(buffer).await?.0)
     }
 
-    /// Waits for a datagram, and says who sent it.
+    /// Waits for a datagram, and says who sent it: with port 0 if it came without a source port, so that no answer is possible (RFC 768).
     ///
     /// # Errors
     ///
@@ -262,12 +262,12 @@ fn settled<T>(result: Result<T, RecvError>) -> Poll<io::Result<T>> {
 fn copy(received: &Received, buffer: &mut impl BufMut) -> (usize, SocketAddr) {
     let count = received.payload.len().min(buffer.remaining_mut());
     buffer.put_slice(&received.payload[..count]);
-    (count, received.from.into())
+    (count, received.source())
 }
 
 /// The same for tokio's buffers.
 fn fill(received: &Received, buffer: &mut ReadBuf<'_>) -> (usize, SocketAddr) {
     let count = received.payload.len().min(buffer.remaining());
     buffer.put_slice(&received.payload[..count]);
-    (count, received.from.into())
+    (count, received.source())
 }

@@ -1,5 +1,6 @@
 //! UDP.
 
+mod groups;
 mod inbox;
 mod socket;
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::io::{Interest, Ready};
 use wharf_net::{Instant, Setting, SocketId};
-use wharf_port::{Domain, Endpoint, Protocol};
+use wharf_port::{Domain, Endpoint, Protocol, Reuse};
 
 use crate::held::Held;
 use crate::shared::{On, State};
@@ -50,6 +50,22 @@ impl UdpSocket {
         let local = address::local(&address)?;
         let domain = address::domain(local.address);
         let held = Held::open(stack, Protocol::Udp, domain)?;
+        held.bind(local)?;
+        let key = stack.shared().key();
+        Ok(Self { held, domain, key })
+    }
+
+    /// The same, where other sockets that are bound like this may be bound too (`SO_REUSEADDR`): all of them get what is sent to a
+    /// group that they have joined, or to everybody; what is for one host the latest of them gets.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`bind`](Self::bind).
+    pub async fn bind_shared(stack: &Stack, address: impl ToSocketAddr) -> io::Result<Self> {
+        let local = address::local(&address)?;
+        let domain = address::domain(local.address);
+        let held = Held::open(stack, Protocol::Udp, domain)?;
+        held.set(Setting::Reuse(Reuse::Address))?;
         held.bind(local)?;
         let key = stack.shared().key();
         Ok(Self { held, domain, key })
