@@ -34,7 +34,6 @@
 //! | `bind_device`, `device` | an address of the host's: that is where packets come in |
 //! | `TcpSocket::take_error` | errors are told where they happen, [`TcpStream::take_error`] afterwards |
 //! | `broadcast`, `set_broadcast` | always allowed |
-//! | `multicast_loop_v6`, `set_multicast_loop_v6` | not there yet |
 //!
 //! See [`Stack`] for an example, and `examples/` for an echo server, a gateway and a whole host; [`manual`] says what the defaults
 //! are, and why.

@@ -104,7 +104,7 @@ async fn a_replay_speaks_at_the_recordings_pace() {
     for number in 0..5 {
         let received = soon(socket.recv_whole()).await.unwrap();
         assert_eq!(received.payload[..], [number]);
-        assert_eq!(received.from.to_string(), "10.0.0.1:1000");
+        assert_eq!(received.source().to_string(), "10.0.0.1:1000");
         let late = start
             .elapsed()
             .as_millis()

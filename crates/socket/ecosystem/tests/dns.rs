@@ -56,7 +56,7 @@ async fn serve(stack: &Stack) {
     tokio::spawn(async move {
         while let Ok(asked) = socket.recv_whole().await {
             let reply = answer(&asked.payload, Transport::Udp);
-            socket.send_to(&reply, asked.from).await.unwrap();
+            socket.send_to(&reply, asked.source()).await.unwrap();
         }
     });
     tokio::spawn(async move {
