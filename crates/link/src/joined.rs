@@ -132,6 +132,23 @@ impl Joined {
         if sent { Ok(()) } else { Err(refused.into()) }
     }
 
+    /// Sends what is left everywhere.
+    fn flush_by(
+        &mut self,
+        mut flush: impl FnMut(&mut dyn AsyncLink) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut outcome = Ok(());
+        for at in (0..self.links.len()).rev() {
+            match flush(&mut *self.links[at]) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => outcome = Err(error),
+                Err(error) if error.kind() == ErrorKind::NetworkDown => {}
+                Err(error) => self.lose(at, error)?,
+            }
+        }
+        outcome
+    }
+
     fn learn(&mut self, frame: &[u8], at: usize) {
         let source = frame.get(HEADER + 6..).and_then(|rest| rest.first_chunk());
         let Some(source) = source.filter(|mac: &&Mac| mac[0] & GROUP == 0) else {
@@ -196,24 +213,6 @@ impl Link for Joined {
 
     fn flush(&mut self) -> io::Result<()> {
         self.flush_by(|link| link.flush())
-    }
-}
-
-impl Joined {
-    fn flush_by(
-        &mut self,
-        mut flush: impl FnMut(&mut dyn AsyncLink) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let mut outcome = Ok(());
-        for at in (0..self.links.len()).rev() {
-            match flush(&mut *self.links[at]) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => outcome = Err(error),
-                Err(error) if error.kind() == ErrorKind::NetworkDown => {}
-                Err(error) => self.lose(at, error)?,
-            }
-        }
-        outcome
     }
 }
 
