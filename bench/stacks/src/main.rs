@@ -1,7 +1,7 @@
 //! What a TCP/IP stack costs: wharf-net beside smoltcp, tcp_ip and the kernel, over memory, in one run, as a Markdown table.
 //!
 //! `cargo run --release` in this directory; words choose measures: `stream`, `trips`, `datagrams`, `openings`, `idle`,
-//! `million`; `alone` with one of `stream`, `trains`, `trips`, `openings` runs wharf-net's part again and again, for a
+//! `million`; `alone` with one of `stream`, `trains`, `trips`, `openings` runs wharf-net's part once, for a
 //! profiler. Each contestant is driven in one thread; they take turns, and the table has medians. On a machine that is
 //! busy the ratios mean more than the figures.
 
@@ -63,15 +63,13 @@ fn main() {
 }
 
 fn alone(measure: &str) {
-    for _ in 0..10 {
-        let time = match measure {
-            "stream" => ours::stream(STREAM, wire::PLAIN),
-            "trains" => ours::stream(STREAM, wire::TRAINS),
-            "trips" => ours::trips(10 * TRIPS),
-            _ => ours::openings(10 * OPENINGS),
-        };
-        eprintln!("{measure}: {time:.2?}");
-    }
+    let time = match measure {
+        "stream" => ours::stream(STREAM, wire::PLAIN),
+        "trains" => ours::stream(STREAM, wire::TRAINS),
+        "trips" => ours::trips(TRIPS),
+        _ => ours::openings(OPENINGS),
+    };
+    eprintln!("{measure}: {time:.2?}");
 }
 
 fn streams(report: &mut Report) {

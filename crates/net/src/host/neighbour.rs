@@ -99,6 +99,14 @@ impl Neighbours {
         }
     }
 
+    /// Where a neighbour is that needs no question now: what almost every packet asks.
+    pub(super) fn at_hand(&self, now: Instant, address: IpAddr) -> Option<Mac> {
+        match self.entries.get(&address)? {
+            Entry::Known { mac, until, .. } if now < *until => Some(*mac),
+            _ => None,
+        }
+    }
+
     /// The way for a frame to a neighbour; the frame comes back unless it waits.
     pub(super) fn way(
         &mut self,
@@ -181,8 +189,7 @@ impl Neighbours {
 
     /// Whether the cache has this neighbour at this hardware address and has no doubts.
     pub(super) fn confirms(&self, now: Instant, address: IpAddr, mac: Mac) -> bool {
-        matches!(self.entries.get(&address), Some(Entry::Known { mac: known, until, .. })
-            if *known == mac && now < *until)
+        self.at_hand(now, address) == Some(mac)
     }
 
     fn insert(&mut self, address: IpAddr, entry: Entry) {
