@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use wharf_net::{Capabilities, Event, Setting, SocketId};
+use wharf_net::{Capabilities, Event, Host, Instant, Setting, SocketId};
 use wharf_port::{Domain, Protocol};
 
 use super::Octets;
@@ -90,23 +90,7 @@ fn call(
     }
     let host = network.host(side);
     if what < 40 {
-        let protocol = octets.one_of(&[Protocol::Tcp, Protocol::Udp]);
-        let domain = octets.one_of(&[Domain::V4, Domain::V6Only, Domain::Dual]);
-        if names.len() >= MOST_SOCKETS {
-            return;
-        }
-        let name = host.open(protocol, domain).expect("there is room");
-        names.push(name);
-        let place = octets
-            .one_of(&PLACES)
-            .parse::<wharf_port::Endpoint>()
-            .expect("an endpoint");
-        match what % 4 {
-            0 => drop(host.connect(now, name, place)),
-            1 if host.bind(name, place.into()).is_ok() => drop(host.listen(name, 2)),
-            _ => {}
-        }
-        return;
+        return fresh(host, now, names, what, octets);
     }
     let Some(name) = names.get(octets.below(names.len())).copied() else {
         return;
@@ -130,16 +114,7 @@ fn call(
         15 => drop(host.send_to(now, name, None, text)),
         16 => drop(host.recv_from(name)),
         17 => {
-            let on = octets.byte() % 2 == 0;
-            let setting = octets.one_of(&[
-                Setting::NoDelay(on),
-                Setting::Cork(on),
-                Setting::KeepAlive(on.then(Default::default)),
-                Setting::ReceiveBuffer(octets.clone().below(10_000)),
-                Setting::SendBuffer(octets.clone().below(10_000)),
-                Setting::Domain(Domain::V6Only),
-                Setting::User(1),
-            ]);
+            let setting = setting(octets);
             let _ = host.set(now, name, setting);
         }
         18 => drop(host.unlisten(now, name)),
@@ -149,4 +124,44 @@ fn call(
         host.readable(name),
         host.chunks(name).map(<[u8]>::len).sum::<usize>()
     );
+}
+
+/// A new socket, perhaps put to use at once.
+fn fresh(
+    host: &mut Host,
+    now: Instant,
+    names: &mut Vec<SocketId>,
+    what: u8,
+    octets: &mut Octets<'_>,
+) {
+    let protocol = octets.one_of(&[Protocol::Tcp, Protocol::Udp]);
+    let domain = octets.one_of(&[Domain::V4, Domain::V6Only, Domain::Dual]);
+    if names.len() >= MOST_SOCKETS {
+        return;
+    }
+    let name = host.open(protocol, domain).expect("there is room");
+    names.push(name);
+    let place = octets
+        .one_of(&PLACES)
+        .parse::<wharf_port::Endpoint>()
+        .expect("an endpoint");
+    match what % 4 {
+        0 => drop(host.connect(now, name, place)),
+        1 if host.bind(name, place.into()).is_ok() => drop(host.listen(name, 2)),
+        _ => {}
+    }
+}
+
+fn setting(octets: &mut Octets<'_>) -> Setting {
+    let on = octets.byte().is_multiple_of(2);
+    let size = octets.below(10_000);
+    octets.one_of(&[
+        Setting::NoDelay(on),
+        Setting::Cork(on),
+        Setting::KeepAlive(on.then(Default::default)),
+        Setting::ReceiveBuffer(size),
+        Setting::SendBuffer(size),
+        Setting::Domain(Domain::V6Only),
+        Setting::User(1),
+    ])
 }

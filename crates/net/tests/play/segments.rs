@@ -98,7 +98,7 @@ impl<'a> Player<'a> {
     }
 
     fn open(&mut self) {
-        if self.octets.byte() % 3 == 0 {
+        if self.octets.byte().is_multiple_of(3) {
             let socket = self
                 .host
                 .open(Protocol::Tcp, Domain::Dual)
@@ -115,8 +115,8 @@ impl<'a> Player<'a> {
             return;
         }
         self.send(Flags::SYN, 0, &[]);
-        self.next = self.next + 1;
-        if self.octets.byte() % 4 > 0 {
+        self.next += 1;
+        if !self.octets.byte().is_multiple_of(4) {
             self.send(Flags::ACK, 0, &[]);
         }
     }
@@ -129,7 +129,7 @@ impl<'a> Player<'a> {
             0..3 => {
                 let count = self.octets.below(1400);
                 self.send(Flags::ACK, 0, &vec![7; count]);
-                self.next = self.next + count;
+                self.next += count;
             }
             3 => self.send(Flags::ACK, 0, &[]),
             4 => {
@@ -138,7 +138,7 @@ impl<'a> Player<'a> {
                 self.expected = expected.back(u32::from(self.octets.byte() % 2));
                 self.send(Flags::ACK | Flags::FIN, 0, &[]);
                 self.expected = self.expected.max(expected);
-                self.next = self.next + 1;
+                self.next += 1;
             }
             5..10 => self.odd(),
             10 => {
@@ -239,13 +239,13 @@ impl<'a> Player<'a> {
                 host.consume(now, socket, self.octets.below(count + 2));
             }
             8 | 9 => host.shutdown(now, socket),
-            10 if self.octets.byte() % 4 == 0 => host.abort(now, socket),
-            11 if self.octets.byte() % 4 == 0 => {
+            10 if self.octets.byte().is_multiple_of(4) => host.abort(now, socket),
+            11 if self.octets.byte().is_multiple_of(4) => {
                 host.close(now, socket);
                 self.socket = None;
             }
             _ => {
-                let on = self.octets.byte() % 2 == 0;
+                let on = self.octets.byte().is_multiple_of(2);
                 let setting = self.octets.one_of(&[
                     Setting::NoDelay(on),
                     Setting::Cork(on),
