@@ -1,10 +1,12 @@
 //! TCP segments and datagrams as frames, made and read here, apart from how a host does it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use wharf_net::wire::checksum::{self, Sum};
 use wharf_net::wire::ethernet::Mac;
 use wharf_net::wire::tcp::{Control, Header};
+
+use crate::network::RIGHT_MAC;
 
 /// One end of what is crafted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,3 +102,46 @@ pub(crate) fn read(frame: &[u8]) -> Option<Segment> {
         ecn,
     })
 }
+
+/// The answer to a frame that asks where 10.0.0.2 or fd00::2 is: by ARP, or a neighbour solicitation.
+pub(crate) fn answer(frame: &[u8]) -> Option<Vec<u8>> {
+    let asker: [u8; 6] = frame.get(6..12)?.try_into().ok()?;
+    if frame.get(12..14)? == [8, 6] {
+        let asked = frame.get(20..22)? == [0, 1] && frame.get(38..42)? == [10, 0, 0, 2];
+        let own = [&RIGHT_MAC.0[..], &[10, 0, 0, 2]].concat();
+        let arp = [&[0, 1, 8, 0, 6, 4, 0, 2], &own[..], frame.get(22..32)?].concat();
+        return asked.then(|| [&asker[..], &RIGHT_MAC.0, &[8, 6], &arp].concat());
+    }
+    let solicits =
+        frame.get(12..14)? == [0x86, 0xdd] && frame.get(20)? == &58 && frame.get(54)? == &135;
+    let target: [u8; 16] = frame.get(62..78)?.try_into().ok()?;
+    let source: [u8; 16] = frame.get(22..38)?.try_into().ok()?;
+    if !solicits || target != RIGHT_V6.octets() {
+        return None;
+    }
+    let from = End {
+        mac: RIGHT_MAC,
+        address: RIGHT_V6.into(),
+        port: 0,
+    };
+    let to = End {
+        mac: Mac(asker),
+        address: source.into(),
+        port: 0,
+    };
+    let mut message = [
+        &[136, 0, 0, 0, 0x60, 0, 0, 0],
+        &target[..],
+        &[2, 1],
+        &RIGHT_MAC.0,
+    ]
+    .concat();
+    let mut sum = Sum::pseudo(from.address, to.address, 58, message.len());
+    sum.add(&message);
+    message[2..4].copy_from_slice(&sum.checksum().to_be_bytes());
+    let mut frame = packet(from, to, 58, &message, 0);
+    frame[21] = 255; // RFC 4861 §7.1.2: as nobody else can send it.
+    Some(frame)
+}
+
+const RIGHT_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wharf_net::wire::checksum;
-use wharf_net::{Capabilities, Event, Frame, Refusal, Unreachable};
+use wharf_net::{Capabilities, Event, Frame, Ready, Refusal, Unreachable};
 use wharf_port::{Domain, Protocol};
 
 use super::{Octets, wake};
@@ -193,7 +193,12 @@ pub(crate) fn react(network: &mut Network, chance: &mut Chance) {
                     .left
                     .echo_reply(now, local, remote, ident, sequence, payload);
             }
-            (Event::Ready { socket, .. }, 0) => network.left.close(now, socket),
+            // What is over is kept for a caller until it lets go.
+            (Event::Ready { socket, ready }, pick)
+                if pick == 0 || ready.intersects(Ready::FAILED | Ready::CLOSED) =>
+            {
+                network.left.close(now, socket);
+            }
             (Event::Ready { socket, .. }, _) => {
                 let count = network.left.readable(socket);
                 network.left.consume(now, socket, count);
@@ -221,5 +226,5 @@ fn still_serves(network: &mut Network) {
     });
     let now = network.now;
     network.left.admit(now, knock).unwrap();
-    network.await_ready(Side::Right, client, wharf_net::Ready::CONNECTED);
+    network.await_ready(Side::Right, client, Ready::CONNECTED);
 }

@@ -59,7 +59,7 @@ impl<'a> Player<'a> {
         host.bind(listener, "[::]:80".parse().expect("an endpoint"))
             .expect("it is free");
         host.listen(listener, 4).expect("it is free");
-        let mut player = Self {
+        Self {
             next: SeqNum::new(u32::from(octets.word()) << 16),
             octets,
             now: Instant::from_millis(5000),
@@ -78,23 +78,7 @@ impl<'a> Player<'a> {
             },
             expected: SeqNum::new(0),
             stamp: 0,
-        };
-        player.introduce();
-        player
-    }
-
-    /// The host learns where the peer is.
-    fn introduce(&mut self) {
-        let frame = match self.peer.address {
-            std::net::IpAddr::V4(_) => {
-                let arp = [0, 1, 8, 0, 6, 4, 0, 2];
-                let [here, there] = [[10, 0, 0, 1], [10, 0, 0, 2]];
-                let ends = [&RIGHT_MAC.0[..], &there, &LEFT_MAC.0, &here].concat();
-                [&LEFT_MAC.0[..], &RIGHT_MAC.0, &[8, 6], &arp, &ends].concat()
-            }
-            std::net::IpAddr::V6(_) => return,
-        };
-        self.give(frame);
+        }
     }
 
     fn open(&mut self) {
@@ -268,13 +252,15 @@ impl<'a> Player<'a> {
     /// Looks at what the host sends.
     fn collect(&mut self) {
         let mut count = 0;
-        let mut asked = Vec::new();
         while let Some(frame) = self.host.transmit(self.now) {
             count += 1;
             assert!(count < MOST, "it does not stop sending");
             let frame = frame.to_ethernet();
             let Some(segment) = craft::read(&frame) else {
-                asked.push(frame);
+                if let Some(answer) = craft::answer(&frame) {
+                    let answer = Frame::from_ethernet(answer.into(), Offload::default());
+                    self.host.receive(self.now, answer);
+                }
                 continue;
             };
             let length = segment.control.segment_len(segment.text.len());
@@ -286,34 +272,7 @@ impl<'a> Player<'a> {
                 self.stamp = stamps.value;
             }
         }
-        // Over IPv6 the host asks where the peer is, and gets its answer.
-        if asked.iter().any(|frame| frame.get(54) == Some(&135)) {
-            self.advertise();
-        }
         while self.host.event().is_some() {}
-    }
-
-    fn advertise(&mut self) {
-        let std::net::IpAddr::V6(target) = self.peer.address else {
-            return;
-        };
-        let mut message = vec![136, 0, 0, 0, 0x60, 0, 0, 0];
-        message.extend(target.octets());
-        message.extend([2, 1]);
-        message.extend(RIGHT_MAC.0);
-        let mut sum = wharf_net::wire::checksum::Sum::pseudo(
-            self.peer.address,
-            self.here.address,
-            58,
-            message.len(),
-        );
-        sum.add(&message);
-        message[2..4].copy_from_slice(&sum.checksum().to_be_bytes());
-        let mut frame = craft::packet(self.peer, self.here, 58, &message, 0);
-        frame[21] = 255;
-        let frame = Frame::from_ethernet(frame.into(), Offload::default());
-        self.host.receive(self.now, frame);
-        while self.host.transmit(self.now).is_some() {}
     }
 
     /// Lets time pass, with all that is due in it.
