@@ -1,5 +1,6 @@
 //! How connections begin: with a SYN to be answered, or with one of ours. RFC 9293 §3.5, RFC 6528, RFC 6191.
 
+use alloc::boxed::Box;
 use bytes::Bytes;
 use core::net::IpAddr;
 use wharf_port::Flow;
@@ -77,7 +78,7 @@ impl Host {
         apply(&mut stream.connection, now, &options);
         let domain = super::own::domain_of(stream.flow.local.address());
         let mut socket = Socket::new(hold, domain, Role::Stream(stream));
-        socket.options = options;
+        socket.options = (options != Options::default()).then(|| Box::new(options));
         self.sockets.insert(id, socket);
         self.settle(id);
     }
@@ -85,7 +86,7 @@ impl Host {
     /// Makes the connection of a socket that opens actively.
     pub(super) fn open_stream(&mut self, now: Instant, id: SocketId, flow: Flow) {
         let setup = self.setup(now, &flow, None);
-        let Some(options) = self.sockets.find(id).map(|socket| socket.options) else {
+        let Some(options) = self.sockets.find(id).map(Socket::options) else {
             return;
         };
         let mut connection = Connection::connect(now, &self.tcp_config(&options), &setup);
@@ -123,7 +124,7 @@ impl Host {
         let remote = flow.remote.address();
         let mtu = match self.routes.is_internal(remote) {
             true => u16::MAX,
-            false => self.routes.link_mtu(),
+            false => self.routes.first_mtu(remote),
         };
         Setup {
             isn,
@@ -143,10 +144,10 @@ fn apply(connection: &mut Connection, now: Instant, options: &Options) {
     if options.cork {
         connection.set_cork(true);
     }
-    if options.keepalive.is_some() {
-        connection.set_keepalive(now, options.keepalive);
+    if let Some(keepalive) = options.keepalive {
+        connection.set_keepalive(now, keepalive);
     }
-    if options.user_timeout.is_some() {
-        connection.set_user_timeout(now, options.user_timeout);
+    if let Some(timeout) = options.user_timeout {
+        connection.set_user_timeout(now, timeout);
     }
 }
