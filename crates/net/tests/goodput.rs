@@ -26,8 +26,8 @@ const DELAYS: [u64; 4] = [1, 20, 100, 200];
 const BUFFERS: [u64; 2] = [32 << 10, 512 << 10];
 /// Octets a second: 20 Mbit/s.
 const RATE: u64 = 2_500_000;
-const STREAM: usize = 3 << 20;
-const SEEDS: u64 = 3;
+const STREAM: usize = 2 << 20;
+const SEEDS: u64 = 2;
 /// More than the bandwidth-delay product at its largest, a megabyte: the sockets are not what limits.
 const SOCKET_BUFFER: usize = 8 << 20;
 

@@ -34,7 +34,7 @@ fn segments_of_any_kind_in_any_state_do_no_harm() {
 #[test]
 fn no_sequence_of_calls_does_harm() {
     let connections: usize = (0..150).map(|seed| calls::play(&random(seed, 1000))).sum();
-    assert!(connections > 100, "{connections}");
+    assert!(connections > 50, "{connections}");
 }
 
 #[test]
