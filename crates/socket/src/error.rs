@@ -62,6 +62,8 @@ enum Cause {
     Listen(OwnListenError),
     #[error(transparent)]
     Connect(OwnConnectError),
+    #[error(transparent)]
+    Group(GroupError),
 }
 
 impl Display for Explained {
@@ -161,7 +163,7 @@ pub(crate) fn group(error: GroupError) -> io::Error {
         GroupError::NoMember => ErrorKind::AddrNotAvailable,
         GroupError::Crowded => ErrorKind::OutOfMemory,
     };
-    explained(kind, error)
+    explained(kind, Cause::Group(error))
 }
 
 pub(crate) fn receive(error: RecvError) -> io::Error {
