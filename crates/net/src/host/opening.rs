@@ -105,6 +105,9 @@ impl Host {
         if let Some(nodelay) = options.nodelay {
             config.nodelay = nodelay;
         }
+        if let Some(congestion) = options.congestion {
+            config.congestion = congestion;
+        }
         if let Some(octets) = options.receive_buffer {
             (config.receive_initial, config.receive_max) = (octets, octets);
         }

@@ -12,7 +12,7 @@ use super::Host;
 use super::event::SocketId;
 use super::mailbox::Mailbox;
 use super::sockets::{Keeper, Listener, Role, Socket};
-use crate::tcp::KeepAlive;
+use crate::tcp::{Algorithm, KeepAlive};
 use crate::time::Instant;
 
 /// Something that can be set on a socket.
@@ -31,6 +31,8 @@ pub enum Setting {
     KeepAlive(Option<KeepAlive>),
     /// `TCP_USER_TIMEOUT`.
     UserTimeout(Option<Duration>),
+    /// `TCP_CONGESTION`, before it is connected; what a listener takes has the listener's.
+    Congestion(Algorithm),
     /// `SO_RCVBUF`, in octets.
     ReceiveBuffer(usize),
     /// `SO_SNDBUF`, in octets.
@@ -227,6 +229,7 @@ impl Host {
             Setting::Cork(cork) => options.cork = cork,
             Setting::KeepAlive(keepalive) => options.keepalive = keepalive,
             Setting::UserTimeout(timeout) => options.user_timeout = timeout,
+            Setting::Congestion(algorithm) => options.congestion = Some(algorithm),
             Setting::ReceiveBuffer(octets) => options.receive_buffer = Some(octets),
             Setting::SendBuffer(octets) => options.send_buffer = Some(octets),
             Setting::User(_) | Setting::Device(_) | Setting::Ports(_) => {}
@@ -253,6 +256,7 @@ impl Host {
                     Setting::ReceiveBuffer(octets) => connection.set_receive_buffer(octets),
                     Setting::SendBuffer(octets) => connection.set_send_buffer(octets),
                     Setting::Reuse(_)
+                    | Setting::Congestion(_)
                     | Setting::Domain(_)
                     | Setting::User(_)
                     | Setting::Device(_)

@@ -12,7 +12,7 @@ use wharf_port::{Domain, Flow};
 
 use super::event::SocketId;
 use super::mailbox::Mailbox;
-use crate::tcp::{Connection, KeepAlive, Ready, TimeWait};
+use crate::tcp::{Algorithm, Connection, KeepAlive, Ready, TimeWait};
 use crate::time::Instant;
 
 /// Sockets at once, resting ones included.
@@ -110,6 +110,7 @@ pub(super) struct Options {
     pub(super) cork: bool,
     pub(super) keepalive: Option<KeepAlive>,
     pub(super) user_timeout: Option<Duration>,
+    pub(super) congestion: Option<Algorithm>,
     pub(super) receive_buffer: Option<usize>,
     pub(super) send_buffer: Option<usize>,
 }

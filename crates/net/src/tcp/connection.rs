@@ -228,6 +228,7 @@ impl Connection {
         match &mut self.phase {
             Phase::SynSent(opening) if opening.fin == Fin::Open => opening.outbox.push(data),
             Phase::Active(active) if active.sender.fin == Fin::Open => {
+                active.sender.note_starvation();
                 active.sender.outbox.push(data);
                 if active.sender.is_relieved() {
                     active.shared.ready |= Ready::WRITABLE;

@@ -43,11 +43,22 @@ impl Active {
         let shape = self.shape(now, limits);
         self.sender.congestion.set_mss(shape.mss);
         let outgoing = self.transmit_probe(now, &shape);
-        let outgoing = outgoing.or_else(|| self.transmit_lost(now, &shape));
-        let outgoing = outgoing.or_else(|| self.transmit_new(now, &shape));
+        let outgoing = outgoing.or_else(|| self.transmit_paced(now, &shape));
         let outgoing = outgoing.or_else(|| self.transmit_acknowledgment(&shape));
         self.watch_progress(now);
         outgoing
+    }
+
+    /// What was lost, then what is new, as far as the pace allows.
+    fn transmit_paced(&mut self, now: Instant, shape: &Shape) -> Option<Outgoing> {
+        if let Some(release) = self.sender.pacer.holds(now) {
+            if self.sender.board.lost() > 0 || self.sender.has_unsent() {
+                self.timers.set(Timer::Pace, release);
+            }
+            return None;
+        }
+        let outgoing = self.transmit_lost(now, shape);
+        outgoing.or_else(|| self.transmit_new(now, shape))
     }
 
     fn transmit_handshake(&mut self, now: Instant, mut opened: SynReceived) -> Option<Outgoing> {
@@ -106,8 +117,11 @@ impl Active {
             .saturating_sub(options.len())
             .max(8);
         let headers = HEADER_LEN + options.len();
+        let quantum = self.sender.congestion.pace().map(|pace| pace.quantum);
         let most = limits.offload.map_or(mss, |octets| {
-            (octets as usize).saturating_sub(headers).max(mss)
+            let most = (octets as usize).saturating_sub(headers);
+            let quantum = quantum.map_or(most, |quantum| quantum - quantum % mss);
+            most.min(quantum).max(mss)
         });
         Shape { options, mss, most }
     }

@@ -1,12 +1,13 @@
 //! The sending half: the send variables, what is queued and in flight, and how much more may go.
 
-use alloc::boxed::Box;
 use core::time::Duration;
 
 use super::Config;
 use super::agreement::Agreement;
-use super::congestion::Congestion;
+use super::congestion::{Congestion, Opened, Pause};
+use super::delivery::Meter;
 use super::outbox::Outbox;
+use super::pacer::Pacer;
 use super::recovery::{Rack, Recovery, Undo};
 use super::rtt::Rtt;
 use super::scoreboard::Scoreboard;
@@ -129,12 +130,14 @@ pub(super) struct Sender {
     pub(super) outbox: Outbox,
     pub(super) fin: Fin,
     pub(super) board: Scoreboard,
+    pub(super) meter: Meter,
     pub(super) rtt: Rtt,
     pub(super) congestion: Congestion,
+    pub(super) pacer: Pacer,
     pub(super) recovery: Recovery,
     pub(super) rack: Rack,
-    /// What to put back if the present recovery was a mistake.
-    pub(super) undo: Option<Box<Undo>>,
+    /// What tells whether the present recovery was a mistake.
+    pub(super) undo: Option<Undo>,
     pub(super) tail_probe: Option<TailProbe>,
     pub(super) sack: bool,
     pub(super) buffer: Buffer,
@@ -145,7 +148,7 @@ pub(super) struct Sender {
     /// Timeouts since something was last acknowledged, or the peer last answered a probe.
     pub(super) retries: u8,
     /// The largest flight of the present round trip: was the window used (RFC 7661 §1)?
-    peak: usize,
+    pub(super) peak: usize,
     peak_until: SeqNum,
     last_sent: Instant,
     /// The most that the peer takes in a segment, TCP options included.
@@ -178,8 +181,10 @@ impl Sender {
             outbox,
             fin: Fin::Open,
             board: Scoreboard::new(nxt),
+            meter: Meter::new(now),
             rtt: Rtt::new(config.rto_min),
-            congestion: Congestion::new(config.congestion, mss),
+            congestion: Congestion::new(config.congestion, now, mss, agreement.sack, isn.value()),
+            pacer: Pacer::default(),
             recovery: Recovery::Open,
             rack: Rack::new(),
             undo: None,
@@ -202,11 +207,14 @@ impl Sender {
     /// The handshake took this long from our SYN to its acknowledgment, after `retries` repetitions (RFC 6298 §5.7, RFC 5681 §3.1).
     pub(super) fn handshake_took(&mut self, rtt: Option<Duration>, retries: u8) {
         match rtt {
-            Some(rtt) if retries == 0 => self.rtt.sample(rtt),
+            Some(rtt) if retries == 0 => {
+                self.rtt.sample(rtt);
+                self.congestion.control().opened(Opened::In(rtt));
+            }
             Some(_) => {
                 self.rtt.forgive();
                 self.rtt.handshake_was_lost();
-                self.congestion.collapse();
+                self.congestion.control().opened(Opened::WithLoss);
             }
             None => {}
         }
@@ -290,8 +298,11 @@ impl Sender {
 
     /// New text or a FIN went out, up to `end`.
     pub(super) fn sent(&mut self, end: SeqNum, now: Instant, timers: &mut Timers) {
-        self.board.sent(self.nxt, end, self.congestion.mss(), now);
-        self.recovery.sent(end.since(self.nxt));
+        let octets = end.since(self.nxt);
+        let counters = self.meter.snapshot(now, self.in_flight(), octets);
+        let mss = self.congestion.mss();
+        self.board.sent(self.nxt, end, mss, now, counters);
+        self.count_sent(now, octets);
         self.nxt = end;
         self.max = self.max.max(end);
         let flight = self.in_flight();
@@ -318,39 +329,43 @@ impl Sender {
         if let (Some(undo), Some(stamp)) = (&mut self.undo, stamp) {
             undo.resent.get_or_insert((end, stamp));
         }
-        self.board.resent(start, end, self.congestion.mss(), now);
-        self.recovery.sent(end.since(start));
+        let octets = end.since(start);
+        let counters = self.meter.snapshot(now, self.in_flight(), octets);
+        let mss = self.congestion.mss();
+        self.board.resent(start, end, mss, now, counters);
+        self.count_sent(now, octets);
         self.last_sent = now;
         if start == self.una || !timers.runs(Timer::Retransmit) {
             timers.set(Timer::Retransmit, now + self.rtt.timeout());
         }
     }
 
-    /// Remembers the congestion window before a reduction.
-    pub(super) fn keep_for_undo(&mut self) {
-        let before = self
-            .undo
-            .take()
-            .map_or_else(|| self.congestion.clone(), |undo| undo.before);
-        self.undo = Some(Box::new(Undo {
-            before,
-            resent: None,
-        }));
-    }
-
-    /// Before sending after a pause: the window may be stale (RFC 5681 §4.1).
-    pub(super) fn wake(&mut self, now: Instant) {
-        if self.board.outstanding() == 0 && now - self.last_sent > self.rtt.timeout() {
-            self.congestion.after_idle();
+    fn count_sent(&mut self, now: Instant, octets: usize) {
+        self.congestion.control().sent(octets);
+        if let Some(pace) = self.congestion.pace() {
+            self.pacer.sent(now, octets, pace.rate);
         }
     }
 
-    /// Whether the congestion window was what limited the flight; otherwise it must not grow (RFC 9438 §5.8, RFC 7661 §4.1).
-    pub(super) fn is_window_used(&self, mss: usize) -> bool {
-        if self.congestion.is_slow_start() {
-            2 * self.peak >= self.congestion.cwnd()
-        } else {
-            self.peak + mss >= self.congestion.cwnd()
+    /// Before sending while nothing is in flight: what is known of the path may be stale.
+    pub(super) fn wake(&mut self, now: Instant) {
+        if self.board.outstanding() == 0 {
+            let pause = Pause {
+                now,
+                long: now - self.last_sent > self.rtt.timeout(),
+                starved: self.meter.is_starved(),
+            };
+            self.congestion.control().resume(&pause);
+        }
+    }
+
+    /// Before something happens that may lead to sending: had the program run out of data while more could have gone
+    /// (draft-ietf-ccwg-bbr §4.1.2.4)? Then what is in flight tells nothing of the path's rate.
+    pub(super) fn note_starvation(&mut self) {
+        let in_flight = self.in_flight();
+        let idle = self.unsent() < self.congestion.mss() && self.board.lost() == 0;
+        if idle && in_flight < self.congestion.cwnd() {
+            self.meter.starve(in_flight);
         }
     }
 

@@ -22,10 +22,12 @@ pub(super) enum Timer {
     UserTimeout,
     /// Nobody holds the connection any more and the peer's FIN has not come (FIN-WAIT-2).
     FinWait,
+    /// The pace lets the next segments go (draft-ietf-ccwg-bbr §5.6.2).
+    Pace,
 }
 
 impl Timer {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Retransmit,
         Self::TailProbe,
         Self::Reorder,
@@ -34,29 +36,41 @@ impl Timer {
         Self::KeepAlive,
         Self::UserTimeout,
         Self::FinWait,
+        Self::Pace,
     ];
 }
 
 /// When each timer goes off.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Timers {
-    at: [Option<Instant>; Timer::ALL.len()],
+    at: [Instant; Timer::ALL.len()],
+}
+
+/// When a timer goes off that does not run.
+const NEVER: Instant = Instant::from_nanos(u64::MAX);
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            at: [NEVER; Timer::ALL.len()],
+        }
+    }
 }
 
 impl Timers {
     /// (Re)starts a timer.
     pub(super) fn set(&mut self, timer: Timer, at: Instant) {
-        self.at[timer as usize] = Some(at);
+        self.at[timer as usize] = at;
     }
 
     /// Stops a timer.
     pub(super) fn stop(&mut self, timer: Timer) {
-        self.at[timer as usize] = None;
+        self.at[timer as usize] = NEVER;
     }
 
     /// When a timer goes off, if it runs.
     pub(super) fn at(&self, timer: Timer) -> Option<Instant> {
-        self.at[timer as usize]
+        Some(self.at[timer as usize]).filter(|at| *at < NEVER)
     }
 
     /// Whether a timer runs.
@@ -66,7 +80,7 @@ impl Timers {
 
     /// When the first of all goes off.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.at.iter().copied().flatten().min()
+        self.at.iter().copied().min().filter(|at| *at < NEVER)
     }
 
     /// Takes one timer that is due, stopping it.

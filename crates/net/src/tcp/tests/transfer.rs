@@ -127,13 +127,13 @@ fn config(congestion: Algorithm) -> Config {
     }
 }
 
-const BOTH: [Algorithm; 2] = [Algorithm::Cubic, Algorithm::Reno];
+const ALL: [Algorithm; 3] = [Algorithm::Cubic, Algorithm::Reno, Algorithm::Bbr];
 const LINKS: [Offload; 3] = [Offload::None, Offload::Whole, Offload::Cut];
 const MB: usize = 1 << 20;
 
 #[test]
 fn a_good_wire_carries_megabytes_both_ways() {
-    for congestion in BOTH {
+    for congestion in ALL {
         for offload in LINKS {
             let config = config(congestion);
             let wire = Wire {
@@ -151,7 +151,7 @@ fn a_good_wire_carries_megabytes_both_ways() {
 
 #[test]
 fn loss_reordering_and_duplication_harm_nothing() {
-    for congestion in BOTH {
+    for congestion in ALL {
         for offload in LINKS {
             let config = config(congestion);
             seeds(&format!("{congestion:?} {offload:?}"), 6, |seed| {
@@ -219,7 +219,7 @@ fn goodput(congestion: Algorithm, wire: Wire, octets: usize) -> f64 {
 /// Mathis' formula: an ideal Reno at loss p reaches mss/rtt·sqrt(3/2p); half of it is asked for.
 #[test]
 fn goodput_under_loss_is_near_what_theory_allows() {
-    for congestion in BOTH {
+    for congestion in ALL {
         for (loss, octets) in [(10, 8 * MB), (50, 3 * MB)] {
             let wire = Wire {
                 loss,
