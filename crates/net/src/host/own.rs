@@ -134,6 +134,7 @@ impl Host {
                     backlog,
                     half_open: 0,
                     queue: VecDeque::new(),
+                    cookies_until: None,
                 })
             }
         }

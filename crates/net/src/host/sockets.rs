@@ -79,6 +79,8 @@ pub(super) struct Listener {
     pub(super) half_open: usize,
     /// Connections that wait to be accepted.
     pub(super) queue: VecDeque<SocketId>,
+    /// Until when acknowledgments may bring back a SYN cookie; nothing before the first.
+    pub(super) cookies_until: Option<Instant>,
 }
 
 /// One end of a connection.

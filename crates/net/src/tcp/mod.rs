@@ -56,6 +56,7 @@ mod timers;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use agreement::Offer;
 pub use config::{Config, Ecn, EcnUse, Handshake, KeepAlive, Limits, Setup};
 pub use congestion::Algorithm;
 pub use connection::{Connection, Outgoing};
