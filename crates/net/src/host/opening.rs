@@ -37,6 +37,11 @@ pub(super) fn mss(mtu: u16, remote: IpAddr) -> u16 {
     mtu - 20 - if remote.is_ipv4() { 20 } else { 40 }
 }
 
+/// The packets that hold as much to this address.
+pub(super) fn mtu(mss: u16, remote: IpAddr) -> u16 {
+    mss.saturating_add(20 + if remote.is_ipv4() { 20 } else { 40 })
+}
+
 impl Host {
     /// Makes the connection that answers a SYN.
     pub(super) fn answer_syn(

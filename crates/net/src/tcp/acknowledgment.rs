@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::congestion::{Ack, Cause, Verdict};
 use super::delivery::Sample;
 use super::recovery::{Hasty, Recovery, Undo};
-use super::scoreboard::Delivery;
+use super::scoreboard::{Delivery, Mourner, Scoreboard};
 use super::sender::{Fin, Sender};
 use super::stamps::Stamps;
 use super::timers::{Timer, Timers};
@@ -72,6 +72,7 @@ impl Sender {
         let ack = arrived.segment.ack;
         self.board.acknowledge(ack, &mut arrived.delivery);
         self.outbox.release(ack);
+        self.path.acknowledged(arrived.now, ack);
         self.una = ack;
         if ack.after(self.nxt) {
             self.accept_probe();
@@ -187,17 +188,34 @@ impl Sender {
         if !lost {
             return 0;
         }
+        self.declare(arrived.now, |board, mourner| board.lose_first(mourner))
+    }
+
+    /// Lets `lose` declare losses; returns the octets of those that are a sign of congestion, as all but those of a path probe are
+    /// (RFC 4821 §7.5), after congestion control has heard of each.
+    pub(super) fn declare(
+        &mut self,
+        now: Instant,
+        lose: impl FnOnce(&mut Scoreboard, Mourner<'_>) -> usize,
+    ) -> usize {
         let Self {
             board,
             meter,
             congestion,
+            path,
             ..
         } = self;
         let control = congestion.control();
-        board.lose_first(&mut |start, end, sent| {
+        let mut excused = 0;
+        let octets = lose(board, &mut |start, end, sent| {
+            if path.lost(now, start, end) {
+                excused += end.since(start);
+                return;
+            }
             let loss = meter.lose(start, end, sent);
-            control.lost(arrived.now, meter.delivered(), &loss);
-        })
+            control.lost(now, meter.delivered(), &loss);
+        });
+        octets - excused
     }
 
     /// RACK (RFC 8985 §6.2 step 5); also when its timer expires.
@@ -212,22 +230,17 @@ impl Sender {
         else {
             return 0;
         };
-        let Self {
-            board,
-            meter,
-            congestion,
-            ..
-        } = self;
-        let control = congestion.control();
-        let losses = board.detect(&latest, patience, now, &mut |start, end, sent| {
-            let loss = meter.lose(start, end, sent);
-            control.lost(now, meter.delivered(), &loss);
+        let mut again_at = None;
+        let lost = self.declare(now, |board, mourner| {
+            let losses = board.detect(&latest, patience, now, mourner);
+            again_at = losses.again_at;
+            losses.octets
         });
-        match losses.again_at {
+        match again_at {
             Some(at) => timers.set(Timer::Reorder, at),
             None => timers.stop(Timer::Reorder),
         }
-        losses.octets
+        lost
     }
 
     fn recover(&mut self, arrived: &Arrived<'_>, lost: usize) {

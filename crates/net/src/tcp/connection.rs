@@ -346,6 +346,15 @@ impl Connection {
         }
     }
 
+    /// The size of packets (as [`Limits::mss`] counts) that was found to get through since the last call, where larger ones did
+    /// not, or had not been tried: for a cache that other connections on the path know it from (RFC 8899 §5.3).
+    pub fn take_path_mss(&mut self) -> Option<u16> {
+        match &mut self.phase {
+            Phase::Active(active) => active.sender.path.take_news(),
+            _ => None,
+        }
+    }
+
     /// The state in RFC 9293's words.
     #[must_use]
     pub fn state(&self) -> State {

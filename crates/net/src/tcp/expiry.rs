@@ -3,6 +3,7 @@
 use super::active::{Active, Exit, Holder, Probe, Stage, SynReceived};
 use super::congestion::Cause;
 use super::recovery::{Recovery, Undo};
+use super::scoreboard::Scoreboard;
 use super::timers::Timer;
 use super::{Error, KeepAlive};
 use crate::time::Instant;
@@ -146,25 +147,19 @@ impl super::sender::Sender {
     /// Everything outstanding counts as lost, and sending starts over with one segment.
     fn time_out(&mut self, now: Instant) {
         let flight = self.flight();
-        let Self {
-            board,
-            meter,
-            congestion,
-            ..
-        } = self;
-        let control = congestion.control();
-        board.lose_all(&mut |start, end, sent| {
-            let loss = meter.lose(start, end, sent);
-            control.lost(now, meter.delivered(), &loss);
-        });
+        let first = self.board.first_packet();
+        self.declare(now, Scoreboard::lose_all);
         let again = self.retries > 0;
-        control.congested(now, Cause::Timeout { again }, flight);
+        self.congestion
+            .control()
+            .congested(now, Cause::Timeout { again }, flight);
         self.undo = Some(Undo::default());
         self.recovery = Recovery::Timeout { point: self.nxt };
         self.tail_probe = None;
         self.duplicates = 0;
         self.departed = 0;
         self.retries += 1;
+        self.path.time_out(now, self.retries, first);
         self.rtt.back_off();
     }
 }

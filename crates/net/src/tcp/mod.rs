@@ -21,7 +21,7 @@
 //! reduction (6937), recoveries taken back when they were mistakes (Eifel: 3522, 4015), retransmission timeouts (6298), NewReno
 //! for peers without SACK (6582), CUBIC (9438), Reno (5681) and BBRv3 (draft-ietf-ccwg-bbr) with its delivery rate samples and
 //! pacing, HyStart++ (9406), the initial window of ten (6928), challenge acknowledgments (5961), ECN (3168), TIME-WAIT as a record
-//! (1337, 6191).
+//! (1337, 6191), path MTUs sought where nobody tells them (8899).
 //!
 //! Segments are as long as the link takes them: with segmentation offload up to 64 KiB, and the bookkeeping is per such segment.
 
@@ -40,6 +40,7 @@ mod outbox;
 mod output;
 mod over;
 mod pacer;
+mod path;
 mod reassembly;
 mod receiver;
 mod recovery;

@@ -279,11 +279,33 @@ impl Active {
             return None;
         }
         self.sender.wake(now);
+        if let Some(size) = self.sender.path_probe(now) {
+            return Some(self.probe_path(now, size, shape));
+        }
         let Some(stretch) = self.plan(shape) else {
             self.watch_window(now);
             return None;
         };
         Some(self.send_new(now, stretch, shape))
+    }
+
+    /// One segment longer than the others (RFC 4821 §7).
+    fn probe_path(&mut self, now: Instant, size: u16, shape: &Shape) -> Outgoing {
+        let text = usize::from(size) - shape.options.len();
+        let start = self.sender.nxt;
+        let shape = Shape {
+            mss: text,
+            most: text,
+            ..*shape
+        };
+        let stretch = Stretch {
+            start,
+            text,
+            fin: false,
+        };
+        let outgoing = self.send_new(now, stretch, &shape);
+        self.sender.path.probing(start, self.sender.nxt, size);
+        outgoing
     }
 
     fn send_new(&mut self, now: Instant, stretch: Stretch, shape: &Shape) -> Outgoing {
@@ -299,7 +321,7 @@ impl Active {
         if stretch.fin && end == self.sender.outbox.end() + 1 {
             self.sender.fin = Fin::Sent;
         }
-        self.sender.sent(end, now, &mut self.timers);
+        self.sender.sent(end, shape.mss, now, &mut self.timers);
         outgoing
     }
 

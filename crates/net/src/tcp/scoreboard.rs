@@ -213,6 +213,13 @@ impl Scoreboard {
         self.records.len()
     }
 
+    /// Octets in the first packet outstanding; 0 if there is none.
+    pub(super) fn first_packet(&self) -> usize {
+        self.records
+            .front()
+            .map_or(0, |front| front.len().min(front.packet()))
+    }
+
     /// The last packet outstanding, for a tail loss probe (RFC 8985 §7.3).
     pub(super) fn tail(&mut self) -> Option<(SeqNum, SeqNum)> {
         let last = *self.records.back()?;
@@ -475,8 +482,9 @@ impl Scoreboard {
     }
 
     /// Declares everything lost that was not reported (RFC 6675 §5.1). If even the first segment was reported, the peer has
-    /// dropped what it reported, and nothing of that is believed any more (RFC 2018 §8).
-    pub(super) fn lose_all(&mut self, mourner: Mourner<'_>) {
+    /// dropped what it reported, and nothing of that is believed any more (RFC 2018 §8). Returns the octets newly lost.
+    pub(super) fn lose_all(&mut self, mourner: Mourner<'_>) -> usize {
+        let before = self.lost;
         let reneged = self
             .records
             .front()
@@ -499,6 +507,7 @@ impl Scoreboard {
             .front()
             .map_or(self.lost_from, |front| front.start);
         self.by_time.clear();
+        self.lost - before
     }
 
     /// What was declared lost and not sent again is on its way after all.
@@ -834,7 +843,9 @@ mod tests {
                     Step::LoseFirst => {
                         board.lose_first(&mut |_, _, _| {});
                     }
-                    Step::LoseAll => board.lose_all(&mut |_, _, _| {}),
+                    Step::LoseAll => {
+                        board.lose_all(&mut |_, _, _| {});
+                    }
                     Step::FindAgain => board.find_again(),
                     Step::Select(..) => {}
                 }

@@ -2,16 +2,17 @@
 
 use core::time::Duration;
 
-use super::Config;
 use super::agreement::Agreement;
 use super::congestion::{Congestion, Opened, Pause};
 use super::delivery::Meter;
 use super::outbox::Outbox;
 use super::pacer::Pacer;
+use super::path::Path;
 use super::recovery::{Rack, Recovery, Undo};
 use super::rtt::Rtt;
 use super::scoreboard::Scoreboard;
 use super::timers::{Timer, Timers};
+use super::{Config, Setup};
 use crate::time::Instant;
 use crate::wire::tcp::{Control, Flags, SeqNum};
 
@@ -153,8 +154,7 @@ pub(super) struct Sender {
     last_sent: Instant,
     /// The most that the peer takes in a segment, TCP options included.
     peer_mss: usize,
-    /// The most that the path was found to take.
-    path_mss: usize,
+    pub(super) path: Path,
     /// ECN is in use (RFC 3168).
     pub(super) ecn: bool,
     /// The window was reduced for a congestion mark: to be told with the next new data (RFC 3168 §6.1.2).
@@ -167,10 +167,11 @@ impl Sender {
         now: Instant,
         config: &Config,
         agreement: &Agreement,
-        isn: SeqNum,
+        setup: &Setup,
         window: PeerWindow,
         outbox: Outbox,
     ) -> Self {
+        let isn = setup.isn;
         let nxt = isn + 1;
         let mss = usize::from(agreement.peer_mss);
         Self {
@@ -198,7 +199,7 @@ impl Sender {
             peak_until: nxt,
             last_sent: now,
             peer_mss: mss,
-            path_mss: usize::MAX,
+            path: Path::new(setup.mss.min(agreement.peer_mss), setup.default_mss),
             ecn: agreement.ecn,
             reduced: false,
         }
@@ -220,10 +221,10 @@ impl Sender {
         }
     }
 
-    /// Octets of payload and options that one segment may have on a path that takes `limit`.
+    /// Octets of payload and options that one segment may have on a path that is said to take `limit`.
     pub(super) fn mss(&self, limit: u16) -> usize {
         self.peer_mss
-            .min(self.path_mss)
+            .min(self.path.size())
             .min(usize::from(limit))
             .max(48)
     }
@@ -231,11 +232,21 @@ impl Sender {
     /// The path takes no more than this; what went out in longer pieces was dropped on the way. The congestion window stays, as
     /// this was no congestion (RFC 1191 §6.5).
     pub(super) fn shrink_path(&mut self, mss: u16) {
-        let mss = usize::from(mss).max(48);
-        if mss < self.path_mss.min(self.peer_mss) {
-            self.path_mss = mss;
-            self.board.lose_longer_than(mss);
+        if self.path.shrink(self.last_sent, mss) {
+            self.board.lose_longer_than(self.path.size());
         }
+    }
+
+    /// How long a segment may be sent to see whether it gets through, options included; if it is time for that and enough follows
+    /// it for a loss to be seen at once (RFC 4821 §7.4).
+    pub(super) fn path_probe(&mut self, now: Instant) -> Option<u16> {
+        if !self.recovery.is_open() || self.board.lost() > 0 || self.board.sacked() > 0 {
+            return None;
+        }
+        let (unsent, room) = (self.unsent(), self.window_end().since(self.nxt));
+        let quota = self.quota();
+        let fits = |size: &u16| 2 * usize::from(*size) <= unsent.min(room).min(quota);
+        self.path.wanted(now).filter(fits)
     }
 
     /// The end of what the peer's window allows.
@@ -296,11 +307,10 @@ impl Sender {
         self.board.records() < MOST_RECORDS
     }
 
-    /// New text or a FIN went out, up to `end`.
-    pub(super) fn sent(&mut self, end: SeqNum, now: Instant, timers: &mut Timers) {
+    /// New text or a FIN went out, up to `end`, in packets of `mss` octets.
+    pub(super) fn sent(&mut self, end: SeqNum, mss: usize, now: Instant, timers: &mut Timers) {
         let octets = end.since(self.nxt);
         let counters = self.meter.snapshot(now, self.in_flight(), octets);
-        let mss = self.congestion.mss();
         self.board.sent(self.nxt, end, mss, now, counters);
         self.count_sent(now, octets);
         self.nxt = end;
@@ -332,6 +342,7 @@ impl Sender {
         let octets = end.since(start);
         let counters = self.meter.snapshot(now, self.in_flight(), octets);
         let mss = self.congestion.mss();
+        self.path.resent(start, end);
         self.board.resent(start, end, mss, now, counters);
         self.count_sent(now, octets);
         self.last_sent = now;

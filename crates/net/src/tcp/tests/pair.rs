@@ -56,6 +56,8 @@ pub(super) struct Wire {
     pub(super) marking: u64,
     /// Octets per second that each direction carries, and octets that may wait for it.
     pub(super) bottleneck: Option<(u64, usize)>,
+    /// Packets with more octets of options and text than this vanish, and nobody says so.
+    pub(super) swallow: usize,
 }
 
 impl Default for Wire {
@@ -69,6 +71,7 @@ impl Default for Wire {
             duplication: 0,
             marking: 0,
             bottleneck: None,
+            swallow: usize::MAX,
         }
     }
 }
@@ -90,6 +93,8 @@ pub(super) struct Pair {
     dice: Dice,
     flying: BTreeMap<(Instant, u64), Packet>,
     count: u64,
+    /// Packets for which the bottleneck had no room.
+    pub(super) overflows: usize,
     /// When the bottleneck to each end will have sent what waits.
     busy: [Instant; 2],
     /// Every segment sent: by whom, what header, how much text.
@@ -127,6 +132,7 @@ impl Pair {
             dice,
             flying: BTreeMap::new(),
             count: 0,
+            overflows: 0,
             busy: [now; 2],
             log: Vec::new(),
         }
@@ -208,6 +214,9 @@ impl Pair {
     }
 
     fn fly(&mut self, mut packet: Packet) {
+        if packet.payload.len() + packet.control.options.len() > self.wire.swallow {
+            return;
+        }
         let copies = 1 + u64::from(self.dice.chance(self.wire.duplication));
         for _ in 0..copies {
             if self.dice.chance(self.wire.loss) {
@@ -235,6 +244,7 @@ impl Pair {
         let busy = &mut self.busy[packet.to];
         let length = packet.payload.len() + 40;
         if octets(*busy - self.now) + length > room {
+            self.overflows += 1;
             return None;
         }
         let takes = Duration::from_nanos(length as u64 * 1_000_000_000 / rate);
