@@ -16,7 +16,7 @@ use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 use smallvec::SmallVec;
 use wharf_link::{BATCH, Link, Slots};
 use wharf_net::wire::ethernet::Mac;
-use wharf_net::{Capabilities, Cidr, Config, Event, Frame, Host, Instant, SocketId};
+use wharf_net::{Capabilities, Cidr, Config, ErrorRate, Event, Frame, Host, Instant, SocketId};
 
 use super::association::{Association, Associations, Name};
 use super::buffers::Buffers;
@@ -387,7 +387,7 @@ fn config(link: &dyn Link) -> io::Result<Config> {
         Cidr::host(GATEWAY_IPV6.into()),
     ];
     config.accept_anything = true;
-    config.limit_icmp = false;
+    config.icmp_errors = ErrorRate::TRUSTED;
     // The programs at both ends decide what waits for more; the relay never does.
     config.tcp.nodelay = true;
     // The window that keeps both sides busy and the bytes within the cache, and that the link can hold.

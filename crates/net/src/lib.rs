@@ -17,8 +17,8 @@ pub mod wire;
 pub use cidr::{Cidr, NotCidr};
 pub use frame::{Capabilities, Checksum, Frame, Offload, Segmentation};
 pub use host::{
-    AcceptError, Config, Discard, Discards, Event, Host, KnockError, KnockId, NoSuchSocket,
-    OwnBindError, OwnConnectError, OwnListenError, Ready, Received, RecvError, Refusal, Route,
-    SendError, Setting, SocketId, TooMany, Unreachable,
+    AcceptError, Config, Discard, Discards, ErrorRate, Event, Host, KnockError, KnockId,
+    NoSuchSocket, OwnBindError, OwnConnectError, OwnListenError, Ready, Received, RecvError,
+    Refusal, Route, SendError, Setting, SocketId, TooMany, Unreachable,
 };
 pub use time::Instant;

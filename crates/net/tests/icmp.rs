@@ -11,7 +11,7 @@ use bytes::Bytes;
 use network::{LEFT_MAC, Network, RIGHT_MAC, Side, ordinary, space};
 use wharf_net::wire::ethernet::{self, EtherType, Mac};
 use wharf_net::wire::{icmpv4, icmpv6, ipv4, ipv6, udp};
-use wharf_net::{Capabilities, Discard, Event, Ready, Unreachable};
+use wharf_net::{Capabilities, Discard, ErrorRate, Event, Ready, Unreachable};
 use wharf_port::{Domain, Protocol};
 
 const LEFT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -282,15 +282,23 @@ fn an_ipv6_option_may_ask_for_a_problem_report_even_from_a_group() {
 }
 
 #[test]
-fn errors_are_limited_in_rate_unless_told_otherwise() {
-    for (limited, expected) in [(true, 200), (false, 1000)] {
+fn errors_are_limited_in_rate() {
+    let few = ErrorRate {
+        burst: 3,
+        per_second: 0,
+    };
+    for (rate, expected) in [
+        (few, 3),
+        (ErrorRate::HOST, 200),
+        (ErrorRate::TRUSTED, 4_000),
+    ] {
         let none = Capabilities::NONE;
         let mut config = ordinary(Side::Right, none);
-        config.limit_icmp = limited;
+        config.icmp_errors = rate;
         let mut network = Network::new(ordinary(Side::Left, none), config);
         network.inject(Side::Right, packet(LEFT, RIGHT, 1, &echo(b"x")));
         network.pass(Duration::from_millis(10));
-        for _ in 0..1000 {
+        for _ in 0..6000 {
             network.inject(Side::Right, packet(LEFT, RIGHT, 17, &datagram(99, b"x")));
         }
         assert_eq!(network.drain(Side::Right).len(), expected);

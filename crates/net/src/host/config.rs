@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use wharf_port::PortRange;
 
+use super::icmp_error::ErrorRate;
 use crate::cidr::Cidr;
 use crate::frame::Capabilities;
 use crate::tcp;
@@ -46,8 +47,8 @@ pub struct Config {
     pub tcp: tcp::Config,
     /// The secret behind initial sequence numbers, ephemeral ports and identifications; must be unpredictable.
     pub seed: [u8; 32],
-    /// Whether ICMP errors are sent at a limited rate (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
-    pub limit_icmp: bool,
+    /// How many ICMP errors may go out.
+    pub icmp_errors: ErrorRate,
 }
 
 impl Config {
@@ -65,7 +66,7 @@ impl Config {
             ports: PortRange::LINUX,
             tcp: tcp::Config::default(),
             seed,
-            limit_icmp: true,
+            icmp_errors: ErrorRate::HOST,
         }
     }
 }

@@ -4,7 +4,6 @@
 
 use bytes::Bytes;
 use core::net::IpAddr;
-use core::time::Duration;
 use smallvec::SmallVec;
 
 use super::Host;
@@ -16,10 +15,7 @@ use super::route::Scope;
 use crate::time::Instant;
 use crate::wire::{icmpv4, icmpv6, ipv4, ipv6};
 
-/// Errors that may go out at once.
-const BURST: u32 = 200;
-/// Time for one more.
-const INTERVAL: Duration = Duration::from_millis(1);
+const NANOS_PER_SECOND: u128 = 1_000_000_000;
 /// RFC 1812 §4.3.2.3: an error over IPv4 has at most 576 octets.
 const QUOTE_V4: usize = 576 - ipv4::LEN - icmpv4::LEN;
 /// RFC 4443 §2.4 (c): an error over IPv6 fits the least MTU.
@@ -38,28 +34,61 @@ pub(super) enum Trouble {
     Parameter { code: u8, pointer: u32 },
 }
 
-/// How many errors may go out: a bucket that fills with time. RFC 4443 §2.4 (f).
+/// How many ICMP errors may go out (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
+///
+/// There is always a bound: errors are advice, and whoever sends garbage must not get the link filled with it.
+///
+/// ```
+/// use wharf_net::{Config, ErrorRate};
+/// # use wharf_net::wire::ethernet::Mac;
+/// let mut config = Config::new(Mac([2, 0, 0, 0, 0, 2]), [0; 32]);
+/// assert_eq!(config.icmp_errors, ErrorRate::HOST);
+/// config.icmp_errors = ErrorRate { burst: 1, per_second: 1 };
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErrorRate {
+    /// Errors that may go out at once.
+    pub burst: u32,
+    /// Errors that may go out in a second in the long run; 0: the burst is all there is.
+    pub per_second: u32,
+}
+
+impl ErrorRate {
+    /// For a host among others.
+    pub const HOST: Self = Self {
+        burst: 200,
+        per_second: 1_000,
+    };
+    /// For a link of one's own, whose other end may rely on every error: only a flood goes unanswered.
+    pub const TRUSTED: Self = Self {
+        burst: 4_000,
+        per_second: 10_000,
+    };
+}
+
+/// A bucket of errors that fills with time.
 #[derive(Debug)]
 pub(super) struct Limiter {
+    rate: ErrorRate,
     left: u32,
     since: Instant,
 }
 
 impl Limiter {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(rate: ErrorRate) -> Self {
         Self {
-            left: BURST,
+            rate,
+            left: rate.burst,
             since: Instant::ZERO,
         }
     }
 
     fn allows(&mut self, now: Instant) -> bool {
-        let earned = (now - self.since).as_nanos() / INTERVAL.as_nanos();
+        let elapsed = (now - self.since).as_nanos();
+        let earned = elapsed * u128::from(self.rate.per_second) / NANOS_PER_SECOND;
         if earned > 0 {
-            self.left = self
-                .left
-                .saturating_add(u32::try_from(earned).unwrap_or(BURST))
-                .min(BURST);
+            let earned = u32::try_from(earned).unwrap_or(u32::MAX);
+            self.left = self.left.saturating_add(earned).min(self.rate.burst);
             self.since = now;
         }
         let allowed = self.left > 0;
@@ -79,7 +108,7 @@ impl Host {
         {
             return;
         }
-        if self.config.limit_icmp && !self.limiter.allows(now) {
+        if !self.limiter.allows(now) {
             self.drop_for(Discard::IcmpLimit);
             return;
         }
@@ -116,7 +145,7 @@ impl Host {
             self.routes.scope(destination),
             Some(Scope::Own | Scope::Foreign)
         );
-        if !single || (self.config.limit_icmp && !self.limiter.allows(now)) {
+        if !single || !self.limiter.allows(now) {
             return;
         }
         self.send_error(now, (destination, source), packet, trouble);
@@ -204,18 +233,21 @@ fn is_error(about: &Inbound) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use core::time::Duration;
+
     use super::*;
 
     #[test]
     fn errors_go_out_at_a_limited_rate() {
-        let mut limiter = Limiter::new();
+        let rate = ErrorRate::HOST;
+        let mut limiter = Limiter::new(rate);
         let start = Instant::from_millis(5_000);
         let count = |limiter: &mut Limiter, now| (0..3000).filter(|_| limiter.allows(now)).count();
-        assert_eq!(count(&mut limiter, start), BURST as usize);
+        assert_eq!(count(&mut limiter, start), rate.burst as usize);
         assert_eq!(count(&mut limiter, start + Duration::from_millis(50)), 50);
         assert_eq!(
             count(&mut limiter, start + Duration::from_secs(60)),
-            BURST as usize
+            rate.burst as usize
         );
     }
 }

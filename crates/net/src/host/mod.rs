@@ -38,6 +38,7 @@ pub use binding::OwnBindError;
 pub use config::{Config, Route};
 pub use discard::{Discard, Discards};
 pub use event::{Event, KnockId, Ready, Refusal, SocketId, Unreachable};
+pub use icmp_error::ErrorRate;
 pub use knock::KnockError;
 pub use mailbox::{Received, RecvError, SendError};
 pub use own::{AcceptError, NoSuchSocket, OwnConnectError, OwnListenError, Setting, TooMany};
@@ -48,6 +49,7 @@ use wharf_port::table::{self, Device, Table};
 use self::echo::Pings;
 use self::events::{Events, Queued};
 use self::icmp_error::Limiter;
+
 use self::keys::{Keyed, Keys};
 use self::knock::Knocks;
 use self::neighbour::Neighbours;
@@ -132,7 +134,7 @@ impl Host {
             routes: Routes::new(&config),
             neighbours: Neighbours::new(keyed),
             reassembly: Reassembly::new(keyed),
-            limiter: Limiter::new(),
+            limiter: Limiter::new(config.icmp_errors),
             pings: Pings::new(keyed),
             table,
             sockets: Sockets::default(),

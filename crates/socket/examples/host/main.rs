@@ -23,7 +23,7 @@ use clap::{Parser, ValueEnum};
 use wharf_link::{Capabilities, Tap};
 use wharf_net::tcp::Algorithm;
 use wharf_net::wire::ethernet::Mac;
-use wharf_net::{Cidr, Config, Route};
+use wharf_net::{Cidr, Config, ErrorRate, Route};
 use wharf_socket::{Descriptor, QemuServer, Stack};
 
 use services::Service;
@@ -49,7 +49,7 @@ struct Arguments {
     /// The largest packet that the link carries, in bytes.
     #[arg(long, default_value_t = 1500)]
     mtu: u16,
-    /// Send ICMP errors at any rate.
+    /// Send ICMP errors at any rate but that of a flood: up to 10,000 a second.
     #[arg(long)]
     no_icmp_limit: bool,
     /// How connections share the way.
@@ -111,7 +111,9 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
 fn config(arguments: &Arguments) -> Config {
     let mut config = Config::new(arguments.mac, Stack::seed());
     config.addresses = arguments.address.clone();
-    config.limit_icmp = !arguments.no_icmp_limit;
+    if arguments.no_icmp_limit {
+        config.icmp_errors = ErrorRate::TRUSTED;
+    }
     config.tcp.congestion = match arguments.congestion {
         Congestion::Reno => Algorithm::Reno,
         Congestion::Cubic => Algorithm::Cubic,
