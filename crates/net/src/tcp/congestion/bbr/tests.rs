@@ -140,7 +140,7 @@ impl Path {
 
     fn acknowledge(&mut self, start: SeqNum) {
         self.note_starvation();
-        let mut delivery = Delivery::new(self.now, self.least);
+        let mut delivery = Delivery::new(self.now, self.least, None);
         let una = self.una;
         self.received.insert(start.value());
         while self.received.remove(&self.una.value()) {
