@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use slotmap::DefaultKey;
 use smallvec::SmallVec;
-use wharf_port::Flow;
+use wharf_port::{Endpoint, Flow};
 
 use super::association::{Association, Departing, Name, SCRATCH, SHARE};
 use super::engine::{Engine, Source};
@@ -56,6 +56,27 @@ impl Engine {
             (waiting.key, waiting.flow) = (key, Some(flow));
         }
         self.associations.departing.payloads.push(payload);
+    }
+
+    /// Datagrams without a source port from a program inside: nothing can come back, so nothing is kept for them. On the machine's
+    /// network they have a port that is nobody's a moment later.
+    pub(super) fn one_way_out(&mut self, local: Endpoint, payload: &[u8], segment: Option<u16>) {
+        let size = segment.map_or(payload.len(), usize::from).max(1);
+        let datagrams = match payload {
+            [] => vec![payload],
+            _ => payload.chunks(size).collect(),
+        };
+        let sent = outside::targets(local.address())
+            .map_err(|_| Errno::NETUNREACH)
+            .and_then(|targets| open(targets[0], local.port().number()))
+            .and_then(|machine| {
+                datagrams
+                    .iter()
+                    .try_for_each(|datagram| send(&machine, &[datagram], None))
+            });
+        if let Err(error) = sent {
+            tracing::debug!("a datagram without a source port to {local} is lost: {error}");
+        }
     }
 
     /// Sends the datagrams that were kept back for more of their flow.

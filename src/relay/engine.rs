@@ -320,6 +320,12 @@ impl Engine {
                     payload,
                     segment,
                 } => self.datagram_out(flow, payload, segment),
+                Event::OneWay {
+                    local,
+                    payload,
+                    segment,
+                    ..
+                } => self.one_way_out(local, &payload, segment),
                 Event::Echo {
                     local,
                     remote,

@@ -17,8 +17,9 @@ pub mod wire;
 pub use cidr::{Cidr, NotCidr};
 pub use frame::{Capabilities, Checksum, Frame, Offload, Segmentation};
 pub use host::{
-    AcceptError, Config, Discard, Discards, ErrorRate, Event, Host, KnockError, KnockId,
-    NoSuchSocket, OwnBindError, OwnConnectError, OwnListenError, Ready, Received, RecvError,
-    Refusal, Route, SendError, Setting, SocketId, TooMany, Unreachable,
+    AcceptError, AddressState, Autoconfiguration, Config, Discard, Discards, ErrorRate, Event,
+    GroupError, Host, Identifiers, KnockError, KnockId, NoSuchSocket, OwnBindError,
+    OwnConnectError, OwnListenError, Ready, Received, RecvError, Refusal, Route, SendError,
+    Setting, Settings, SocketId, TooMany, Unreachable,
 };
 pub use time::Instant;

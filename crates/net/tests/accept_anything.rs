@@ -212,6 +212,33 @@ fn datagrams_come_and_go_from_any_address() {
 }
 
 #[test]
+fn a_datagram_without_a_source_port_is_told_as_such() {
+    // RFC 768. Over IPv4 and without a checksum, the source port of a frame can be taken away.
+    let mut network = space(Capabilities::NONE);
+    let client = network.right.open(Protocol::Udp, Domain::V4).unwrap();
+    let (now, remote) = (network.now, "203.0.113.53:53");
+    let text = Bytes::from_static(b"heard?");
+    network
+        .right
+        .send_to(now, client, Some(remote.parse().unwrap()), text)
+        .unwrap();
+    network.seen = Some(Vec::new());
+    datagram(&mut network);
+    let seen = network.seen.take().unwrap();
+    let mut frame = seen.last().unwrap().1.to_vec();
+    frame[34..36].fill(0);
+    frame[40..42].fill(0);
+    network.inject(Side::Left, frame);
+    let event = Event::OneWay {
+        local: remote.parse().unwrap(),
+        remote: [10, 77, 3, 2].into(),
+        payload: Bytes::from_static(b"heard?"),
+        segment: None,
+    };
+    assert_eq!(network.left.event(), Some(event));
+}
+
+#[test]
 fn a_train_of_datagrams_goes_as_one_frame_where_the_link_can() {
     for remote in ["203.0.113.53:53", "[2001:db8::53]:53"] {
         for (capabilities, frames) in [(Capabilities::ALL, 1), (Capabilities::NONE, 4)] {

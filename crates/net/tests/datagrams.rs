@@ -4,11 +4,20 @@
 
 mod network;
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use network::{Impairment, Network, Side, ordinary};
-use wharf_net::{Capabilities, Discard, Host, Instant, Ready, RecvError, SendError, SocketId};
+use network::{Impairment, LEFT_MAC, Network, RIGHT_MAC, Side, ordinary};
+use wharf_net::wire::checksum::Sum;
+use wharf_net::wire::ethernet::{self, EtherType};
+use wharf_net::wire::{ipv4, ipv6, udp};
+use wharf_net::{
+    Capabilities, Checksum, Discard, Frame, Host, Instant, Offload, OwnConnectError, Ready,
+    RecvError, SendError, SocketId,
+};
+use wharf_port::table::ConnectError;
 use wharf_port::{Domain, Endpoint, Protocol};
 
 fn pair(capabilities: Capabilities) -> Network {
@@ -60,7 +69,7 @@ fn a_datagram_goes_there_and_back_over_both_families() {
         let now = network.now;
         network
             .right
-            .send_to(now, server, Some(received.from), received.payload)
+            .send_to(now, server, received.sender(), received.payload)
             .unwrap();
         network.await_ready(Side::Left, client, Ready::READABLE);
         assert_eq!(
@@ -153,7 +162,7 @@ fn a_socket_without_a_port_gets_one_by_sending() {
     network.await_ready(Side::Right, server, Ready::READABLE);
     let received = network.right.recv_from(server).unwrap();
     assert_eq!(
-        Some(received.from.port()),
+        received.port,
         network.left.bound(client).map(|(_, port)| port)
     );
     assert!(received.payload.is_empty());
@@ -225,4 +234,134 @@ fn without_a_route_there_is_an_error() {
         .left
         .send_to(Instant::ZERO, client, Some(at("203.0.113.1:7")), pattern(1));
     assert_eq!(lost, Err(SendError::Dropped(Discard::NoRoute)));
+}
+
+/// A UDP datagram to the right host, from any port, in a frame.
+fn frame(family: &str, ports: (u16, u16), zero_checksum: bool) -> Vec<u8> {
+    let (source, destination): (IpAddr, IpAddr) = match family {
+        "v4" => ([10, 0, 0, 1].into(), [10, 0, 0, 2].into()),
+        _ => ("fd00::1".parse().unwrap(), "fd00::2".parse().unwrap()),
+    };
+    let mut header = udp::Header {
+        source: ports.0,
+        destination: ports.1,
+        length: 12,
+        checksum: 0,
+    };
+    let mut sum = Sum::pseudo(source, destination, udp::PROTOCOL, 12);
+    sum.add(&header.emit());
+    sum.add(b"text");
+    if !zero_checksum {
+        header.checksum = udp::never_zero(sum.checksum());
+    }
+    let (ethertype, ip) = match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let ip = ipv4::Header {
+                traffic_class: 0,
+                payload_len: 12,
+                ident: 1,
+                dont_fragment: false,
+                more_fragments: false,
+                fragment_offset: 0,
+                ttl: 64,
+                protocol: udp::PROTOCOL,
+                source,
+                destination,
+            };
+            (EtherType::Ipv4, ip.emit().to_vec())
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let ip = ipv6::Header {
+                traffic_class: 0,
+                flow_label: 0,
+                payload_len: 12,
+                next_header: udp::PROTOCOL,
+                hop_limit: 64,
+                source,
+                destination,
+            };
+            (EtherType::Ipv6, ip.emit().to_vec())
+        }
+        _ => panic!("one family"),
+    };
+    let ethernet = ethernet::Header {
+        destination: RIGHT_MAC,
+        source: LEFT_MAC,
+        ethertype,
+    };
+    [&ethernet.emit()[..], &ip, &header.emit(), b"text"].concat()
+}
+
+#[test]
+fn without_a_source_port_the_bound_socket_gets_it_and_a_connected_one_does_not() {
+    // RFC 768: the source port is optional, and zero when not used.
+    for (family, own, peer) in [
+        ("v4", "10.0.0.2:7", "10.0.0.1:9"),
+        ("v6", "[fd00::2]:7", "[fd00::1]:9"),
+    ] {
+        let mut network = pair(Capabilities::NONE);
+        network.inject(Side::Right, frame(family, (0, 7), false));
+        assert_eq!(network.right.discards().of(Discard::NoSocket), 1);
+        let connected = bound(&mut network.right, own);
+        let now = network.now;
+        network.right.connect(now, connected, at(peer)).unwrap();
+        network.inject(Side::Right, frame(family, (0, 7), false));
+        assert_eq!(network.right.discards().of(Discard::NoSocket), 2);
+        network.right.close(now, connected);
+        let wildcard = bound(&mut network.right, "[::]:7");
+        network.inject(Side::Right, frame(family, (0, 7), false));
+        let received = network.right.recv_from(wildcard).unwrap();
+        assert_eq!((received.from, received.port), (at(peer).address(), None));
+        assert_eq!(
+            (received.to, &received.payload[..]),
+            (at(own), &b"text"[..])
+        );
+        assert_eq!((received.sender(), received.source().port()), (None, 0));
+    }
+}
+
+#[test]
+fn there_is_no_destination_port_0() {
+    let mut network = pair(Capabilities::NONE);
+    network.inject(Side::Right, frame("v4", (9, 0), false));
+    assert_eq!(network.right.discards().of(Discard::PortZero), 1);
+}
+
+#[test]
+fn no_checksum_will_do_over_ipv4_and_not_over_ipv6() {
+    // RFC 768; RFC 8200 §8.1.
+    let mut network = pair(Capabilities::NONE);
+    let socket = bound(&mut network.right, "[::]:7");
+    network.inject(Side::Right, frame("v4", (9, 7), true));
+    assert!(network.right.recv_from(socket).is_ok());
+    for checksum in [Checksum::Complete, Checksum::Verified] {
+        let offload = Offload {
+            checksum,
+            ..Offload::default()
+        };
+        let bytes = Frame::from_ethernet(frame("v6", (9, 7), true).into(), offload);
+        network.right.receive(network.now, bytes);
+        assert_eq!(network.right.recv_from(socket), Err(RecvError::Empty));
+    }
+    assert_eq!(network.right.discards().of(Discard::Checksum), 2);
+}
+
+#[test]
+fn a_full_range_of_ports_serves_other_peers_still() {
+    let mut config = ordinary(Side::Left, Capabilities::NONE);
+    config.ports = "40000-40003".parse().unwrap();
+    let mut host = Host::new(config);
+    let mut connect = |peer: &str| {
+        let socket = host.open(Protocol::Udp, Domain::V4).unwrap();
+        let connected = host.connect(Instant::ZERO, socket, at(peer));
+        connected.map(|flow| flow.local.port())
+    };
+    for peer in ["10.0.0.2:53", "10.0.0.2:54", "10.0.0.3:53"] {
+        let ports: BTreeSet<_> = (0..4).map(|_| connect(peer).unwrap()).collect();
+        assert_eq!(ports.len(), 4);
+        let error = connect(peer).unwrap_err();
+        let exhausted =
+            |error: &ConnectError<SocketId>| matches!(error, ConnectError::Exhausted(_));
+        assert!(matches!(&error, OwnConnectError::Refused(error) if exhausted(error)));
+    }
 }

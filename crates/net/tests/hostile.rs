@@ -82,6 +82,7 @@ fn react(network: &mut Network, chance: &mut Chance) {
             ) => {
                 let _ = network.left.send_datagram(now, flow, payload, segment);
             }
+            (Event::OneWay { payload, .. }, _) => assert!(payload.len() <= 65_535),
             (Event::Datagram { flow, .. }, 1) => {
                 network.left.reject_datagram(now, flow, Unreachable::Port);
             }

@@ -9,9 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use network::{Network, Side, ordinary};
 use wharf_net::{
-    Capabilities, Host, NoSuchSocket, OwnBindError, Ready, RecvError, Setting, SocketId, tcp,
+    Capabilities, Discard, Host, NoSuchSocket, OwnBindError, Ready, RecvError, SendError, Setting,
+    SocketId, tcp,
 };
-use wharf_port::table::{BindError, Device};
+use wharf_port::table::{BindError, Device, Right};
 use wharf_port::{Domain, Endpoint, Local, Port, PortRange, Protocol};
 
 fn pair() -> Network {
@@ -161,6 +162,61 @@ fn disconnecting_resets_the_peer_and_the_socket_connects_anew() {
 }
 
 #[test]
+fn a_refused_attempt_leaves_a_socket_that_is_bound_as_before_and_can_try_again() {
+    let mut network = pair();
+    let client = opened(&mut network.left, Protocol::Tcp);
+    let place = local("10.0.0.1:5000");
+    network.left.bind(client, place).unwrap();
+    let now = network.now;
+    network
+        .left
+        .connect(now, client, at("10.0.0.2:80"))
+        .unwrap();
+    network.await_ready(Side::Left, client, Ready::FAILED);
+    assert_eq!(network.left.error(client), Some(tcp::Error::Refused));
+    let other = opened(&mut network.left, Protocol::Tcp);
+    let refused = network.left.bind(other, place).unwrap_err();
+    assert!(matches!(
+        refused,
+        OwnBindError::Refused(BindError::InUse(_))
+    ));
+
+    listener(&mut network.right, "10.0.0.2:80");
+    let now = network.now;
+    network.left.disconnect(now, client).unwrap();
+    let flow = network
+        .left
+        .connect(now, client, at("10.0.0.2:80"))
+        .unwrap();
+    assert_eq!(flow.local, at("10.0.0.1:5000"));
+    network.await_ready(Side::Left, client, Ready::CONNECTED);
+}
+
+#[test]
+fn a_disconnected_listener_no_longer_listens() {
+    let mut network = pair();
+    let server = listener(&mut network.right, "10.0.0.2:80");
+    let now = network.now;
+    network.right.disconnect(now, server).unwrap();
+    assert_eq!(network.right.unlisten(now, server), Err(NoSuchSocket));
+    network.right.listen(server, 1).unwrap();
+}
+
+#[test]
+fn the_ipv6_loopback_address_is_of_one_device_only() {
+    let mut network = pair();
+    let now = network.now;
+    let mut bind = |device| {
+        let socket = network.left.open(Protocol::Udp, Domain::V6Only).unwrap();
+        let setting = Setting::Device(Some(device));
+        network.left.set(now, socket, setting).unwrap();
+        network.left.bind(socket, local("[::1]:7"))
+    };
+    assert_eq!(bind(Host::LINK).unwrap_err(), OwnBindError::NotOwn);
+    assert!(bind(Host::LOOPBACK).is_ok());
+}
+
+#[test]
 fn a_disconnected_udp_socket_hears_everybody_again() {
     let mut network = pair();
     let socket = opened(&mut network.right, Protocol::Udp);
@@ -185,4 +241,105 @@ fn a_disconnected_udp_socket_hears_everybody_again() {
         let now = network.now;
         network.right.disconnect(now, socket).unwrap();
     }
+}
+
+#[test]
+fn a_socket_on_a_device_sends_through_that_device_only() {
+    let own = ["127.0.0.1:9", "10.0.0.1:9", "10.0.0.2:9"];
+    for (device, allowed) in [
+        (None, [true, true, true]),
+        (Some(Host::LOOPBACK), [true, true, false]),
+        (Some(Host::LINK), [false, true, true]),
+        (Device::new(7), [false, false, false]),
+    ] {
+        let mut network = pair();
+        let now = network.now;
+        for (to, allowed) in own.into_iter().zip(allowed) {
+            let host = &mut network.left;
+            let open = |host: &mut Host, protocol| {
+                let socket = opened(host, protocol);
+                host.set(now, socket, Setting::Device(device)).unwrap();
+                socket
+            };
+            let socket = open(host, Protocol::Udp);
+            let sent = host.send_to(now, socket, Some(at(to)), Bytes::new());
+            let expected = match allowed {
+                true => Ok(()),
+                false => Err(SendError::Dropped(Discard::NoRoute)),
+            };
+            assert_eq!(sent, expected, "{device:?} {to}");
+            for protocol in [Protocol::Udp, Protocol::Tcp] {
+                let socket = open(host, protocol);
+                let connected = host.connect(now, socket, at(to));
+                assert_eq!(connected.is_ok(), allowed, "{device:?} {to} {protocol}");
+            }
+        }
+    }
+}
+
+#[test]
+fn system_ports_are_for_those_with_the_right() {
+    let mut config = ordinary(Side::Left, Capabilities::ALL);
+    config.unprivileged = Port::new(1024).unwrap();
+    let mut host = Host::new(config);
+    let now = wharf_net::Instant::ZERO;
+    let (plain, privileged) = (
+        opened(&mut host, Protocol::Tcp),
+        opened(&mut host, Protocol::Tcp),
+    );
+    let right = Setting::Right(Right::System);
+    host.set(now, privileged, right).unwrap();
+    let denied = BindError::Denied(Port::new(443).unwrap());
+    assert_eq!(
+        host.bind(plain, local("0.0.0.0:443")),
+        Err(OwnBindError::Refused(denied))
+    );
+    assert!(host.bind(plain, local("0.0.0.0:1024")).is_ok());
+    assert!(host.bind(privileged, local("0.0.0.0:443")).is_ok());
+    let everybody = &mut pair().left;
+    let anybody = opened(everybody, Protocol::Tcp);
+    assert!(everybody.bind(anybody, local("0.0.0.0:443")).is_ok());
+}
+
+#[test]
+fn what_was_set_is_known_and_the_rest_is_the_hosts() {
+    let mut network = pair();
+    let (now, host) = (network.now, &mut network.left);
+    let socket = opened(host, Protocol::Tcp);
+    let defaults = tcp::Config::default();
+    let fresh = host.settings(socket).unwrap();
+    assert_eq!(fresh.nodelay, defaults.nodelay);
+    assert_eq!(fresh.receive_buffer, defaults.receive_initial);
+    assert_eq!(fresh.keepalive, None);
+    let keepalive = Some(tcp::KeepAlive::default());
+    for setting in [
+        Setting::NoDelay(true),
+        Setting::KeepAlive(keepalive),
+        Setting::SendBuffer(5000),
+    ] {
+        host.set(now, socket, setting).unwrap();
+    }
+    let set = host.settings(socket).unwrap();
+    assert_eq!(
+        (set.nodelay, set.keepalive, set.send_buffer),
+        (true, keepalive, 5000)
+    );
+    host.set(now, socket, Setting::KeepAlive(None)).unwrap();
+    assert_eq!(host.settings(socket).unwrap().keepalive, None);
+    let datagrams = opened(host, Protocol::Udp);
+    let sending = |host: &Host| {
+        let set = host.settings(datagrams).unwrap();
+        (set.hop_limit, set.group_hop_limit, set.group_loop)
+    };
+    assert_eq!(sending(host), (64, 1, true));
+    for setting in [
+        Setting::HopLimit(Some(3)),
+        Setting::GroupHopLimit(4),
+        Setting::GroupLoop(false),
+    ] {
+        host.set(now, datagrams, setting).unwrap();
+    }
+    assert_eq!(sending(host), (3, 4, false));
+    host.close(now, socket);
+    assert_eq!(host.settings(socket), None);
 }

@@ -182,7 +182,7 @@ fn a_gateway_admits_flows_to_addresses_that_are_not_its_own() {
     let mut table = table();
     let foreign: Flow = "tcp/93.184.216.34:443-10.77.3.2:40000".parse().unwrap();
     let relay = table.admit(&foreign, "relay").unwrap();
-    assert_eq!(table.who(&foreign).unwrap().hold, relay);
+    assert_eq!(table.who(&foreign).unwrap().hold(), relay);
     assert_eq!(
         table.admit(&foreign, "again").unwrap_err().holder.owner,
         "relay"
@@ -191,7 +191,7 @@ fn a_gateway_admits_flows_to_addresses_that_are_not_its_own() {
     assert_eq!(*table.who(&foreign).unwrap().owner, "relay");
     table.time_wait(relay, Moment(10)).unwrap();
     assert_eq!(table.expire(Moment(10)), Some((relay, "relay")));
-    assert_eq!(table.who(&foreign).unwrap().hold, own);
+    assert_eq!(table.who(&foreign).unwrap().hold(), own);
 }
 
 #[test]
@@ -444,4 +444,80 @@ fn an_accepted_session_keeps_the_port_when_the_listener_goes() {
             )
             .is_empty()
     );
+}
+
+const UDP: Request = Request::new(Protocol::Udp, Domain::V4);
+
+#[test]
+fn a_datagram_without_a_source_port_is_the_bound_hold_s_whatever_flows_there_are() {
+    let mut table = table();
+    let device = Device::new(1).unwrap();
+    let connected = open_at(&mut table, UDP, "10.0.0.1:53", "connected");
+    let peer = "10.0.0.2:53".parse().unwrap();
+    table
+        .connect(connected, [10, 0, 0, 1].into(), peer)
+        .unwrap();
+    let (local, sender) = ("10.0.0.1:53".parse().unwrap(), [10, 0, 0, 2].into());
+    let owner = |table: &Table<&'static str>| {
+        let found = table.who_without_port(local, sender, device);
+        found.map(|found| (*found.owner, found.by))
+    };
+    assert_eq!(owner(&table), None);
+    let sharing = Request {
+        reuse: Reuse::Address,
+        ..UDP
+    };
+    table.set_reuse(connected, Reuse::Address).unwrap();
+    open_at(&mut table, sharing, "0.0.0.0:53", "wildcard");
+    assert_eq!(owner(&table), Some(("wildcard", Match::Wildcard)));
+    open_at(&mut table, sharing, "10.0.0.1:53", "specific");
+    assert_eq!(owner(&table), Some(("specific", Match::Endpoint)));
+}
+
+#[test]
+fn everybody_who_is_bound_to_a_port_gets_what_is_for_a_group() {
+    let mut table = table();
+    let (here, elsewhere) = (Device::new(1).unwrap(), Device::new(2).unwrap());
+    let sharing = |reuse, device| Request {
+        reuse,
+        device,
+        ..UDP
+    };
+    let group = "224.0.0.251:5353";
+    for (number, request) in [
+        sharing(Reuse::Both, None),
+        sharing(Reuse::Both, None),
+        sharing(Reuse::Address, Some(here)),
+        sharing(Reuse::Address, Some(elsewhere)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let owner = ["one", "two", "here", "elsewhere"][number];
+        open_at(&mut table, request, "0.0.0.0:5353", owner);
+    }
+    open_at(&mut table, sharing(Reuse::Both, None), group, "group");
+    open_at(
+        &mut table,
+        sharing(Reuse::Both, None),
+        "10.0.0.1:5353",
+        "other",
+    );
+    let local = group.parse().unwrap();
+    let found: BTreeSet<_> = table.everybody(local, here).map(|it| *it.owner).collect();
+    assert_eq!(found, BTreeSet::from(["group", "here", "one", "two"]));
+    assert_eq!(table.everybody(local, here).count(), 4);
+}
+
+#[test]
+fn a_right_can_be_given_later() {
+    let mut table = Table::new(&Config {
+        unprivileged: Port::new(1024).unwrap(),
+        ..Config::new([5; 32])
+    });
+    let hold = table.open(TCP, "server");
+    let error = table.bind(hold, local("0.0.0.0:80")).unwrap_err();
+    assert!(matches!(error, BindError::Denied(_)), "{error}");
+    table.set_right(hold, Right::System).unwrap();
+    assert!(table.bind(hold, local("0.0.0.0:80")).is_ok());
 }

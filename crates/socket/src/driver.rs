@@ -85,7 +85,11 @@ impl<L: AsyncLink> Driver<L> {
         self.link.advance(shared.elapsed())?;
         state.host.expire(now);
         let received = self.receive(cx, &mut state, now)?;
-        let cable = self.transmit(cx, &mut state, now)?;
+        let cable = match self.transmit(cx, &mut state, now) {
+            // Whoever left may have said much before.
+            Err(_) if received == BATCH => Cable::Unplugged,
+            sent => sent?,
+        };
         let answered = state.dispatch(now, &mut self.woken);
         if state.host.has_output_room() {
             state.wake(On::Room, &mut self.woken);

@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use wharf_net::{Event, Host, Instant, KnockId, Refusal, Unreachable};
-use wharf_port::Flow;
+use wharf_port::{Endpoint, Flow};
 
 use crate::held::Held;
 use crate::shared::On;
@@ -58,6 +58,17 @@ pub enum Arrival {
         /// The datagram, or one after the other.
         payload: Bytes,
         /// When it is a train: the bytes of each datagram in it; the last may be shorter.
+        segment: Option<u16>,
+    },
+    /// A datagram, or a train of them, without a source port: nobody can answer it (RFC 768).
+    OneWay {
+        /// To whom.
+        local: Endpoint,
+        /// From whom.
+        remote: IpAddr,
+        /// The datagram, or one after the other.
+        payload: Bytes,
+        /// As a [`Datagram`](Self::Datagram)'s.
         segment: Option<u16>,
     },
     /// An ICMP echo request.
@@ -135,6 +146,12 @@ impl Gateway {
             }),
             Waiting::Datagram(flow, payload, segment) => Arrival::Datagram {
                 flow,
+                payload,
+                segment,
+            },
+            Waiting::OneWay(local, remote, payload, segment) => Arrival::OneWay {
+                local,
+                remote,
                 payload,
                 segment,
             },
@@ -261,6 +278,7 @@ pub(crate) struct Arrivals {
 pub(crate) enum Waiting {
     Knock(KnockId, Flow),
     Datagram(Flow, Bytes, Option<u16>),
+    OneWay(Endpoint, IpAddr, Bytes, Option<u16>),
     Echo(Echo),
     Rejected(Flow, Unreachable),
 }
@@ -274,6 +292,12 @@ impl Waiting {
                 payload,
                 segment,
             } => Self::Datagram(flow, payload, segment),
+            Event::OneWay {
+                local,
+                remote,
+                payload,
+                segment,
+            } => Self::OneWay(local, remote, payload, segment),
             Event::Echo {
                 local,
                 remote,
@@ -294,7 +318,9 @@ impl Waiting {
 
     fn octets(&self) -> usize {
         match self {
-            Self::Datagram(_, payload, _) | Self::Echo(Echo { payload, .. }) => payload.len(),
+            Self::Datagram(_, payload, _)
+            | Self::OneWay(_, _, payload, _)
+            | Self::Echo(Echo { payload, .. }) => payload.len(),
             Self::Knock(..) | Self::Rejected(..) => 0,
         }
     }
@@ -330,7 +356,8 @@ fn turn_away(host: &mut Host, now: Instant, waiting: Waiting) {
     match waiting {
         Waiting::Knock(knock, _) => host.refuse(now, knock, Refusal::Reset),
         Waiting::Datagram(flow, ..) => host.reject_datagram(now, flow, Unreachable::Port),
-        Waiting::Echo(_) | Waiting::Rejected(..) => {}
+        // An error about a datagram from no port would reach nobody.
+        Waiting::OneWay(..) | Waiting::Echo(_) | Waiting::Rejected(..) => {}
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::{Context, Poll};
 
-use wharf_net::{Instant, Setting, SocketId};
+use wharf_net::{Instant, Setting, Settings, SocketId};
 use wharf_port::{Cover, Domain, Local, Protocol};
 
 use crate::Stack;
@@ -53,6 +53,11 @@ impl Held {
 
     pub(crate) fn set(&self, setting: Setting) -> io::Result<()> {
         self.attempt(|state, now, id| state.host.set(now, id, setting).map_err(|_| error::gone()))
+    }
+
+    /// What is set on it.
+    pub(crate) fn settings(&self) -> io::Result<Settings> {
+        self.attempt(|state, _, id| state.host.settings(id).ok_or_else(error::gone))
     }
 
     /// Where it is bound; a wildcard as it was asked for, port 0 without a port.

@@ -10,7 +10,7 @@
 //! # What can be relied upon
 //!
 //! - **Errors** are [`std::io::Error`]s of the kinds that the kernel's sockets have, and say more: who holds the
-//!   address in use, and why that excludes the newcomer.
+//!   address in use, and why that excludes the newcomer; [`holder`] has it for programs.
 //! - **Cancelling** is safe: a future that is dropped has done nothing, unless it was ready.
 //! - **Back-pressure** is everywhere: who writes faster than the peer reads waits, and so does who sends datagrams faster
 //!   than the link takes them. Nothing that a peer or a program does grows a queue without bound.
@@ -21,6 +21,20 @@
 //! - Names are not resolved ([`ToSocketAddr`]).
 //! - An IPv4 peer of a dual-stack socket has its IPv4 address, not one of the form `::ffff:10.0.0.1`.
 //! - Dropping a stream never waits, and there is no linger but [zero](TcpStream::set_zero_linger).
+//! - [`set_keepalive`](TcpStream::set_keepalive) takes the times as well.
+//!
+//! What tokio's types have in addition and these don't, on purpose:
+//!
+//! | tokio's | instead |
+//! |---|---|
+//! | `from_std`, `into_std`, `from_std_stream`, `AsRawFd` and relatives | nothing: there is no descriptor; [`Descriptor`] is for links |
+//! | `try_io`, `async_io` | [`readable`](TcpStream::readable) and [`try_read`](TcpStream::try_read), … : nothing but the stack's own calls could be tried |
+//! | `set_linger`, `set_quickack` | [`set_zero_linger`](TcpStream::set_zero_linger); acknowledgments are held back for [`ack_delay`](wharf_net::tcp::Config::ack_delay), the host's |
+//! | `ttl`, `tos`, `tclass_v6`, their setters | packets leave with 64 and with what congestion notification needs |
+//! | `bind_device`, `device` | an address of the host's: that is where packets come in |
+//! | `TcpSocket::take_error` | errors are told where they happen, [`TcpStream::take_error`] afterwards |
+//! | `broadcast`, `set_broadcast` | always allowed |
+//! | `join_multicast_v4` and all multicast options | not there yet |
 //!
 //! See [`Stack`] for an example, and `examples/` for an echo server, a gateway and a whole host.
 
@@ -33,6 +47,7 @@ mod gateway;
 mod held;
 mod links;
 mod ping;
+mod ready;
 mod shared;
 mod stack;
 #[allow(unsafe_code)]
@@ -42,6 +57,7 @@ mod udp;
 mod wakers;
 
 pub use address::ToSocketAddr;
+pub use error::{Holder, holder};
 pub use gateway::{Arrival, Echo, Gateway, Knock};
 pub use links::{Descriptor, QemuServer};
 pub use ping::ping;
@@ -52,4 +68,4 @@ pub use tcp::{
 };
 pub use udp::UdpSocket;
 pub use wharf_net::tcp::KeepAlive;
-pub use wharf_net::{Config, Received, Refusal, Unreachable};
+pub use wharf_net::{Autoconfiguration, Config, Identifiers, Received, Refusal, Unreachable};

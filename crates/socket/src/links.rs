@@ -120,13 +120,26 @@ impl<L: Link + AsFd> AsyncLink for Descriptor<L> {
 /// A link over a Unix socket that QEMU, or anything that speaks as it does ([`qemu`]), connects to.
 ///
 /// One peer at a time: others wait until it has left. Without a peer the cable is unplugged: what is sent is
-/// lost, as [`NetworkDown`](io::ErrorKind::NetworkDown).
+/// lost, as [`NetworkDown`](io::ErrorKind::NetworkDown). What a peer sent before it left is received nevertheless.
 #[derive(Debug)]
 pub struct QemuServer {
     listener: qemu::Listener,
     readiness: AsyncFd<OwnedFd>,
-    peer: Option<Descriptor<qemu::Stream>>,
+    peer: Option<Peer>,
     mtu: u16,
+}
+
+#[derive(Debug)]
+struct Peer {
+    link: Descriptor<qemu::Stream>,
+    ear: Ear,
+}
+
+/// Whether a peer takes frames: one that has left does not, though what it sent before is still to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ear {
+    Open,
+    Closed,
 }
 
 impl QemuServer {
@@ -162,12 +175,26 @@ impl QemuServer {
         }
     }
 
-    /// What the peer answers; one that fails has left.
+    fn welcome(&mut self, stream: qemu::Stream) -> io::Result<()> {
+        let link = Descriptor::new(stream)?;
+        let ear = Ear::Open;
+        self.peer = Some(Peer { link, ear });
+        Ok(())
+    }
+
+    /// The peer, if there is one that listens.
+    fn listening(&mut self) -> Option<&mut Peer> {
+        self.peer.as_mut().filter(|peer| peer.ear == Ear::Open)
+    }
+}
+
+impl Peer {
+    /// What it answers; one that fails takes nothing any more.
     fn outcome(&mut self, result: io::Result<()>) -> io::Result<()> {
         result.map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput => error,
             _ => {
-                self.peer = None;
+                self.ear = Ear::Closed;
                 io::ErrorKind::NetworkDown.into()
             }
         })
@@ -190,30 +217,30 @@ impl Link for QemuServer {
     fn receive(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
         loop {
             if let Some(peer) = &mut self.peer {
-                match peer.receive(buffer) {
+                match peer.link.receive(buffer) {
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock => self.peer = None,
                     result => return result,
                 }
             }
             let stream = self.listener.accept(self.mtu)?;
-            self.peer = Some(Descriptor::new(stream)?);
+            self.welcome(stream)?;
         }
     }
 
     fn send(&mut self, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        let Some(peer) = &mut self.peer else {
+        let Some(peer) = self.listening() else {
             return Err(io::ErrorKind::NetworkDown.into());
         };
-        let result = peer.send(parts);
-        self.outcome(result)
+        let result = peer.link.send(parts);
+        peer.outcome(result)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let Some(peer) = &mut self.peer else {
+        let Some(peer) = self.listening() else {
             return Ok(());
         };
-        let result = peer.flush();
-        self.outcome(result)
+        let result = peer.link.flush();
+        peer.outcome(result)
     }
 }
 
@@ -225,29 +252,29 @@ impl AsyncLink for QemuServer {
     ) -> Poll<io::Result<usize>> {
         loop {
             if let Some(peer) = &mut self.peer {
-                match ready!(peer.poll_receive(cx, buffer)) {
+                match ready!(peer.link.poll_receive(cx, buffer)) {
                     Err(_) => self.peer = None,
                     received => return Poll::Ready(received),
                 }
             }
             let stream = ready!(self.poll_accept(cx))?;
-            self.peer = Some(Descriptor::new(stream)?);
+            self.welcome(stream)?;
         }
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<()>> {
-        let Some(peer) = &mut self.peer else {
+        let Some(peer) = self.listening() else {
             return Poll::Ready(Err(io::ErrorKind::NetworkDown.into()));
         };
-        let result = ready!(peer.poll_send(cx, parts));
-        Poll::Ready(self.outcome(result))
+        let result = ready!(peer.link.poll_send(cx, parts));
+        Poll::Ready(peer.outcome(result))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(peer) = &mut self.peer else {
+        let Some(peer) = self.listening() else {
             return Poll::Ready(Ok(()));
         };
-        let result = ready!(peer.poll_flush(cx));
-        Poll::Ready(self.outcome(result))
+        let result = ready!(peer.link.poll_flush(cx));
+        Poll::Ready(peer.outcome(result))
     }
 }

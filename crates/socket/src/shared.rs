@@ -150,6 +150,26 @@ impl Shared {
         result
     }
 
+    /// A name that no task had before.
+    pub(crate) fn key(&self) -> Key {
+        Key(self.keys.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Somebody doesn't wait any more.
+    pub(crate) fn leave(&self, on: On, key: Key) {
+        let mut state = self.lock();
+        let Some(wakers) = state.waiting.get_mut(&on) else {
+            return;
+        };
+        let waker = wakers.leave(key);
+        if wakers.is_empty() {
+            state.waiting.remove(&on);
+        }
+        drop(state);
+        // Whatever a waker does when it is dropped, it does unlocked.
+        drop(waker);
+    }
+
     /// Waits until something can be done.
     pub(crate) async fn until<T>(
         &self,
@@ -159,7 +179,7 @@ impl Shared {
         let mut place = Place {
             shared: self,
             on,
-            key: Key(self.keys.fetch_add(1, Ordering::Relaxed)),
+            key: self.key(),
             entered: false,
         };
         poll_fn(move |cx| place.poll(cx, &mut act)).await
@@ -295,20 +315,9 @@ impl Place<'_> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        if !self.entered {
-            return;
+        if self.entered {
+            self.shared.leave(self.on, self.key);
         }
-        let mut state = self.shared.lock();
-        let Some(wakers) = state.waiting.get_mut(&self.on) else {
-            return;
-        };
-        let waker = wakers.leave(self.key);
-        if wakers.is_empty() {
-            state.waiting.remove(&self.on);
-        }
-        drop(state);
-        // Whatever a waker does when it is dropped, it does unlocked.
-        drop(waker);
     }
 }
 

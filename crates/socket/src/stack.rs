@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use wharf_link::AsyncLink;
-use wharf_net::{Capabilities, Config, Discards, Host};
+use wharf_net::{Capabilities, Cidr, Config, Discards, Host};
 
 use crate::driver::Driver;
 use crate::shared::{Phase, Shared};
@@ -94,6 +94,13 @@ impl Stack {
     /// Waits until the stack has ended; the error says why.
     pub async fn ended(&self) -> io::Error {
         self.shared().ended().await
+    }
+
+    /// The addresses that the stack's host has now, those of the loopback aside. With
+    /// [`autoconfiguration`](Config::autoconfiguration), they come and go.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Cidr> {
+        self.shared().lock().host.addresses().collect()
     }
 
     /// What went nowhere so far, and why.

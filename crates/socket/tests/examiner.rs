@@ -4,32 +4,30 @@
 //! python3-scapy is there to run it. Otherwise that is said, and nothing is claimed.
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
+mod example;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+
+use example::Host;
 
 const PYTHON: &str = "/usr/bin/python3";
 
 #[test]
 fn the_examiner_finds_no_fault() {
     let Some(examiner) = examiner() else { return };
-    let directory = tempfile::tempdir().unwrap();
-    let (link, control) = (directory.path().join("L"), directory.path().join("C"));
-    let mut host = Host::start(&link, &control);
+    let mut host = Host::start();
     let output = Command::new(PYTHON)
         .arg(&examiner)
         .arg("--link")
-        .arg(format!("unix:{}", link.display()))
+        .arg(format!("unix:{}", host.link.display()))
         .arg("--ctl")
-        .arg(&control)
+        .arg(&host.control)
         .args(["--peer-ip", "10.0.0.2", "--peer-ip6", "fd00::2"])
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        host.0.try_wait().unwrap().is_none(),
-        "the host is gone:\n{said}"
-    );
+    assert!(host.is_up(), "the host is gone:\n{said}");
     println!("{}", said.lines().last().unwrap_or_default());
     assert!(output.status.success(), "{said}");
 }
@@ -59,38 +57,4 @@ fn examiner() -> Option<PathBuf> {
         return None;
     }
     Some(examiner)
-}
-
-/// The example, until it is dropped.
-struct Host(Child);
-
-impl Host {
-    fn start(link: &Path, control: &Path) -> Self {
-        // Built along with the tests: target/PROFILE/deps/this → target/PROFILE/examples/host.
-        let this = std::env::current_exe().unwrap();
-        let profile = this.parent().and_then(Path::parent).unwrap();
-        let child = Command::new(profile.join("examples/host"))
-            .arg("--link")
-            .arg(format!("unix:{}", link.display()))
-            .arg("--control")
-            .arg(control)
-            .args(["--address", "10.0.0.2/24", "--address", "fd00::2/64"])
-            .args(["--gateway", "10.0.0.1", "--no-icmp-limit"])
-            .spawn()
-            .expect("`cargo test` builds the examples, and so does `cargo build --examples`");
-        let host = Self(child);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !control.exists() {
-            assert!(Instant::now() < deadline, "the host does not come up");
-            std::thread::yield_now();
-        }
-        host
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

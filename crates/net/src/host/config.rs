@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
-use wharf_port::PortRange;
+use wharf_port::{Port, PortRange};
 
 use super::icmp_error::ErrorRate;
 use crate::cidr::Cidr;
@@ -22,6 +22,38 @@ pub struct Route {
     pub gateway: IpAddr,
 }
 
+/// How a host configures itself over IPv6. What happens to its addresses is told by
+/// [`Event::Address`](crate::Event::Address).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Autoconfiguration {
+    /// How the lower half of an address is made.
+    pub identifiers: Identifiers,
+    /// How often it is asked whether somebody has an address before it is used (DupAddrDetectTransmits, RFC 4862 §5.1); 0 for not at
+    /// all.
+    pub probes: u8,
+}
+
+impl Default for Autoconfiguration {
+    /// Opaque identifiers, one probe.
+    fn default() -> Self {
+        Self {
+            identifiers: Identifiers::default(),
+            probes: 1,
+        }
+    }
+}
+
+/// How the lower half of an address is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Identifiers {
+    /// From the network, the hardware address and the host's secret: always the same in one network as long as
+    /// [`Config::seed`] is, another in each network, so that nobody is followed by it (RFC 7217, which RFC 8064 recommends).
+    #[default]
+    Opaque,
+    /// From the hardware address (RFC 4291 appendix A): what others expect who know that.
+    Hardware,
+}
+
 /// What a [`Host`](crate::Host) is made from.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -38,11 +70,19 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Whether the host answers for every address behind the link, as a gateway does.
     pub accept_anything: bool,
+    /// Whether the host makes its IPv6 addresses itself and listens to routers (RFC 4862). Then the addresses of
+    /// [`addresses`](Self::addresses) are not the host's before they were probed, either. Without, they are at once, and there is
+    /// no link-local address but what is in there: fit for a link with known hosts, such as one to a virtual machine.
+    pub autoconfiguration: Option<Autoconfiguration>,
     /// With `accept_anything`: whether ARP and neighbour solicitations are answered for every address but
     /// the asker's own. Without, they are answered for own addresses only.
     pub proxy: bool,
     /// The ports that are chosen from for a socket that doesn't name one.
     pub ports: PortRange,
+    /// The first port that a socket may be bound to without [`Setting::Right`](crate::Setting::Right): 1024 keeps the system ports
+    /// (RFC 6335 §6) for those that have it. A socket without the right fails with
+    /// [`BindError::Denied`](wharf_port::table::BindError::Denied).
+    pub unprivileged: Port,
     /// How connections behave.
     pub tcp: tcp::Config,
     /// The secret behind initial sequence numbers, ephemeral ports and identifications; must be unpredictable.
@@ -52,7 +92,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// An ordinary host without addresses, on a link of MTU 1500 without offloads.
+    /// An ordinary host without addresses, on a link of MTU 1500 without offloads. Every port is for everybody: its sockets are one
+    /// program's.
     #[must_use]
     pub fn new(mac: Mac, seed: [u8; 32]) -> Self {
         Self {
@@ -62,8 +103,10 @@ impl Config {
             addresses: Vec::new(),
             routes: Vec::new(),
             accept_anything: false,
+            autoconfiguration: None,
             proxy: true,
             ports: PortRange::LINUX,
+            unprivileged: Port::MIN,
             tcp: tcp::Config::default(),
             seed,
             icmp_errors: ErrorRate::HOST,

@@ -10,19 +10,23 @@ pub enum Discard {
     Malformed,
     /// Addressed to another station of the link.
     OtherStation,
+    /// A frame from the link that says that we sent it.
+    OwnStation,
     /// Neither IPv4, IPv6 nor ARP.
     EtherType,
     /// A checksum does not match.
     Checksum,
     /// An IP destination that is not ours.
     NotMine,
+    /// For a multicast group that nobody here has joined.
+    NotJoined,
     /// A source address that nobody can have (RFC 1122 §3.2.1.3, RFC 4291 §2.7).
     Source,
     /// A frame to everybody that carries a packet for one (RFC 1122 §3.3.6).
     LinkBroadcast,
     /// A transport protocol that we don't speak.
     Protocol,
-    /// Source or destination port 0.
+    /// Destination port 0, or under TCP source port 0.
     PortZero,
     /// Nobody at the port.
     NoSocket,
@@ -42,8 +46,16 @@ pub enum Discard {
     IcmpUnrelated,
     /// An ICMP error not sent, so as not to send too many.
     IcmpLimit,
+    /// A message about multicast groups that is for routers, or that RFC 3810 §6.2 forbids.
+    Multicast,
     /// A neighbour discovery message that RFC 4861 §7.1 forbids.
     Neighbour,
+    /// A router advertisement, to a host that doesn't configure itself.
+    Unconfigurable,
+    /// An ICMP redirect: never followed, as anybody on the way could send them (RFC 1122 §3.2.2.2 and RFC 4861 §8.3 say "should").
+    Redirect,
+    /// For an address that may be somebody else's still (RFC 4862 §5.4).
+    Tentative,
     /// The room for knocks is full.
     KnockLimit,
     /// A knock without a verdict in time.

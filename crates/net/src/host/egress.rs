@@ -5,6 +5,7 @@
 use bytes::{Bytes, BytesMut};
 use core::net::IpAddr;
 use smallvec::SmallVec;
+use wharf_port::Device;
 
 use super::Host;
 use super::discard::Discard;
@@ -21,6 +22,8 @@ use crate::wire::{extension, ipv4, ipv6};
 const MAX_OUTPUT: usize = 4096;
 /// RFC 1122 §3.2.1.7, and the value in IANA's registry of IP parameters.
 pub(super) const HOP_LIMIT: u8 = 64;
+/// Octets of the hop-by-hop options that hold a router alert.
+const ALERT_LEN_V6: usize = 8;
 
 /// A transport header, checksum field zero.
 pub(super) type Transport = SmallVec<[u8; 64]>;
@@ -34,7 +37,9 @@ pub(super) struct Outbound {
     pub(super) destination: IpAddr,
     pub(super) protocol: u8,
     pub(super) traffic_class: u8,
-    pub(super) hop_limit: u8,
+    /// Nothing for the host's.
+    pub(super) hop_limit: Option<u8>,
+    pub(super) marking: Marking,
     pub(super) transport: Transport,
     pub(super) body: Body,
     /// Where in `transport` the checksum is still to be made, over a pseudo-header; nothing when it is there.
@@ -42,6 +47,8 @@ pub(super) struct Outbound {
     pub(super) segment: Segmentation,
     /// Whether it may be cut into fragments on the way.
     pub(super) whole: Whole,
+    /// Whether the host hears it itself.
+    pub(super) own_copy: OwnCopy,
     /// Whom to tell if the neighbour does not answer.
     pub(super) socket: Option<SocketId>,
 }
@@ -55,6 +62,22 @@ pub(super) enum Whole {
     IfItFits,
 }
 
+/// Whether routers are to look at a packet that is not for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Marking {
+    Plain,
+    /// The router alert option: RFC 2113, RFC 2711.
+    RouterAlert,
+}
+
+/// Whether a packet for a group comes back to the host that sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OwnCopy {
+    Never,
+    /// If a socket here has joined the group.
+    IfHeard,
+}
+
 impl Outbound {
     /// A packet with a transport header and no payload.
     pub(super) fn new(source: IpAddr, destination: IpAddr, protocol: u8, transport: &[u8]) -> Self {
@@ -63,12 +86,14 @@ impl Outbound {
             destination,
             protocol,
             traffic_class: 0,
-            hop_limit: HOP_LIMIT,
+            hop_limit: None,
+            marking: Marking::Plain,
             transport: SmallVec::from_slice(transport),
             body: Body::new(),
             checksum_at: None,
             segment: Segmentation::None,
             whole: Whole::IfItFits,
+            own_copy: OwnCopy::Never,
             socket: None,
         }
     }
@@ -87,10 +112,11 @@ impl Outbound {
     }
 
     fn ip_len(&self) -> usize {
-        if self.source.is_ipv4() {
-            ipv4::LEN
-        } else {
-            ipv6::LEN
+        match (self.source, self.marking) {
+            (IpAddr::V4(_), Marking::Plain) => ipv4::LEN,
+            (IpAddr::V4(_), Marking::RouterAlert) => ipv4::ALERT_LEN,
+            (IpAddr::V6(_), Marking::Plain) => ipv6::LEN,
+            (IpAddr::V6(_), Marking::RouterAlert) => ipv6::LEN + ALERT_LEN_V6,
         }
     }
 
@@ -116,24 +142,35 @@ impl Outbound {
                     dont_fragment: self.whole == Whole::Always,
                     more_fragments,
                     fragment_offset,
-                    ttl: self.hop_limit,
+                    ttl: self.hop_limit.unwrap_or(HOP_LIMIT),
                     protocol: self.protocol,
                     source,
                     destination,
                 };
-                SmallVec::from_slice(&header.emit())
+                match self.marking {
+                    Marking::Plain => SmallVec::from_slice(&header.emit()),
+                    Marking::RouterAlert => SmallVec::from_slice(&header.emit_alert()),
+                }
             }
             (source, destination) => {
+                let (next_header, options) = match self.marking {
+                    Marking::Plain => (self.protocol, 0),
+                    Marking::RouterAlert => (extension::HOP_BY_HOP_HEADER, ALERT_LEN_V6),
+                };
                 let header = ipv6::Header {
                     traffic_class: self.traffic_class,
                     flow_label: 0,
-                    payload_len,
-                    next_header: self.protocol,
-                    hop_limit: self.hop_limit,
+                    payload_len: payload_len.saturating_add(options as u16),
+                    next_header,
+                    hop_limit: self.hop_limit.unwrap_or(HOP_LIMIT),
                     source: v6(source),
                     destination: v6(destination),
                 };
-                SmallVec::from_slice(&header.emit())
+                let mut bytes = SmallVec::from_slice(&header.emit());
+                if options > 0 {
+                    bytes.extend_from_slice(&extension::router_alert(self.protocol));
+                }
+                bytes
             }
         }
     }
@@ -168,10 +205,14 @@ fn headers(packet: &Outbound, ip: &[u8]) -> Headers {
 
 impl Host {
     /// Sends a packet: at once, or when its neighbour is found.
-    pub(super) fn send(&mut self, now: Instant, packet: Outbound) -> Result<(), Discard> {
+    pub(super) fn send(&mut self, now: Instant, mut packet: Outbound) -> Result<(), Discard> {
         let Some(hop) = self.hop(packet.destination) else {
             return Err(self.drop_for(Discard::NoRoute));
         };
+        packet
+            .hop_limit
+            .get_or_insert(self.routes.hop_limit(packet.destination));
+        let copied = packet.own_copy == OwnCopy::IfHeard && self.hears(packet.destination);
         let mtu = usize::from(self.routes.mtu(now, packet.destination));
         let length = packet.ip_len() + packet.payload_len();
         if length <= mtu || packet.segment != Segmentation::None || packet.whole == Whole::Always {
@@ -185,10 +226,16 @@ impl Host {
                 .keys
                 .ident(packet.source, packet.destination, count as u32);
             let frame = whole_frame(&packet, ident);
+            if copied {
+                self.put_internal(frame.clone())?;
+            }
             return self.route_frame(now, hop, frame, packet.socket);
         }
         let ident = self.keys.ident(packet.source, packet.destination, 1);
         for frame in fragments(&packet, ident, mtu) {
+            if copied {
+                self.put_internal(frame.clone())?;
+            }
             self.route_frame(now, hop, frame, packet.socket)?;
         }
         Ok(())
@@ -197,6 +244,16 @@ impl Host {
     /// Whether there is any way to a destination.
     pub(super) fn has_way(&self, destination: IpAddr) -> bool {
         self.hop(destination).is_some()
+    }
+
+    /// Whether what a socket on this device sends may go to a destination.
+    pub(super) fn reaches(&self, device: Option<Device>, destination: IpAddr) -> bool {
+        match device {
+            None => true,
+            Some(Self::LOOPBACK) => self.routes.is_internal(destination),
+            Some(Self::LINK) => !destination.is_loopback(),
+            Some(_) => false,
+        }
     }
 
     /// Where a destination is reached.
@@ -221,16 +278,18 @@ impl Host {
         socket: Option<SocketId>,
     ) -> Result<(), Discard> {
         match hop {
-            Hop::Internal => {
-                if self.internal.len() >= MAX_OUTPUT {
-                    return Err(self.drop_for(Discard::OutputLimit));
-                }
-                self.internal.push_back(frame);
-                Ok(())
-            }
+            Hop::Internal => self.put_internal(frame),
             Hop::Station(mac) => self.put(frame, mac),
             Hop::Neighbour(address) => self.send_neighbour(now, address, Waiting { frame, socket }),
         }
+    }
+
+    fn put_internal(&mut self, frame: Frame) -> Result<(), Discard> {
+        if self.internal.len() >= MAX_OUTPUT {
+            return Err(self.drop_for(Discard::OutputLimit));
+        }
+        self.internal.push_back(frame);
+        Ok(())
     }
 
     fn send_neighbour(
@@ -242,10 +301,6 @@ impl Host {
         let (way, frame) = self.neighbours.way(now, address, waiting);
         let mac = match way {
             Way::Known(mac) => mac,
-            Way::Doubtful(mac) => {
-                self.ask(address, Some(mac));
-                mac
-            }
             Way::Ask => {
                 self.ask(address, None);
                 return Ok(());

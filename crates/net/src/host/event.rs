@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use core::fmt;
 use core::net::IpAddr;
-use wharf_port::Flow;
+use wharf_port::{Endpoint, Flow};
 
 pub use crate::tcp::Ready;
 
@@ -61,6 +61,18 @@ pub enum Event {
         /// When `payload` is a train: the octets of each datagram in it; the last may be shorter.
         segment: Option<u16>,
     },
+    /// Accept-anything: a datagram that no socket is bound for and that came without a source port, so that nobody can answer it
+    /// (RFC 768).
+    OneWay {
+        /// To whom.
+        local: Endpoint,
+        /// From whom.
+        remote: IpAddr,
+        /// The datagram, or a train of datagrams.
+        payload: Bytes,
+        /// When `payload` is a train: the octets of each datagram in it; the last may be shorter.
+        segment: Option<u16>,
+    },
     /// Accept-anything: an ICMP echo request to an address that isn't the host's own.
     Echo {
         /// The address that was asked.
@@ -85,6 +97,13 @@ pub enum Event {
         /// What came back; a peer that keeps to RFC 792 sends what it got.
         payload: Bytes,
     },
+    /// An address of a host that [configures itself](crate::Config::autoconfiguration) has changed.
+    Address {
+        /// The address.
+        address: IpAddr,
+        /// What it is now.
+        state: AddressState,
+    },
     /// Accept-anything: an ICMP error about a datagram that [`Host::send_datagram`](crate::Host::send_datagram) sent, and
     /// that no socket is bound for.
     Rejected {
@@ -93,6 +112,21 @@ pub enum Event {
         /// Why it was not delivered.
         unreachable: Unreachable,
     },
+}
+
+/// What an address is to its host. RFC 4862 §2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AddressState {
+    /// It is asked whether somebody has it. Nothing is sent from it or received at it.
+    Tentative,
+    /// It is the host's.
+    Preferred,
+    /// It is the host's still; what begins now takes another one if there is one.
+    Deprecated,
+    /// It is the host's no more.
+    Gone,
+    /// Somebody else has it: it was given up before it was used.
+    Duplicate,
 }
 
 /// Why a peer cannot reach what it wanted, in ICMP's words: RFC 792, RFC 1812 §5.2.7.1, RFC 4443 §3.1.

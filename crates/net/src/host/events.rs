@@ -53,6 +53,7 @@ impl Events {
         let next = self.queue.pop_front()?;
         if let Queued::Event(
             event @ (Event::Datagram { .. }
+            | Event::OneWay { .. }
             | Event::Echo { .. }
             | Event::Reply { .. }
             | Event::Rejected { .. }
@@ -69,6 +70,7 @@ impl Events {
 fn payload_len(event: &Event) -> usize {
     match event {
         Event::Datagram { payload, .. }
+        | Event::OneWay { payload, .. }
         | Event::Echo { payload, .. }
         | Event::Reply { payload, .. } => payload.len(),
         _ => 0,

@@ -15,7 +15,7 @@ use crate::tcp::{self, State};
 use crate::time::Instant;
 use crate::wire::ndp::Kind;
 use crate::wire::tcp::SeqNum;
-use crate::wire::{extension, icmpv4, icmpv6, ipv4, ipv6};
+use crate::wire::{extension, icmpv4, icmpv6, ipv4, ipv6, mld, router};
 
 /// RFC 1191 §7.1: what to try when a router does not say its MTU.
 const PLATEAUS: [u16; 9] = [
@@ -72,6 +72,7 @@ impl Host {
             icmpv4::Message::TimeExceeded { .. } | icmpv4::Message::ParameterProblem { .. } => {
                 Report::Advice
             }
+            icmpv4::Message::Other { kind: 5, .. } => return Err(Discard::Redirect),
             _ => return Err(Discard::Icmp),
         };
         let quote = quote_v4(quote).ok_or(Discard::IcmpUnrelated)?;
@@ -103,6 +104,15 @@ impl Host {
             icmpv6::Message::NeighbourAdvertisement { .. } => {
                 return self.receive_ndp(now, inbound, Kind::Advertisement);
             }
+            icmpv6::Message::Other {
+                kind: kind @ (mld::QUERY | mld::REPORT_V1 | mld::DONE_V1 | mld::REPORT_V2),
+                ..
+            } => return self.receive_mld(now, inbound, kind),
+            icmpv6::Message::Other {
+                kind: router::ADVERTISEMENT,
+                code: 0,
+            } => return self.receive_router(now, inbound),
+            icmpv6::Message::Other { kind: 137, .. } => return Err(Discard::Redirect),
             icmpv6::Message::PacketTooBig { mtu } => Report::TooBig(mtu),
             icmpv6::Message::Unreachable { code } => Report::Unreachable(match code {
                 icmpv6::code::NETWORK => Unreachable::Network,

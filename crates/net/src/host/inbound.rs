@@ -4,11 +4,9 @@ use bytes::{Bytes, BytesMut};
 use core::net::IpAddr;
 use wharf_port::Device;
 
-use super::Host;
 use super::route::Scope;
 use crate::frame::Segmentation;
 use crate::tcp::Ecn;
-use crate::wire::ethernet::Mac;
 use crate::wire::{extension, ipv6};
 
 /// Below this much payload, a copy is cheaper than keeping the whole frame's buffer.
@@ -29,8 +27,8 @@ pub(super) struct Inbound {
     pub(super) ecn: Ecn,
     pub(super) trust: Trust,
     pub(super) segment: Segmentation,
-    /// The neighbour that handed it to us.
-    pub(super) station: Mac,
+    /// Where it arrived: by the link, or from the host itself.
+    pub(super) device: Device,
 }
 
 /// Whether the transport checksum has to be verified.
@@ -43,14 +41,6 @@ pub(super) enum Trust {
 }
 
 impl Inbound {
-    /// Where it arrived, as sockets that are bound to a device see it.
-    pub(super) fn device(&self, own: Mac) -> Device {
-        match self.station == own {
-            true => Host::LOOPBACK,
-            false => Host::LINK,
-        }
-    }
-
     /// Transport header and payload.
     pub(super) fn payload(&self) -> &[u8] {
         &self.packet[self.transport..]

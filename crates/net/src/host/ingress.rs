@@ -17,12 +17,13 @@ use crate::tcp::Ecn;
 use crate::time::Instant;
 use crate::wire::ethernet::{self, EtherType, Mac};
 use crate::wire::extension::{self, End, Obstacle};
-use crate::wire::{Malformed, icmpv4, icmpv6, ipv4, ipv6, udp};
-use wharf_port::{Flow, Protocol};
+use crate::wire::{Malformed, icmpv4, icmpv6, igmp, ipv4, ipv6, udp};
+use wharf_port::{Device, Flow, Protocol};
 
 /// What the frame says about the packet in it.
 #[derive(Clone, Copy, Debug)]
 struct Envelope {
+    device: Device,
     station: Mac,
     reach: Reach,
     trust: Trust,
@@ -55,6 +56,10 @@ impl Host {
         if header.source.is_group() {
             return Err(Discard::Malformed);
         }
+        // Our own, come back, or somebody who makes believe.
+        if header.source == self.config.mac {
+            return Err(Discard::OwnStation);
+        }
         if reach == Reach::One && header.destination != self.config.mac {
             return Err(Discard::OtherStation);
         }
@@ -64,6 +69,7 @@ impl Host {
         };
         let segment = frame.offload().segment;
         let envelope = Envelope {
+            device: Self::LINK,
             station: header.source,
             reach,
             trust,
@@ -82,6 +88,7 @@ impl Host {
     pub(super) fn receive_internal(&mut self, now: Instant, frame: &Frame) {
         let offload = frame.offload();
         let envelope = Envelope {
+            device: Self::LOOPBACK,
             station: self.config.mac,
             reach: Reach::One,
             trust: Trust::Verified,
@@ -104,15 +111,22 @@ impl Host {
         destination: IpAddr,
         envelope: &Envelope,
     ) -> Result<Scope, Discard> {
-        let internal = envelope.station == self.config.mac;
+        let internal = envelope.device == Self::LOOPBACK;
         if internal && self.routes.is_internal(destination) {
             return Ok(Scope::Own);
+        }
+        if self.is_tentative(destination) {
+            return Err(Discard::Tentative);
         }
         let scope = self.routes.scope(destination).ok_or(Discard::NotMine)?;
         // RFC 4861 §7.2.2: who checks an address that is not yet its own asks without a source.
         let probing = source.is_unspecified() && source.is_ipv6();
-        if !probing && !self.routes.is_possible_source(source) {
+        // What comes from the host itself, a datagram for a group it hears, is from an own address.
+        if !internal && !probing && !self.routes.is_possible_source(source) {
             return Err(Discard::Source);
+        }
+        if destination.is_multicast() && !self.hears(destination) {
+            return Err(Discard::NotJoined);
         }
         if envelope.reach == Reach::Group && scope != Scope::Group {
             return Err(Discard::LinkBroadcast);
@@ -142,7 +156,7 @@ impl Host {
             ecn: Ecn::from_bits(header.traffic_class),
             trust: envelope.trust,
             segment: envelope.segment,
-            station: envelope.station,
+            device: envelope.device,
         };
         if header.is_fragment() {
             let key = Key {
@@ -194,7 +208,7 @@ impl Host {
             ecn: Ecn::from_bits(header.traffic_class),
             trust: envelope.trust,
             segment: envelope.segment,
-            station: envelope.station,
+            device: envelope.device,
         };
         let end = self.walk(now, &inbound, header.next_header, true)?;
         match end {
@@ -307,6 +321,7 @@ impl Host {
             (number, _) if number == Protocol::Tcp.number() => self.receive_tcp(now, &inbound),
             (udp::PROTOCOL, _) => self.receive_udp(now, &inbound),
             (icmpv4::PROTOCOL, true) => self.receive_icmpv4(now, &inbound),
+            (igmp::PROTOCOL, true) => self.receive_igmp(now, &inbound),
             (icmpv6::PROTOCOL, false) => self.receive_icmpv6(now, &inbound),
             _ => {
                 self.complain(now, &inbound, Trouble::Protocol);
@@ -317,18 +332,18 @@ impl Host {
 
     /// The socket that gets a packet of this flow.
     pub(super) fn addressee(&self, inbound: &Inbound, flow: &Flow) -> Option<SocketId> {
-        let found = self.table.who_on(flow, inbound.device(self.config.mac))?;
+        let found = self.table.who_on(flow, inbound.device)?;
         Some(*found.owner)
     }
 
     /// In the role of a gateway, whoever sends is remembered: answers need no question.
     fn notice(&mut self, now: Instant, source: IpAddr, station: Mac) {
         let learns = self.config.accept_anything && !source.is_unspecified();
-        if !learns || station == self.config.mac || self.neighbours.confirms(now, source, station) {
+        if !learns || station == self.config.mac || self.neighbours.knows(source, station) {
             return;
         }
         if self.routes.next_hop(source) == Some(source) {
-            let waiting = self.neighbours.learn(now, source, station);
+            let waiting = self.neighbours.heard(now, source, station);
             self.release(waiting, station);
         }
     }

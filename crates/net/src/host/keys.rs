@@ -4,6 +4,7 @@
 
 use core::hash::{BuildHasher, Hash, Hasher};
 use core::net::IpAddr;
+use core::time::Duration;
 use hashbrown::HashMap;
 use siphasher::sip::{SipHasher13, SipHasher24};
 use wharf_port::Flow;
@@ -43,6 +44,46 @@ impl BuildHasher for Keyed {
 impl core::fmt::Debug for Keyed {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("Keyed")
+    }
+}
+
+/// Delays that others can't foresee, so that hosts which were asked at once don't answer at once.
+pub(super) struct Dice {
+    keyed: SipHasher24,
+    thrown: u64,
+}
+
+impl Dice {
+    /// `purpose` tells several dice of one seed apart.
+    pub(super) fn new(seed: &[u8; 32], purpose: u8) -> Self {
+        let mut state = SipHasher24::new_with_key(seed.first_chunk().expect("32 octets hold 16"));
+        state.write(&seed[16..]);
+        state.write(&[0xd1, 0xce, purpose]);
+        let first = state.finish();
+        state.write_u8(1);
+        Self {
+            keyed: SipHasher24::new_with_keys(first, state.finish()),
+            thrown: 0,
+        }
+    }
+
+    /// A time shorter than `span`; none at all if that is zero.
+    pub(super) fn below(&mut self, span: Duration) -> Duration {
+        self.thrown += 1;
+        let random = u128::from(hash(&self.keyed, self.thrown));
+        let nanos = (span.as_nanos() * random) >> 64;
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// A keyed hash of something, the same for the same seed and purpose. RFC 7217 §5 wants such a function.
+    pub(super) fn hash_of(&self, value: impl Hash) -> u64 {
+        hash(&self.keyed, value)
+    }
+}
+
+impl core::fmt::Debug for Dice {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Dice")
     }
 }
 
@@ -122,7 +163,6 @@ impl core::fmt::Debug for Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::time::Duration;
 
     #[test]
     fn a_flow_s_sequence_numbers_follow_the_clock_and_differ_from_others() {
@@ -138,6 +178,19 @@ mod tests {
         assert_ne!(keys.isn(now, &flow), keys.isn(now, &other));
         assert_ne!(keys.isn(now, &flow), Keys::new(&[8; 32]).isn(now, &flow));
         assert_eq!(keys.timestamp_offset(&flow), keys.timestamp_offset(&other));
+    }
+
+    #[test]
+    fn delays_are_spread_over_their_span() {
+        let mut dice = Dice::new(&[7; 32], 1);
+        let span = Duration::from_secs(10);
+        let thrown: alloc::vec::Vec<_> = (0..1000).map(|_| dice.below(span)).collect();
+        assert!(thrown.iter().all(|delay| *delay < span));
+        let early = thrown.iter().filter(|delay| **delay < span / 2).count();
+        assert!((400..600).contains(&early), "{early}");
+        assert_eq!(dice.below(Duration::ZERO), Duration::ZERO);
+        let other = Dice::new(&[7; 32], 2);
+        assert_ne!(dice.hash_of(5u8), other.hash_of(5u8));
     }
 
     #[test]

@@ -145,22 +145,17 @@ impl Host {
         }
         if let (Keeper::Nobody, Some(record)) = (stream.keeper, stream.connection.time_wait()) {
             let record = record.clone();
-            if let Some(hold) = socket.hold {
-                // The hold is ours, and is released when the record is dropped.
-                let _ = self
-                    .table
-                    .time_wait(hold, Moment(record.deadline().as_nanos()));
-            }
-            self.timers
-                .set(id.index, &mut socket.entered, Some(record.deadline()));
+            let deadline = Moment(record.deadline().as_nanos());
+            // The hold is ours, and is released when the record is dropped.
+            let _ = self.table.time_wait(socket.hold, deadline);
+            self.timers.set(id.index, Some(record.deadline()));
             socket.role = Role::Resting(record);
             return;
         }
-        self.timers
-            .set(id.index, &mut socket.entered, stream.connection.deadline());
+        self.timers.set(id.index, stream.connection.deadline());
     }
 
-    /// A connection is over. Its place in the port table is free; what is unread can still be read.
+    /// A connection is over. Its flow is free, and what it had not been bound to before; what is unread can still be read.
     pub(super) fn finished(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.find_mut(id) else {
             return;
@@ -181,23 +176,20 @@ impl Host {
                 self.discard(id);
             }
             Keeper::Caller | Keeper::Queue(_) => {
-                self.timers.clear(id.index, &mut socket.entered);
-                if let Some(hold) = socket.hold.take() {
-                    self.table.release(hold);
-                }
+                self.timers.clear(id.index);
+                // The hold is there as long as the socket is.
+                let _ = self.table.conclude(socket.hold);
             }
         }
     }
 
     /// Clears a socket away.
     pub(super) fn discard(&mut self, id: SocketId) {
-        let Some(mut socket) = self.sockets.remove(id) else {
+        let Some(socket) = self.sockets.remove(id) else {
             return;
         };
-        self.timers.clear(id.index, &mut socket.entered);
-        if let Some(hold) = socket.hold {
-            self.table.release(hold);
-        }
+        self.timers.clear(id.index);
+        self.table.release(socket.hold);
     }
 
     /// Wakes the sockets that are due.
@@ -209,7 +201,6 @@ impl Host {
             let Some(socket) = self.sockets.find_mut(id) else {
                 continue;
             };
-            socket.entered = None;
             match &mut socket.role {
                 Role::Stream(stream) => {
                     stream.connection.expire(now);
@@ -217,7 +208,7 @@ impl Host {
                 }
                 Role::Resting(record) if record.deadline() > now => {
                     let deadline = record.deadline();
-                    self.timers.set(index, &mut socket.entered, Some(deadline));
+                    self.timers.set(index, Some(deadline));
                 }
                 Role::Resting(..) => self.discard(id),
                 Role::Fresh | Role::Listener(_) | Role::Datagrams(_) => {}

@@ -1,13 +1,15 @@
 //! UDP sockets: what they have received, and what they send.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use bytes::Bytes;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use thiserror::Error;
-use wharf_port::{Cover, Endpoint, Flow, Local, Protocol};
+use wharf_port::{Cover, Endpoint, Flow, Local, Port, Protocol};
 
 use super::Host;
 use super::discard::Discard;
+use super::egress::OwnCopy;
 use super::event::SocketId;
 use super::sockets::Role;
 use crate::frame::Segmentation;
@@ -22,11 +24,27 @@ const OVERHEAD: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
     /// Who sent it.
-    pub from: Endpoint,
+    pub from: IpAddr,
+    /// From which port; nothing if it came without one, and no answer is possible (RFC 768).
+    pub port: Option<Port>,
     /// To which of our endpoints.
     pub to: Endpoint,
     /// What it carries.
     pub payload: Bytes,
+}
+
+impl Received {
+    /// To whom an answer goes; nothing if the datagram came without a source port.
+    #[must_use]
+    pub fn sender(&self) -> Option<Endpoint> {
+        self.port.map(|port| Endpoint::new(self.from, port))
+    }
+
+    /// The sender as BSD sockets name it: port 0 stands for none.
+    #[must_use]
+    pub fn source(&self) -> SocketAddr {
+        SocketAddr::new(self.from, self.port.map_or(0, Port::number))
+    }
 }
 
 /// Why a datagram was not sent.
@@ -81,6 +99,29 @@ pub(super) struct Mailbox {
     pub(super) room: usize,
     /// An ICMP error that the caller has not been told of.
     pub(super) refused: bool,
+    pub(super) sending: Sending,
+    /// The groups that the socket hears.
+    pub(super) joined: Vec<IpAddr>,
+}
+
+/// How a socket sends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sending {
+    /// Nothing for the host's.
+    pub(super) hop_limit: Option<u8>,
+    pub(super) group_hop_limit: u8,
+    pub(super) own_copy: OwnCopy,
+}
+
+impl Default for Sending {
+    /// RFC 1112 §6.1, §7.1: to groups, one hop, and a copy for ourselves.
+    fn default() -> Self {
+        Self {
+            hop_limit: None,
+            group_hop_limit: 1,
+            own_copy: OwnCopy::IfHeard,
+        }
+    }
 }
 
 impl Mailbox {
@@ -90,6 +131,8 @@ impl Mailbox {
             octets: 0,
             room: DEFAULT_ROOM,
             refused: false,
+            sending: Sending::default(),
+            joined: Vec::new(),
         }
     }
 
@@ -136,13 +179,14 @@ impl Host {
 
     fn flow_towards(&mut self, id: SocketId, remote: Option<Endpoint>) -> Result<Flow, SendError> {
         let socket = self.sockets.find(id).ok_or(SendError::Gone)?;
-        let (hold, domain) = (socket.hold.ok_or(SendError::Gone)?, socket.domain);
+        let (hold, domain) = (socket.hold, socket.domain);
         let connected = self.table.flow(hold);
         let Some(remote) = remote.or(connected.map(|flow| flow.remote)) else {
             return Err(SendError::NoDestination);
         };
-        if let Some(flow) = connected {
-            return Ok(Flow { remote, ..flow });
+        // Towards its peer it has been judged when it was connected.
+        if let Some(flow) = connected.filter(|flow| flow.remote == remote) {
+            return Ok(flow);
         }
         if self.table.port(hold).is_none() {
             let wildcard = super::own::wildcard(domain);
@@ -156,6 +200,9 @@ impl Host {
             bound.map_err(|_| SendError::NoSource)?;
         }
         let holding = self.table.holding(hold).ok_or(SendError::Gone)?;
+        if !self.reaches(holding.device, remote.address()) {
+            return Err(SendError::Dropped(self.drop_for(Discard::NoRoute)));
+        }
         let port = holding.port.ok_or(SendError::NoSource)?;
         let address = match holding.cover {
             Cover::V4(address) => IpAddr::V4(address),
@@ -185,6 +232,34 @@ impl Host {
             return Err(RecvError::Refused);
         }
         mailbox.pop().ok_or(RecvError::Empty)
+    }
+
+    /// Looks at the next datagram, and leaves it.
+    ///
+    /// # Errors
+    /// [`RecvError`]; a refusal is still to be told by [`recv_from`](Self::recv_from).
+    pub fn peek_from(&self, socket: SocketId) -> Result<&Received, RecvError> {
+        let found = self.sockets.find(socket).ok_or(RecvError::Gone)?;
+        let Role::Datagrams(mailbox) = &found.role else {
+            return Err(RecvError::Gone);
+        };
+        if mailbox.refused {
+            return Err(RecvError::Refused);
+        }
+        mailbox.queue.front().ok_or(RecvError::Empty)
+    }
+
+    /// Takes the error that the next call would fail with; nothing if there is none.
+    pub fn take_refusal(&mut self, socket: SocketId) -> Option<RecvError> {
+        let refused = core::mem::take(&mut self.mailbox(socket)?.refused);
+        refused.then_some(RecvError::Refused)
+    }
+
+    /// The peer that a UDP socket is connected to.
+    #[must_use]
+    pub fn peer(&self, socket: SocketId) -> Option<Endpoint> {
+        let hold = self.sockets.find(socket)?.hold;
+        self.table.flow(hold).map(|flow| flow.remote)
     }
 
     pub(super) fn mailbox(&mut self, socket: SocketId) -> Option<&mut Mailbox> {

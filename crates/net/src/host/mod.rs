@@ -1,18 +1,21 @@
 //! The host.
 //!
 //! One idea a file: `ingress` takes packets apart, `egress` and `edge` put them together, `route`, `neighbour` and `resolve` find
-//! the way, `reassembly` joins fragments, `icmp`, `icmp_error` and `echo` speak ICMP, `udp`, `tcp` and `knock` find sockets;
+//! the way, `autoconf` and `discovery` make addresses, `groups` and `membership` are about multicast, `reassembly` joins fragments, `icmp`, `icmp_error` and `echo` speak ICMP, `udp`, `tcp` and `knock` find sockets;
 //! `opening`, `cookie` and `life` keep connections, `stream`, `mailbox`, `own`, `binding` and `undo` are what a caller does with sockets.
 
+mod autoconf;
 mod binding;
 mod config;
 mod cookie;
 mod discard;
+mod discovery;
 mod echo;
 mod edge;
 mod egress;
 mod event;
 mod events;
+mod groups;
 mod icmp;
 mod icmp_error;
 mod inbound;
@@ -21,12 +24,14 @@ mod keys;
 mod knock;
 mod life;
 mod mailbox;
+mod membership;
 mod neighbour;
 mod opening;
 mod own;
 mod reassembly;
 mod resolve;
 mod route;
+mod settings;
 mod sockets;
 mod stream;
 mod tcp;
@@ -35,28 +40,34 @@ mod udp;
 mod undo;
 
 pub use binding::OwnBindError;
-pub use config::{Config, Route};
+pub use config::{Autoconfiguration, Config, Identifiers, Route};
 pub use discard::{Discard, Discards};
-pub use event::{Event, KnockId, Ready, Refusal, SocketId, Unreachable};
+pub use event::{AddressState, Event, KnockId, Ready, Refusal, SocketId, Unreachable};
 pub use icmp_error::ErrorRate;
 pub use knock::KnockError;
 pub use mailbox::{Received, RecvError, SendError};
+pub use membership::GroupError;
 pub use own::{AcceptError, NoSuchSocket, OwnConnectError, OwnListenError, Setting, TooMany};
+pub use settings::Settings;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use core::net::IpAddr;
 use wharf_port::table::{self, Device, Table};
 
+use self::autoconf::Autoconf;
 use self::echo::Pings;
 use self::events::{Events, Queued};
+use self::groups::{Groups, Member, Telling};
 use self::icmp_error::Limiter;
-
-use self::keys::{Keyed, Keys};
+use self::keys::{Dice, Keyed, Keys};
 use self::knock::Knocks;
 use self::neighbour::Neighbours;
 use self::reassembly::Reassembly;
 use self::route::Routes;
 use self::sockets::Sockets;
 use self::timers::Timers;
+use crate::cidr::Cidr;
 use crate::frame::Frame;
 use crate::time::Instant;
 
@@ -101,6 +112,9 @@ pub struct Host {
     reassembly: Reassembly,
     limiter: Limiter,
     pings: Pings,
+    groups: Groups,
+    autoconf: Option<Box<Autoconf>>,
+    dice: Dice,
     table: Table<SocketId>,
     sockets: Sockets,
     knocks: Knocks,
@@ -127,6 +141,7 @@ impl Host {
         let keyed = Keyed::new(&config.seed);
         let table = Table::new(&table::Config {
             ephemeral: config.ports,
+            unprivileged: config.unprivileged,
             ..table::Config::new(config.seed)
         });
         Self {
@@ -136,6 +151,12 @@ impl Host {
             reassembly: Reassembly::new(keyed),
             limiter: Limiter::new(config.icmp_errors),
             pings: Pings::new(keyed),
+            groups: hearing(Groups::new(&config.seed), &config),
+            autoconf: config.autoconfiguration.map(|how| {
+                let addresses = config.addresses.clone();
+                Box::new(Autoconf::new(how, config.mac, &config.seed, addresses))
+            }),
+            dice: Dice::new(&config.seed, 3),
             table,
             sockets: Sockets::default(),
             knocks: Knocks::new(keyed),
@@ -174,6 +195,8 @@ impl Host {
             self.knocks.deadline(),
             self.neighbours.deadline(),
             self.reassembly.deadline(),
+            self.groups.deadline(),
+            self.autoconf_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -184,6 +207,8 @@ impl Host {
         self.expire_knocks(now);
         self.expire_neighbours(now);
         self.expire_reassembly(now);
+        self.expire_groups(now);
+        self.expire_autoconf(now);
     }
 
     /// What has happened, in order; `None` when the caller knows everything.
@@ -210,6 +235,11 @@ impl Host {
         &self.table
     }
 
+    /// The host's addresses with their networks, those of the loopback and those that are still in question aside.
+    pub fn addresses(&self) -> impl Iterator<Item = Cidr> {
+        self.routes.addresses()
+    }
+
     /// What went nowhere, and why.
     #[must_use]
     pub fn discards(&self) -> &Discards {
@@ -227,4 +257,19 @@ impl Host {
         self.discards.count(reason);
         reason
     }
+}
+
+/// Own addresses are listened for from the start, unless they are to be probed first.
+fn hearing(mut groups: Groups, config: &Config) -> Groups {
+    if config.autoconfiguration.is_some() {
+        return groups;
+    }
+    for own in &config.addresses {
+        if let IpAddr::V6(own) = own.address() {
+            let group = crate::wire::ndp::solicited_node(own).into();
+            // Unicast questions are heard anyway.
+            let _ = groups.join(Instant::ZERO, group, Member::Host, Telling::Quiet);
+        }
+    }
+    groups
 }

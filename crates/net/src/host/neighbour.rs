@@ -2,12 +2,15 @@
 //!
 //! # Theory of operation
 //!
-//! A neighbour that is not known is asked for three times, a second apart, while a few frames wait. One that is known is
-//! believed for a minute; used after that, it is asked for again, to its last known hardware address, while frames go on
-//! flowing; three questions without an answer and it is forgotten. The cache has a bound, and the entry that was made
-//! first makes room. It says *when* to ask; the questions are [`resolve`](super::resolve)'s.
+//! The states are RFC 4861's (§7.3.2). A neighbour that is not known (INCOMPLETE) is asked for three times, while a few
+//! frames wait. When it answers it is REACHABLE for about half a minute, and again whenever a connection through it makes progress
+//! (§7.3.1). Afterwards, and when it was only overheard, it is STALE: nothing happens before it is used. Then it has five
+//! seconds to be confirmed by what goes on anyway (DELAY); if it isn't, it is asked itself, three times (PROBE), and forgotten without an
+//! answer. Frames flow on all the while. ARP has no states; its entries have these, with a reply to us as the confirmation. The cache
+//! has a bound, and the entry that was made first makes room. It says *when* to ask; the questions are
+//! [`resolve`](super::resolve)'s.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
@@ -29,9 +32,11 @@ const MAX_WAITING_ALL: usize = 1024;
 /// RFC 4861 §10: MAX_MULTICAST_SOLICIT, MAX_UNICAST_SOLICIT.
 const MAX_QUESTIONS: u8 = 3;
 /// RFC 4861 §10: RETRANS_TIMER.
-const QUESTION_INTERVAL: Duration = Duration::from_secs(1);
-/// How long an answer is believed. RFC 1122 §2.3.2.1: in the order of a minute.
-const CONFIDENCE: Duration = Duration::from_secs(60);
+pub(super) const QUESTION_INTERVAL: Duration = Duration::from_secs(1);
+/// RFC 4861 §10: REACHABLE_TIME.
+pub(super) const REACHABLE: Duration = Duration::from_secs(30);
+/// RFC 4861 §10: DELAY_FIRST_PROBE_TIME.
+const DELAY: Duration = Duration::from_secs(5);
 
 /// A frame that waits for a neighbour, and the socket to tell if that never answers.
 #[derive(Debug)]
@@ -45,8 +50,6 @@ pub(super) struct Waiting {
 pub(super) enum Way {
     /// Send it there.
     Known(Mac),
-    /// Send it there, and ask the neighbour itself whether it still is.
-    Doubtful(Mac),
     /// It waits; ask everybody.
     Ask,
     /// It waits; the question was asked.
@@ -55,25 +58,53 @@ pub(super) enum Way {
     Full,
 }
 
-/// A question that is due again, or one too many.
+/// What the time has come for.
 #[derive(Debug)]
 pub(super) enum Due {
     /// Ask everybody for this address.
     Ask(IpAddr),
+    /// Ask the neighbour itself whether it is still there.
+    Probe(IpAddr, Mac),
     /// The neighbour does not answer.
-    Unanswered(Vec<Waiting>),
+    Unanswered(IpAddr, Vec<Waiting>),
+}
+
+/// A neighbour says where it is. RFC 4861 §7.2.5.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Advertised {
+    /// Its hardware address, if it says so.
+    pub(super) mac: Option<Mac>,
+    /// We have asked.
+    pub(super) solicited: bool,
+    /// It means what it says: what was known is wrong.
+    pub(super) overrides: bool,
 }
 
 #[derive(Debug)]
 enum Entry {
-    Unknown {
+    Incomplete {
         questions: u8,
         waiting: Vec<Waiting>,
+        at: Instant,
     },
     Known {
         mac: Mac,
-        until: Instant,
+        state: State,
+    },
+}
+
+/// RFC 4861 §7.3.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Confirmed, until then.
+    Reachable(Instant),
+    Stale,
+    /// Used without confirmation, until then.
+    Delay(Instant),
+    /// Asked itself, again then.
+    Probe {
         questions: u8,
+        at: Instant,
     },
 }
 
@@ -83,10 +114,14 @@ pub(super) struct Neighbours {
     entries: Map<IpAddr, Entry>,
     /// In the order of their making.
     order: VecDeque<IpAddr>,
-    /// Questions without an answer, in the order of their time.
-    asked: VecDeque<(Instant, IpAddr)>,
+    /// Of entries in INCOMPLETE, DELAY and PROBE: when something is to be done.
+    due: BTreeSet<(Instant, IpAddr)>,
+    /// Entries in DELAY and PROBE.
+    doubts: usize,
     /// Frames that wait.
     waiting: usize,
+    reachable: Duration,
+    interval: Duration,
 }
 
 impl Neighbours {
@@ -94,9 +129,17 @@ impl Neighbours {
         Self {
             entries: HashMap::with_hasher(keyed),
             order: VecDeque::new(),
-            asked: VecDeque::new(),
+            due: BTreeSet::new(),
+            doubts: 0,
             waiting: 0,
+            reachable: REACHABLE,
+            interval: QUESTION_INTERVAL,
         }
+    }
+
+    /// How long a confirmation counts, and how long between questions: a router may say so (RFC 4861 §6.3.4).
+    pub(super) fn set_times(&mut self, reachable: Duration, interval: Duration) {
+        (self.reachable, self.interval) = (reachable, interval);
     }
 
     /// The way for a frame to a neighbour; the frame comes back unless it waits.
@@ -107,23 +150,19 @@ impl Neighbours {
         waiting: Waiting,
     ) -> (Way, Option<Frame>) {
         match self.entries.get_mut(&address) {
-            Some(Entry::Known {
-                mac,
-                until,
-                questions,
-            }) => {
+            Some(Entry::Known { mac, state }) => {
                 let mac = *mac;
-                if now < *until {
-                    return (Way::Known(mac), Some(waiting.frame));
+                let believed = match state {
+                    State::Reachable(until) => now < *until,
+                    State::Stale => false,
+                    State::Delay(_) | State::Probe { .. } => true,
+                };
+                if !believed {
+                    self.turn(address, mac, State::Delay(now + DELAY));
                 }
-                if *questions < MAX_QUESTIONS {
-                    *questions += 1;
-                    *until = now + QUESTION_INTERVAL;
-                    return (Way::Doubtful(mac), Some(waiting.frame));
-                }
-                self.forget(address);
+                return (Way::Known(mac), Some(waiting.frame));
             }
-            Some(Entry::Unknown { waiting: queue, .. }) => {
+            Some(Entry::Incomplete { waiting: queue, .. }) => {
                 if queue.len() >= MAX_WAITING || self.waiting >= MAX_WAITING_ALL {
                     return (Way::Full, None);
                 }
@@ -136,53 +175,142 @@ impl Neighbours {
         if self.waiting >= MAX_WAITING_ALL {
             return (Way::Full, None);
         }
-        self.waiting += 1;
+        let at = now + self.interval;
         self.insert(
             address,
-            Entry::Unknown {
+            Entry::Incomplete {
                 questions: 1,
                 waiting: Vec::from([waiting]),
+                at,
             },
         );
-        self.asked.push_back((now + QUESTION_INTERVAL, address));
+        self.waiting += 1;
+        self.due.insert((at, address));
         (Way::Ask, None)
     }
 
-    /// Notes where a neighbour is; whoever waited for it comes back.
-    pub(super) fn learn(&mut self, now: Instant, address: IpAddr, mac: Mac) -> Vec<Waiting> {
-        let known = Entry::Known {
-            mac,
-            until: now + CONFIDENCE,
-            questions: 0,
-        };
-        match self.entries.get_mut(&address) {
-            Some(entry) => match core::mem::replace(entry, known) {
-                Entry::Unknown { waiting, .. } => {
-                    self.asked.retain(|(_, other)| *other != address);
-                    self.waiting -= waiting.len();
-                    waiting
-                }
-                Entry::Known { .. } => Vec::new(),
-            },
-            None => {
-                self.insert(address, known);
-                Vec::new()
+    /// Somebody was overheard, by a question or by packets: it is there, which doesn't say that it hears us. Whoever waited for it
+    /// comes back.
+    pub(super) fn heard(&mut self, now: Instant, address: IpAddr, mac: Mac) -> Vec<Waiting> {
+        if !self.entries.contains_key(&address) {
+            self.insert(
+                address,
+                Entry::Known {
+                    mac,
+                    state: State::Stale,
+                },
+            );
+            return Vec::new();
+        }
+        self.overheard(now, address, mac)
+    }
+
+    /// The same, but only for an address that is in the cache or asked for. RFC 826.
+    pub(super) fn overheard(&mut self, now: Instant, address: IpAddr, mac: Mac) -> Vec<Waiting> {
+        match self.entries.get(&address) {
+            None => Vec::new(),
+            Some(Entry::Known { mac: known, .. }) if *known == mac => Vec::new(),
+            Some(_) => {
+                let told = Advertised {
+                    mac: Some(mac),
+                    solicited: false,
+                    overrides: true,
+                };
+                self.advertised(now, address, told)
             }
         }
     }
 
-    /// The same, but only for an address that is in the cache or asked for. RFC 826, RFC 4861 §7.2.5.
-    pub(super) fn update(&mut self, now: Instant, address: IpAddr, mac: Mac) -> Vec<Waiting> {
-        if !self.entries.contains_key(&address) {
-            return Vec::new();
+    /// A neighbour tells where it is. RFC 4861 §7.2.5, appendix C.
+    pub(super) fn advertised(
+        &mut self,
+        now: Instant,
+        address: IpAddr,
+        told: Advertised,
+    ) -> Vec<Waiting> {
+        let confirmed = State::Reachable(now + self.reachable);
+        match (self.entries.get(&address), told.mac) {
+            (None, _) | (Some(Entry::Incomplete { .. }), None) => {}
+            (Some(Entry::Incomplete { .. }), Some(mac)) => {
+                let state = if told.solicited {
+                    confirmed
+                } else {
+                    State::Stale
+                };
+                return self.turn(address, mac, state);
+            }
+            (Some(Entry::Known { mac, state }), new) => {
+                let (mac, state) = (*mac, *state);
+                match new.filter(|new| *new != mac) {
+                    Some(_) if !told.overrides => {
+                        if matches!(state, State::Reachable(_)) {
+                            self.turn(address, mac, State::Stale);
+                        }
+                    }
+                    Some(new) if !told.solicited => drop(self.turn(address, new, State::Stale)),
+                    changed if told.solicited => {
+                        self.turn(address, changed.unwrap_or(mac), confirmed);
+                    }
+                    _ => {}
+                }
+            }
         }
-        self.learn(now, address, mac)
+        Vec::new()
     }
 
-    /// Whether the cache has this neighbour at this hardware address and has no doubts.
-    pub(super) fn confirms(&self, now: Instant, address: IpAddr, mac: Mac) -> bool {
-        matches!(self.entries.get(&address), Some(Entry::Known { mac: known, until, .. })
-            if *known == mac && now < *until)
+    /// A connection through this neighbour makes progress, so it forwards what we send. RFC 4861 §7.3.1.
+    pub(super) fn confirm(&mut self, now: Instant, address: IpAddr) {
+        if let Some(Entry::Known { mac, .. }) = self.entries.get(&address) {
+            let mac = *mac;
+            self.turn(address, mac, State::Reachable(now + self.reachable));
+        }
+    }
+
+    /// Whether a confirmation would make a difference to anybody.
+    pub(super) fn has_doubts(&self) -> bool {
+        self.doubts > 0
+    }
+
+    /// Whether the cache has this neighbour at this hardware address.
+    pub(super) fn knows(&self, address: IpAddr, mac: Mac) -> bool {
+        matches!(self.entries.get(&address), Some(Entry::Known { mac: known, .. }) if *known == mac)
+    }
+
+    /// Gives an entry another state. Whoever waited for it comes back.
+    fn turn(&mut self, address: IpAddr, mac: Mac, state: State) -> Vec<Waiting> {
+        let Some(entry) = self.entries.get_mut(&address) else {
+            return Vec::new();
+        };
+        let old = core::mem::replace(entry, Entry::Known { mac, state });
+        let waiting = self.unplan(address, old);
+        match state {
+            State::Delay(at) | State::Probe { at, .. } => {
+                self.doubts += 1;
+                self.due.insert((at, address));
+            }
+            State::Reachable(_) | State::Stale => {}
+        }
+        waiting
+    }
+
+    /// Forgets what was planned for an entry.
+    fn unplan(&mut self, address: IpAddr, entry: Entry) -> Vec<Waiting> {
+        match entry {
+            Entry::Incomplete { waiting, at, .. } => {
+                self.due.remove(&(at, address));
+                self.waiting -= waiting.len();
+                waiting
+            }
+            Entry::Known {
+                state: State::Delay(at) | State::Probe { at, .. },
+                ..
+            } => {
+                self.doubts -= 1;
+                self.due.remove(&(at, address));
+                Vec::new()
+            }
+            Entry::Known { .. } => Vec::new(),
+        }
     }
 
     fn insert(&mut self, address: IpAddr, entry: Entry) {
@@ -196,39 +324,46 @@ impl Neighbours {
         self.order.push_back(address);
     }
 
-    fn forget(&mut self, address: IpAddr) -> Option<Entry> {
+    fn forget(&mut self, address: IpAddr) -> Vec<Waiting> {
         self.order.retain(|other| *other != address);
-        self.asked.retain(|(_, other)| *other != address);
-        let entry = self.entries.remove(&address)?;
-        if let Entry::Unknown { waiting, .. } = &entry {
-            self.waiting -= waiting.len();
+        match self.entries.remove(&address) {
+            Some(entry) => self.unplan(address, entry),
+            None => Vec::new(),
         }
-        Some(entry)
     }
 
-    /// When a question is due again.
+    /// When something is to be done.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.asked.front().map(|(at, _)| *at)
+        self.due.first().map(|(at, _)| *at)
     }
 
-    /// The next question that is due again.
+    /// The next thing that is to be done.
     pub(super) fn expire(&mut self, now: Instant) -> Option<Due> {
-        let (at, address) = self.asked.front().copied()?;
-        if at > now {
-            return None;
-        }
-        self.asked.pop_front();
-        if let Some(Entry::Unknown { questions, .. }) = self.entries.get_mut(&address)
-            && *questions < MAX_QUESTIONS
-        {
-            *questions += 1;
-            self.asked.push_back((now + QUESTION_INTERVAL, address));
-            return Some(Due::Ask(address));
-        }
-        match self.forget(address) {
-            Some(Entry::Unknown { waiting, .. }) => Some(Due::Unanswered(waiting)),
-            _ => Some(Due::Unanswered(Vec::new())),
-        }
+        let (_, address) = self.due.first().copied().filter(|(at, _)| *at <= now)?;
+        let again = now + self.interval;
+        let asked = match self.entries.get_mut(&address)? {
+            Entry::Incomplete { questions, at, .. } if *questions < MAX_QUESTIONS => {
+                *questions += 1;
+                self.due.remove(&(core::mem::replace(at, again), address));
+                self.due.insert((again, address));
+                return Some(Due::Ask(address));
+            }
+            Entry::Known { mac, state } => match state {
+                State::Probe { questions, .. } if *questions >= MAX_QUESTIONS => None,
+                State::Probe { questions, .. } => Some((*mac, *questions)),
+                _ => Some((*mac, 0)),
+            },
+            Entry::Incomplete { .. } => None,
+        };
+        let Some((mac, questions)) = asked else {
+            return Some(Due::Unanswered(address, self.forget(address)));
+        };
+        let state = State::Probe {
+            questions: questions + 1,
+            at: again,
+        };
+        self.turn(address, mac, state);
+        Some(Due::Probe(address, mac))
     }
 }
 
@@ -239,6 +374,7 @@ mod tests {
     use bytes::Bytes;
 
     const MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
+    const MOVED: Mac = Mac([2, 0, 0, 0, 0, 10]);
 
     fn waiting() -> Waiting {
         let frame = Frame::from_ethernet(Bytes::from_static(&[0; 14]), Offload::default());
@@ -252,88 +388,172 @@ mod tests {
         IpAddr::V4(core::net::Ipv4Addr::from_bits(0x0a00_0000 + last))
     }
 
+    fn told(mac: Option<Mac>, solicited: bool, overrides: bool) -> Advertised {
+        Advertised {
+            mac,
+            solicited,
+            overrides,
+        }
+    }
+
+    fn cache() -> Neighbours {
+        Neighbours::new(Keyed::new(&[7; 32]))
+    }
+
+    /// A cache with one neighbour in a state.
+    fn in_state(state: State) -> Neighbours {
+        let mut cache = cache();
+        cache.heard(Instant::ZERO, address(1), MAC);
+        cache.turn(address(1), MAC, state);
+        cache
+    }
+
+    fn state(cache: &Neighbours) -> Option<(Mac, State)> {
+        match cache.entries.get(&address(1))? {
+            Entry::Known { mac, state } => Some((*mac, *state)),
+            Entry::Incomplete { .. } => None,
+        }
+    }
+
     #[test]
     fn a_neighbour_is_asked_for_three_times_while_frames_wait() {
-        let mut cache = Neighbours::new(Keyed::new(&[7; 32]));
+        let mut cache = cache();
         let mut now = Instant::ZERO;
-        assert!(matches!(
-            cache.way(now, address(1), waiting()),
-            (Way::Ask, None)
-        ));
-        assert!(matches!(
-            cache.way(now, address(1), waiting()),
-            (Way::Asked, None)
-        ));
+        let way = |cache: &mut Neighbours, now| cache.way(now, address(1), waiting());
+        assert!(matches!(way(&mut cache, now), (Way::Ask, None)));
+        assert!(matches!(way(&mut cache, now), (Way::Asked, None)));
         for _ in 0..2 {
             now = cache.deadline().unwrap();
             assert!(matches!(cache.expire(now), Some(Due::Ask(_))));
         }
         now = cache.deadline().unwrap();
         assert_eq!(now, Instant::from_millis(3000));
-        assert!(matches!(cache.expire(now), Some(Due::Unanswered(waiting)) if waiting.len() == 2));
-        assert!(cache.deadline().is_none() && cache.entries.is_empty());
+        assert!(
+            matches!(cache.expire(now), Some(Due::Unanswered(_, waiting)) if waiting.len() == 2)
+        );
+        assert!(cache.deadline().is_none() && cache.entries.is_empty() && cache.waiting == 0);
     }
 
     #[test]
     fn an_answer_releases_who_waits() {
-        let mut cache = Neighbours::new(Keyed::new(&[7; 32]));
+        let mut cache = cache();
         let now = Instant::ZERO;
         for _ in 0..MAX_WAITING {
             let _ = cache.way(now, address(1), waiting());
         }
-        assert!(matches!(
-            cache.way(now, address(1), waiting()),
-            (Way::Full, None)
-        ));
-        assert_eq!(cache.update(now, address(1), MAC).len(), MAX_WAITING);
-        assert!(matches!(
-            cache.way(now, address(1), waiting()),
-            (Way::Known(MAC), Some(_))
-        ));
+        let full = cache.way(now, address(1), waiting());
+        assert!(matches!(full, (Way::Full, None)));
+        let silent = cache.advertised(now, address(1), told(None, true, true));
+        assert!(silent.is_empty());
+        let released = cache.advertised(now, address(1), told(Some(MAC), true, true));
+        assert_eq!(released.len(), MAX_WAITING);
+        let way = cache.way(now, address(1), waiting());
+        assert!(matches!(way, (Way::Known(MAC), Some(_))));
         assert!(cache.deadline().is_none() && cache.waiting == 0);
     }
 
     #[test]
     fn frames_that_wait_have_a_bound_over_all_neighbours() {
-        let mut cache = Neighbours::new(Keyed::new(&[7; 32]));
+        let mut cache = cache();
         let full = (0..3000).filter(|last| {
-            matches!(
-                cache.way(Instant::ZERO, address(*last), waiting()),
-                (Way::Full, None)
-            )
+            let way = cache.way(Instant::ZERO, address(*last), waiting());
+            matches!(way, (Way::Full, None))
         });
         assert_eq!(full.count(), 3000 - MAX_WAITING_ALL);
     }
 
     #[test]
-    fn an_old_answer_is_doubted_and_forgotten_when_nobody_confirms_it() {
-        let mut cache = Neighbours::new(Keyed::new(&[7; 32]));
-        cache.learn(Instant::ZERO, address(1), MAC);
-        let mut now = Instant::ZERO + CONFIDENCE;
+    fn a_stale_neighbour_that_is_used_is_asked_itself_and_then_forgotten() {
+        // RFC 4861 §7.3.3.
+        let mut cache = in_state(State::Reachable(Instant::ZERO + REACHABLE));
+        let used = Instant::ZERO + REACHABLE;
+        assert_eq!(cache.deadline(), None);
+        let way = cache.way(used, address(1), waiting());
+        assert!(matches!(way, (Way::Known(MAC), Some(_))));
+        assert_eq!(cache.deadline(), Some(used + DELAY));
+        let mut now = used + DELAY;
         for _ in 0..MAX_QUESTIONS {
-            assert!(matches!(
-                cache.way(now, address(1), waiting()),
-                (Way::Doubtful(MAC), Some(_))
-            ));
-            assert!(matches!(
-                cache.way(now, address(1), waiting()),
-                (Way::Known(MAC), Some(_))
-            ));
+            assert!(matches!(cache.expire(now), Some(Due::Probe(_, MAC))));
+            assert!(cache.expire(now).is_none() && cache.has_doubts());
+            let way = cache.way(now, address(1), waiting());
+            assert!(matches!(way, (Way::Known(MAC), Some(_))));
             now += QUESTION_INTERVAL;
         }
-        assert!(matches!(
-            cache.way(now, address(1), waiting()),
-            (Way::Ask, None)
-        ));
+        assert!(matches!(cache.expire(now), Some(Due::Unanswered(..))));
+        assert!(cache.entries.is_empty() && !cache.has_doubts() && cache.due.is_empty());
+    }
+
+    #[test]
+    fn progress_confirms() {
+        let now = Instant::from_millis(7);
+        let reachable = Some((MAC, State::Reachable(now + REACHABLE)));
+        let probe = State::Probe {
+            questions: 2,
+            at: now,
+        };
+        for before in [State::Stale, State::Delay(now), probe] {
+            let mut cache = in_state(before);
+            cache.confirm(now, address(1));
+            assert_eq!(state(&cache), reachable);
+            assert!(cache.due.is_empty() && !cache.has_doubts());
+        }
+    }
+
+    #[test]
+    fn advertisements_do_what_their_flags_say() {
+        // RFC 4861 appendix C, rows "Neighbor advertisement".
+        let now = Instant::from_millis(7);
+        let (until, later) = (State::Reachable(now), State::Reachable(now + REACHABLE));
+        for (before, told, after) in [
+            (until, told(Some(MOVED), false, false), (MAC, State::Stale)),
+            (until, told(Some(MOVED), true, false), (MAC, State::Stale)),
+            (
+                State::Stale,
+                told(Some(MOVED), true, false),
+                (MAC, State::Stale),
+            ),
+            (
+                State::Stale,
+                told(Some(MOVED), false, true),
+                (MOVED, State::Stale),
+            ),
+            (until, told(Some(MOVED), false, true), (MOVED, State::Stale)),
+            (until, told(Some(MOVED), true, true), (MOVED, later)),
+            (State::Stale, told(Some(MAC), true, false), (MAC, later)),
+            (State::Stale, told(None, true, false), (MAC, later)),
+            (
+                State::Stale,
+                told(Some(MAC), false, true),
+                (MAC, State::Stale),
+            ),
+            (until, told(Some(MAC), false, false), (MAC, until)),
+            (until, told(None, false, false), (MAC, until)),
+        ] {
+            let mut cache = in_state(before);
+            cache.advertised(now, address(1), told);
+            assert_eq!(state(&cache), Some(after), "{before:?} {told:?}");
+        }
+        let mut cache = cache();
+        cache.advertised(now, address(1), told(Some(MAC), true, true));
+        assert!(cache.entries.is_empty());
+    }
+
+    #[test]
+    fn an_unasked_advertisement_ends_the_waiting_without_confirming() {
+        let mut cache = cache();
+        let _ = cache.way(Instant::ZERO, address(1), waiting());
+        let told = told(Some(MAC), false, true);
+        assert_eq!(cache.advertised(Instant::ZERO, address(1), told).len(), 1);
+        assert_eq!(state(&cache), Some((MAC, State::Stale)));
     }
 
     #[test]
     fn strangers_are_not_remembered_and_there_is_a_bound() {
-        let mut cache = Neighbours::new(Keyed::new(&[7; 32]));
-        cache.update(Instant::ZERO, address(1), MAC);
+        let mut cache = cache();
+        cache.overheard(Instant::ZERO, address(1), MAC);
         assert!(cache.entries.is_empty());
         for last in 0..3000 {
-            cache.learn(Instant::ZERO, address(last), MAC);
+            cache.heard(Instant::ZERO, address(last), MAC);
         }
         assert_eq!(
             (cache.entries.len(), cache.order.len()),

@@ -1,6 +1,7 @@
 //! How connections begin: with a SYN to be answered, with the acknowledgment of a SYN cookie, or with a SYN of ours. RFC 9293 §3.5,
 //! RFC 4987, RFC 6528, RFC 6191.
 
+use alloc::boxed::Box;
 use bytes::Bytes;
 use core::net::IpAddr;
 use wharf_port::Flow;
@@ -81,7 +82,7 @@ impl Host {
         syn: &Control,
         listener: SocketId,
     ) {
-        let Some(options) = self.sockets.find(listener).map(|socket| socket.options) else {
+        let Some(options) = self.sockets.find(listener).map(Socket::options) else {
             return;
         };
         let config = self.tcp_config(&options);
@@ -122,13 +123,13 @@ impl Host {
         let Some(socket) = self.sockets.find_mut(id) else {
             return Err(Discard::NoSocket);
         };
-        let (Role::Listener(listener), Some(hold)) = (&mut socket.role, socket.hold) else {
+        let (hold, options) = (socket.hold, socket.options());
+        let Role::Listener(listener) = &mut socket.role else {
             return Err(Discard::NoSocket);
         };
         if listener.queue.len() > listener.backlog {
             return Err(Discard::Backlog); // The peer sends again what it has to say.
         }
-        let options = socket.options;
         let Ok(accepted) = self.table.accept(hold, flow, name) else {
             return Err(Discard::NoSocket);
         };
@@ -158,7 +159,7 @@ impl Host {
         apply(&mut stream.connection, now, &options);
         let domain = super::own::domain_of(stream.flow.local.address());
         let mut socket = Socket::new(hold, domain, Role::Stream(stream));
-        socket.options = options;
+        socket.options = (options != Options::default()).then(|| Box::new(options));
         self.sockets.insert(id, socket);
         self.settle(id);
     }
@@ -166,7 +167,7 @@ impl Host {
     /// Makes the connection of a socket that opens actively.
     pub(super) fn open_stream(&mut self, now: Instant, id: SocketId, flow: Flow) {
         let setup = self.setup(now, &flow, None);
-        let Some(options) = self.sockets.find(id).map(|socket| socket.options) else {
+        let Some(options) = self.sockets.find(id).map(Socket::options) else {
             return;
         };
         let mut connection = Connection::connect(now, &self.tcp_config(&options), &setup);
@@ -207,7 +208,7 @@ impl Host {
         let remote = flow.remote.address();
         let mtu = match self.routes.is_internal(remote) {
             true => u16::MAX,
-            false => self.routes.link_mtu(),
+            false => self.routes.first_mtu(remote),
         };
         Setup {
             isn,
@@ -227,10 +228,10 @@ fn apply(connection: &mut Connection, now: Instant, options: &Options) {
     if options.cork {
         connection.set_cork(true);
     }
-    if options.keepalive.is_some() {
-        connection.set_keepalive(now, options.keepalive);
+    if let Some(keepalive) = options.keepalive {
+        connection.set_keepalive(now, keepalive);
     }
-    if options.user_timeout.is_some() {
-        connection.set_user_timeout(now, options.user_timeout);
+    if let Some(timeout) = options.user_timeout {
+        connection.set_user_timeout(now, timeout);
     }
 }

@@ -5,10 +5,11 @@ use alloc::collections::VecDeque;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 use thiserror::Error;
-use wharf_port::table::{ConnectError, Device, ListenError, Request, Reuse, State};
+use wharf_port::table::{ConnectError, Device, ListenError, Request, Reuse, Right, State};
 use wharf_port::{Domain, Endpoint, Flow, Local, Port, PortRange, Protocol};
 
 use super::Host;
+use super::egress::OwnCopy;
 use super::event::SocketId;
 use super::mailbox::Mailbox;
 use super::sockets::{Keeper, Listener, Role, Socket};
@@ -40,8 +41,20 @@ pub enum Setting {
     /// The user that it belongs to: only sockets of one user share by reuse port.
     User(u32),
     /// `SO_BINDTODEVICE`: [`Host::LOOPBACK`], [`Host::LINK`], or one of which the host knows nothing. It gets packets from there
-    /// only; where its own go is up to their destination.
+    /// only, and sends them there only (RFC 1122 §3.3.4.2, the strong model): what is beyond the device is without a route. As on
+    /// Linux, the host's own addresses count for both devices, those of the loopback network for its device only. A connection is
+    /// judged when it is made.
     Device(Option<Device>),
+    /// Which ports it may be bound to: all, or those from [`Config::unprivileged`](crate::Config::unprivileged) on. As the
+    /// capability `CAP_NET_BIND_SERVICE`.
+    Right(Right),
+    /// `IP_TTL`, `IPV6_UNICAST_HOPS`, under UDP: hops that a datagram may go; nothing for the host's.
+    HopLimit(Option<u8>),
+    /// `IP_MULTICAST_TTL`, `IPV6_MULTICAST_HOPS`: hops that a datagram for a group may go, 1 unless set (RFC 1112 §6.1).
+    GroupHopLimit(u8),
+    /// `IP_MULTICAST_LOOP`: whether datagrams for a group also reach the sockets of this host that have joined it; they do unless
+    /// set otherwise.
+    GroupLoop(bool),
     /// `IP_LOCAL_PORT_RANGE`: what is chosen from for this socket, rather than [`Config::ports`](crate::Config::ports).
     Ports(Option<PortRange>),
 }
@@ -117,7 +130,7 @@ impl Host {
     /// [`OwnListenError`].
     pub fn listen(&mut self, socket: SocketId, backlog: usize) -> Result<Port, OwnListenError> {
         let found = self.sockets.find_mut(socket).ok_or(NoSuchSocket)?;
-        let hold = found.hold.ok_or(NoSuchSocket)?;
+        let hold = found.hold;
         if let Some(address) = found.address.filter(|_| self.table.port(hold).is_none()) {
             let local = Local {
                 address,
@@ -179,9 +192,10 @@ impl Host {
         if found.stream().is_some() {
             return Err(OwnConnectError::Connected);
         }
-        let hold = found.hold.ok_or(NoSuchSocket)?;
+        let hold = found.hold;
         let remote = Endpoint::new(somewhere(remote.address()), remote.port());
-        if !self.has_way(remote.address()) {
+        let device = self.table.holding(hold).and_then(|holding| holding.device);
+        if !self.has_way(remote.address()) || !self.reaches(device, remote.address()) {
             return Err(OwnConnectError::NoRoute);
         }
         let source = match found.address {
@@ -222,30 +236,29 @@ impl Host {
         setting: Setting,
     ) -> Result<(), NoSuchSocket> {
         let found = self.sockets.find_mut(socket).ok_or(NoSuchSocket)?;
-        let options = &mut found.options;
         match setting {
-            Setting::Reuse(reuse) => options.reuse = reuse,
             Setting::Domain(domain) => found.domain = domain,
-            Setting::NoDelay(nodelay) => options.nodelay = Some(nodelay),
-            Setting::Cork(cork) => options.cork = cork,
-            Setting::KeepAlive(keepalive) => options.keepalive = keepalive,
-            Setting::UserTimeout(timeout) => options.user_timeout = timeout,
-            Setting::Congestion(algorithm) => options.congestion = Some(algorithm),
-            Setting::ReceiveBuffer(octets) => options.receive_buffer = Some(octets),
-            Setting::SendBuffer(octets) => options.send_buffer = Some(octets),
-            Setting::User(_) | Setting::Device(_) | Setting::Ports(_) => {}
+            Setting::Reuse(_)
+            | Setting::User(_)
+            | Setting::Device(_)
+            | Setting::Right(_)
+            | Setting::HopLimit(_)
+            | Setting::GroupHopLimit(_)
+            | Setting::GroupLoop(_)
+            | Setting::Ports(_) => {}
+            setting => found.options.get_or_insert_default().note(setting),
         }
-        if let Some(hold) = found.hold {
-            // The hold is there as long as the socket has it.
-            let _ = match setting {
-                Setting::Reuse(reuse) => self.table.set_reuse(hold, reuse),
-                Setting::Domain(domain) => self.table.set_domain(hold, domain),
-                Setting::User(user) => self.table.set_user(hold, user),
-                Setting::Device(device) => self.table.set_device(hold, device),
-                Setting::Ports(range) => self.table.set_range(hold, range),
-                _ => Ok(()),
-            };
-        }
+        // The hold is there as long as the socket is.
+        let hold = found.hold;
+        let _ = match setting {
+            Setting::Reuse(reuse) => self.table.set_reuse(hold, reuse),
+            Setting::Domain(domain) => self.table.set_domain(hold, domain),
+            Setting::User(user) => self.table.set_user(hold, user),
+            Setting::Device(device) => self.table.set_device(hold, device),
+            Setting::Right(right) => self.table.set_right(hold, right),
+            Setting::Ports(range) => self.table.set_range(hold, range),
+            _ => Ok(()),
+        };
         match &mut found.role {
             Role::Stream(stream) => {
                 let connection = &mut stream.connection;
@@ -261,13 +274,23 @@ impl Host {
                     | Setting::Domain(_)
                     | Setting::User(_)
                     | Setting::Device(_)
+                    | Setting::Right(_)
+                    | Setting::HopLimit(_)
+                    | Setting::GroupHopLimit(_)
+                    | Setting::GroupLoop(_)
                     | Setting::Ports(_) => {}
                 }
                 self.settle(socket);
             }
             Role::Datagrams(mailbox) => {
-                if let Setting::ReceiveBuffer(octets) = setting {
-                    mailbox.room = octets;
+                let sending = &mut mailbox.sending;
+                match setting {
+                    Setting::ReceiveBuffer(octets) => mailbox.room = octets,
+                    Setting::HopLimit(hops) => sending.hop_limit = hops,
+                    Setting::GroupHopLimit(hops) => sending.group_hop_limit = hops,
+                    Setting::GroupLoop(true) => sending.own_copy = OwnCopy::IfHeard,
+                    Setting::GroupLoop(false) => sending.own_copy = OwnCopy::Never,
+                    _ => {}
                 }
             }
             Role::Fresh | Role::Listener(_) | Role::Resting(..) => {}
@@ -278,7 +301,7 @@ impl Host {
     /// Where a socket is bound: its port and the addresses that it covers; nothing without a port.
     #[must_use]
     pub fn bound(&self, socket: SocketId) -> Option<(wharf_port::Cover, Port)> {
-        let holding = self.table.holding(self.sockets.find(socket)?.hold?)?;
+        let holding = self.table.holding(self.sockets.find(socket)?.hold)?;
         holding.port.map(|port| (holding.cover, port))
     }
 }

@@ -8,10 +8,11 @@ use smallvec::SmallVec;
 
 use super::Host;
 use super::discard::Discard;
+use super::discovery::Retired;
 use super::egress::{Outbound, whole_frame};
 use super::inbound::Inbound;
 use super::ingress::malformed;
-use super::neighbour::{Due, Waiting};
+use super::neighbour::{Advertised, Due, Waiting};
 use super::route::Scope;
 use crate::frame::{Frame, Offload};
 use crate::time::Instant;
@@ -21,9 +22,9 @@ use crate::wire::icmpv6::{self, Message};
 use crate::wire::ndp::{self, Body, Kind};
 
 /// RFC 4861 §7.1: proof that a message did not come through a router.
-const NDP_HOP_LIMIT: u8 = 255;
+pub(super) const NDP_HOP_LIMIT: u8 = 255;
 /// RFC 4291 §2.7.1.
-const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+pub(super) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 impl Host {
     /// Whether questions for an address are ours to answer, when `asker` asks.
@@ -31,12 +32,17 @@ impl Host {
         if self.routes.is_own(target) {
             return true;
         }
-        let proxy = self.config.accept_anything && self.config.proxy;
+        let proxy = self.is_proxy();
         // Who checks whether its own address is free asks without a source: it must not hear from us.
         proxy
             && target != asker
             && !asker.is_unspecified()
             && self.routes.scope(target) == Some(Scope::Foreign)
+    }
+
+    /// Whether the host answers for others.
+    pub(super) fn is_proxy(&self) -> bool {
+        self.config.accept_anything && self.config.proxy
     }
 
     pub(super) fn receive_arp(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {
@@ -47,10 +53,19 @@ impl Host {
         let usable = usable && !arp.sender_mac.is_group() && arp.sender_mac != self.config.mac;
         let answered = arp.operation == Operation::Request && self.answers_for(target, sender);
         if usable {
-            let waiting = if answered {
-                self.neighbours.learn(now, sender, arp.sender_mac)
-            } else {
-                self.neighbours.update(now, sender, arp.sender_mac)
+            let for_us = arp.operation == Operation::Reply && self.routes.is_own(target);
+            let waiting = match (for_us, answered) {
+                // What we have asked for, if we have: it hears us, and we hear it.
+                (true, _) => {
+                    let told = Advertised {
+                        mac: Some(arp.sender_mac),
+                        solicited: true,
+                        overrides: true,
+                    };
+                    self.neighbours.advertised(now, sender, told)
+                }
+                (false, true) => self.neighbours.heard(now, sender, arp.sender_mac),
+                (false, false) => self.neighbours.overheard(now, sender, arp.sender_mac),
             };
             self.release(waiting, arp.sender_mac);
         }
@@ -97,26 +112,65 @@ impl Host {
         match kind {
             Kind::Solicitation => self.solicited(now, inbound, &body),
             Kind::Advertisement => {
-                let mac = body.link.unwrap_or(inbound.station);
-                let target = IpAddr::V6(body.target);
-                if self.routes.is_own(target) || mac.is_group() {
-                    return Err(Discard::Neighbour);
-                }
-                let waiting = self.neighbours.update(now, target, mac);
-                self.release(waiting, mac);
-                Ok(())
+                let flags = inbound.payload().get(4).copied().unwrap_or(0);
+                self.told(now, inbound, &body, flags)
             }
         }
     }
 
+    /// RFC 4861 §7.1.2, §7.2.5.
+    fn told(
+        &mut self,
+        now: Instant,
+        inbound: &Inbound,
+        body: &Body,
+        flags: u8,
+    ) -> Result<(), Discard> {
+        let target = IpAddr::V6(body.target);
+        if self.is_tentative(target) {
+            self.contested(now, body.target);
+            return Ok(());
+        }
+        let solicited = flags & ndp::SOLICITED != 0;
+        let group = body.link.is_some_and(Mac::is_group);
+        if self.routes.is_own(target) || group || solicited && inbound.destination.is_multicast() {
+            return Err(Discard::Neighbour);
+        }
+        let told = Advertised {
+            mac: body.link,
+            solicited,
+            overrides: flags & ndp::OVERRIDE != 0,
+        };
+        let waiting = self.neighbours.advertised(now, target, told);
+        if let Some(mac) = body.link {
+            self.release(waiting, mac);
+        }
+        if flags & ndp::ROUTER == 0 {
+            self.doubt_router(target, Retired::Yes);
+        }
+        Ok(())
+    }
+
     fn solicited(&mut self, now: Instant, inbound: &Inbound, body: &Body) -> Result<(), Discard> {
         let target = IpAddr::V6(body.target);
+        let probing = inbound.source.is_unspecified();
+        let group = IpAddr::V6(ndp::solicited_node(body.target));
+        // RFC 4861 §7.1.1: who probes asks the group, and doesn't say where it is.
+        if probing && (inbound.destination != group || body.link.is_some()) {
+            return Err(Discard::Neighbour);
+        }
+        if self.is_tentative(target) {
+            // RFC 4862 §5.4.3: who has an address already is not answered before it is ours.
+            if probing {
+                self.contested(now, body.target);
+            }
+            return Ok(());
+        }
         if !self.answers_for(target, inbound.source) {
             return Err(Discard::NotMine);
         }
-        let probing = inbound.source.is_unspecified();
         if let (Some(mac), false) = (body.link, probing || body.link.is_some_and(Mac::is_group)) {
-            let waiting = self.neighbours.learn(now, inbound.source, mac);
+            let waiting = self.neighbours.heard(now, inbound.source, mac);
             self.release(waiting, mac);
         }
         let IpAddr::V6(source) = inbound.source else {
@@ -158,7 +212,7 @@ impl Host {
         let header = message.emit(&body, from, to);
         let mut packet = Outbound::new(from.into(), to.into(), icmpv6::PROTOCOL, &header);
         packet.transport.extend_from_slice(&body);
-        packet.hop_limit = NDP_HOP_LIMIT;
+        packet.hop_limit = Some(NDP_HOP_LIMIT);
         packet
     }
 
@@ -213,7 +267,9 @@ impl Host {
         while let Some(due) = self.neighbours.expire(now) {
             match due {
                 Due::Ask(address) => self.ask(address, None),
-                Due::Unanswered(waiting) => {
+                Due::Probe(address, mac) => self.ask(address, Some(mac)),
+                Due::Unanswered(address, waiting) => {
+                    self.doubt_router(address, Retired::Perhaps);
                     for waiting in waiting {
                         self.drop_for(Discard::NoNeighbour);
                         if let Some(socket) = waiting.socket {

@@ -1,7 +1,8 @@
 //! Which addresses are ours, which neighbour leads where, and how large packets may be on the way.
 //!
-//! RFC 1122 §3.3.1 (routing in a host), §3.2.1.3 (addresses), RFC 1191 and RFC 8201 (path MTU discovery), RFC 6724 (source
-//! addresses, by its rules 1 and 8 only: own address, longest match).
+//! RFC 1122 §3.3.1 (routing in a host), §3.2.1.3 (addresses), RFC 1191 and RFC 8201 (path MTU discovery), RFC 4861 §5.2 (next hops over
+//! IPv6), RFC 6724 §5 (source addresses, by its rules 1, 2, 3 and 8: own address, scope, not deprecated, longest match; the others
+//! are about what this host has not).
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -9,7 +10,9 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 use hashbrown::HashMap;
 
+use super::autoconf::Autoconf;
 use super::config::{Config, MTU_MIN, Route};
+use super::egress::HOP_LIMIT;
 use super::keys::{Keyed, Map};
 use crate::cidr::Cidr;
 use crate::time::Instant;
@@ -35,21 +38,44 @@ pub(super) enum Scope {
 /// The host's addresses, routes and paths.
 #[derive(Debug)]
 pub(super) struct Routes {
-    addresses: Vec<Cidr>,
+    addresses: Vec<Own>,
     routes: Vec<Route>,
+    /// What routers have told of: networks without a router, and default routers, the best first.
+    prefixes: Vec<Cidr>,
+    routers: Vec<IpAddr>,
+    /// Hops that packets over IPv6 may go, and how large they may be.
+    hop_limit: u8,
+    mtu_v6: u16,
     anything: bool,
     mtu: u16,
     paths: Map<IpAddr, (Instant, u16)>,
     order: VecDeque<IpAddr>,
 }
 
+/// One of our addresses, with its network.
+#[derive(Clone, Copy, Debug)]
+struct Own {
+    cidr: Cidr,
+    deprecated: bool,
+}
+
 impl Routes {
     pub(super) fn new(config: &Config) -> Self {
         let mut routes = config.routes.clone();
         routes.sort_by_key(|route| core::cmp::Reverse(route.network.prefix()));
+        // Who configures itself probes addresses first.
+        let later = |own: &&Cidr| config.autoconfiguration.is_none() || own.address().is_ipv4();
+        let addresses = config.addresses.iter().filter(later).map(|cidr| Own {
+            cidr: *cidr,
+            deprecated: false,
+        });
         Self {
-            addresses: config.addresses.clone(),
+            addresses: addresses.collect(),
             routes,
+            prefixes: Vec::new(),
+            routers: Vec::new(),
+            hop_limit: HOP_LIMIT,
+            mtu_v6: u16::MAX,
             anything: config.accept_anything,
             mtu: config.mtu.max(MTU_MIN),
             paths: HashMap::with_hasher(Keyed::new(&config.seed)),
@@ -57,9 +83,55 @@ impl Routes {
         }
     }
 
+    /// Takes over what a host that configures itself has over IPv6.
+    pub(super) fn adopt(&mut self, autoconf: &Autoconf) {
+        self.addresses.retain(|own| own.cidr.address().is_ipv4());
+        let learnt = autoconf.addresses();
+        self.addresses
+            .extend(learnt.map(|(cidr, deprecated)| Own { cidr, deprecated }));
+        self.prefixes = autoconf.prefixes().collect();
+        self.routers = autoconf.routers().collect();
+    }
+
+    /// What a router tells of the link. RFC 4861 §6.3.4: 0 is nothing told; the MTU is to lie within the least and the link's own.
+    pub(super) fn set_link(&mut self, hop_limit: u8, mtu: Option<u32>) {
+        if hop_limit > 0 {
+            self.hop_limit = hop_limit;
+        }
+        let possible = mtu.and_then(|mtu| u16::try_from(mtu).ok());
+        if let Some(mtu) = possible.filter(|mtu| (MTU_MIN..=self.mtu).contains(mtu)) {
+            self.mtu_v6 = mtu;
+        }
+    }
+
+    /// Hops that a packet may go.
+    pub(super) fn hop_limit(&self, destination: IpAddr) -> u8 {
+        match destination {
+            IpAddr::V4(_) => HOP_LIMIT,
+            IpAddr::V6(_) => self.hop_limit,
+        }
+    }
+
+    /// Our address on the link, unspecified if there is none.
+    pub(super) fn link_local(&self) -> Ipv6Addr {
+        let link_local = |own: &Own| match own.cidr.address() {
+            IpAddr::V6(own) if own.is_unicast_link_local() => Some(own),
+            _ => None,
+        };
+        let found = self.addresses.iter().find_map(link_local);
+        found.unwrap_or(Ipv6Addr::UNSPECIFIED)
+    }
+
+    /// All that are the host's own.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = Cidr> {
+        self.addresses.iter().map(|own| own.cidr)
+    }
+
     /// Whether an address is the host's own.
     pub(super) fn is_own(&self, address: IpAddr) -> bool {
-        self.addresses.iter().any(|own| own.address() == address)
+        self.addresses
+            .iter()
+            .any(|own| own.cidr.address() == address)
     }
 
     /// Whether packets to an address stay within the host.
@@ -73,7 +145,7 @@ impl Routes {
             || self
                 .addresses
                 .iter()
-                .any(|own| own.broadcast() == Some(address))
+                .any(|own| own.cidr.broadcast() == Some(address))
     }
 
     /// For whom a packet to this address is; nothing if not for us.
@@ -106,21 +178,32 @@ impl Routes {
 
     /// The neighbour through which a destination is reached; nothing when there is no way.
     pub(super) fn next_hop(&self, destination: IpAddr) -> Option<IpAddr> {
-        let on_link = |own: &Cidr| own.contains(destination);
-        if self.addresses.iter().any(on_link) || is_link_local(destination) {
+        let on_link = self
+            .addresses
+            .iter()
+            .any(|own| own.cidr.contains(destination))
+            || self
+                .prefixes
+                .iter()
+                .any(|prefix| prefix.contains(destination));
+        if on_link || is_link_local(destination) {
             return Some(destination);
         }
+        // RFC 4861 §6.3.6: a router that answers, as far as is known, is the first.
+        let router = self.routers.first().filter(|_| destination.is_ipv6());
         match self
             .routes
             .iter()
             .find(|route| route.network.contains(destination))
         {
             Some(route) => Some(route.gateway),
-            None => self.anything.then_some(destination),
+            None => router
+                .copied()
+                .or_else(|| self.anything.then_some(destination)),
         }
     }
 
-    /// Our address for packets to a destination: on its network, else by the longest common prefix.
+    /// Our address for packets to a destination. RFC 6724 §5.
     pub(super) fn source_for(&self, destination: IpAddr) -> Option<IpAddr> {
         // RFC 1122 §3.2.1.3 (g) says what may be a source there, not which; everybody's is this one.
         match destination {
@@ -131,20 +214,31 @@ impl Routes {
         let family = self
             .addresses
             .iter()
-            .filter(|own| own.address().is_ipv4() == destination.is_ipv4());
+            .filter(|own| own.cidr.address().is_ipv4() == destination.is_ipv4());
+        let needed = scope(destination);
         // max_by_key prefers the last of equals; the first configured is wanted.
         let best = family.rev().max_by_key(|own| {
+            let address = own.cidr.address();
+            let reach = scope(address);
             (
-                own.contains(destination),
-                common_prefix(own.address(), destination),
+                address == destination,
+                // Wide enough, and then no wider than needed; else as wide as there is.
+                reach >= needed,
+                if reach >= needed { -reach } else { reach },
+                !own.deprecated,
+                !destination.is_multicast() && own.cidr.contains(destination),
+                match destination.is_multicast() {
+                    true => 0,
+                    false => common_prefix(address, destination),
+                },
             )
         });
-        best.map(Cidr::address)
+        best.map(|own| own.cidr.address())
     }
 
     /// The first own address of the family.
     pub(super) fn own(&self, like: IpAddr) -> Option<IpAddr> {
-        let mut addresses = self.addresses.iter().map(Cidr::address);
+        let mut addresses = self.addresses.iter().map(|own| own.cidr.address());
         addresses.find(|own| own.is_ipv4() == like.is_ipv4())
     }
 
@@ -154,14 +248,22 @@ impl Routes {
             return u16::MAX;
         }
         match self.paths.get(&destination) {
-            Some((until, mtu)) if now < *until => self.mtu.min(*mtu),
-            _ => self.mtu,
+            Some((until, mtu)) if now < *until => self.first_mtu(destination).min(*mtu),
+            _ => self.first_mtu(destination),
         }
     }
 
     /// The link's MTU.
     pub(super) fn link_mtu(&self) -> u16 {
         self.mtu
+    }
+
+    /// The largest packet that the link takes towards a destination.
+    pub(super) fn first_mtu(&self, destination: IpAddr) -> u16 {
+        match destination {
+            IpAddr::V4(_) => self.mtu,
+            IpAddr::V6(_) => self.mtu.min(self.mtu_v6),
+        }
     }
 
     /// Notes that only smaller packets get through, on a router's word; the path MTU from now on.
@@ -203,6 +305,18 @@ fn least(destination: IpAddr) -> u16 {
     } else {
         MTU_MIN
     }
+}
+
+/// How far an address reaches, in the numbers of RFC 4291 §2.7; of IPv4 addresses as RFC 6724 §3.2 has it.
+fn scope(address: IpAddr) -> i8 {
+    const LINK: i8 = 2;
+    const GLOBAL: i8 = 14;
+    let near = match address {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_loopback() || v4.octets()[..3] == [224, 0, 0],
+        IpAddr::V6(v6) if v6.is_multicast() => return (v6.octets()[1] & 0xf) as i8,
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.is_loopback(),
+    };
+    if near { LINK } else { GLOBAL }
 }
 
 fn is_link_local(address: IpAddr) -> bool {

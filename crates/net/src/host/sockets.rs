@@ -7,11 +7,12 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
-use wharf_port::table::{Hold, Reuse};
+use wharf_port::table::Hold;
 use wharf_port::{Domain, Flow};
 
 use super::event::SocketId;
 use super::mailbox::Mailbox;
+use super::own::Setting;
 use crate::tcp::{Algorithm, Connection, KeepAlive, Ready, TimeWait};
 use crate::time::Instant;
 
@@ -34,18 +35,17 @@ struct Slot {
 /// What every socket has.
 #[derive(Debug)]
 pub(super) struct Socket {
-    /// Its place in the port table; nothing once its connection is over.
-    pub(super) hold: Option<Hold>,
+    /// Its place in the port table.
+    pub(super) hold: Hold,
     pub(super) domain: Domain,
     /// The address that it was bound to, if that was done without a port.
     pub(super) address: Option<IpAddr>,
-    /// When it is entered to be woken: [`Timers`](super::timers::Timers)' note.
-    pub(super) entered: Option<Instant>,
     /// Whether it stands in the queue of sockets that may have something to send.
     pub(super) work: Work,
     /// What the caller has not been told yet.
     pub(super) ready: Ready,
-    pub(super) options: Options,
+    /// What was set before it had a connection; nothing for most.
+    pub(super) options: Option<Box<Options>>,
     pub(super) role: Role,
 }
 
@@ -104,29 +104,57 @@ pub(super) enum Keeper {
     Nobody,
 }
 
-/// What can be set on a socket before it has a connection, and is passed on to what a listener takes.
-#[derive(Clone, Copy, Debug, Default)]
+/// What can be set on a socket before it has a connection, and is passed on to what a listener takes; what nobody has set is as in
+/// the host's [`Config`](crate::tcp::Config).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Options {
-    pub(super) reuse: Reuse,
     pub(super) nodelay: Option<bool>,
     pub(super) cork: bool,
-    pub(super) keepalive: Option<KeepAlive>,
-    pub(super) user_timeout: Option<Duration>,
+    pub(super) keepalive: Option<Option<KeepAlive>>,
+    pub(super) user_timeout: Option<Option<Duration>>,
     pub(super) congestion: Option<Algorithm>,
     pub(super) receive_buffer: Option<usize>,
     pub(super) send_buffer: Option<usize>,
 }
 
+impl Options {
+    /// Keeps a setting for a connection to come; those that are not about connections are kept elsewhere.
+    pub(super) fn note(&mut self, setting: Setting) {
+        match setting {
+            Setting::NoDelay(nodelay) => self.nodelay = Some(nodelay),
+            Setting::Cork(cork) => self.cork = cork,
+            Setting::KeepAlive(keepalive) => self.keepalive = Some(keepalive),
+            Setting::UserTimeout(timeout) => self.user_timeout = Some(timeout),
+            Setting::Congestion(algorithm) => self.congestion = Some(algorithm),
+            Setting::ReceiveBuffer(octets) => self.receive_buffer = Some(octets),
+            Setting::SendBuffer(octets) => self.send_buffer = Some(octets),
+            Setting::Reuse(_)
+            | Setting::Domain(_)
+            | Setting::User(_)
+            | Setting::Device(_)
+            | Setting::Right(_)
+            | Setting::HopLimit(_)
+            | Setting::GroupHopLimit(_)
+            | Setting::GroupLoop(_)
+            | Setting::Ports(_) => {}
+        }
+    }
+}
+
 impl Socket {
+    /// What was set, for a connection to come.
+    pub(super) fn options(&self) -> Options {
+        self.options.as_deref().copied().unwrap_or_default()
+    }
+
     pub(super) fn new(hold: Hold, domain: Domain, role: Role) -> Self {
         Self {
-            hold: Some(hold),
+            hold,
             domain,
             address: None,
-            entered: None,
             work: Work::None,
             ready: Ready::NONE,
-            options: Options::default(),
+            options: None,
             role,
         }
     }

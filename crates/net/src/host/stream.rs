@@ -103,7 +103,11 @@ impl Host {
                 self.discard(socket);
                 self.orphan(now, socket, queue);
             }
-            Role::Fresh | Role::Datagrams(_) => self.discard(socket),
+            Role::Fresh => self.discard(socket),
+            Role::Datagrams(_) => {
+                self.leave_all(now, socket);
+                self.discard(socket);
+            }
         }
     }
 

@@ -75,6 +75,13 @@ impl Host {
             }
             Role::Stream(stream) => {
                 let payload = inbound.keep(header, header + text);
+                // RFC 4861 §7.3.1: new data was acknowledged, so what we send arrives.
+                let progress = self.neighbours.has_doubts()
+                    && control.flags.contains(Flags::ACK)
+                    && stream.connection.covers(control.ack.back(1));
+                if progress && let Some(hop) = self.routes.next_hop(flow.remote.address()) {
+                    self.neighbours.confirm(now, hop);
+                }
                 stream
                     .connection
                     .receive(now, control, payload, inbound.ecn);
@@ -171,7 +178,9 @@ impl Host {
         let Some(socket) = self.sockets.find_mut(id) else {
             return Err(Discard::NoSocket);
         };
-        let (Role::Listener(listener), Some(hold)) = (&mut socket.role, socket.hold) else {
+        let hold = socket.hold;
+        let options = socket.options();
+        let Role::Listener(listener) = &mut socket.role else {
             return Err(Discard::NoSocket);
         };
         // As Linux does: a queue of n takes n + 1.
@@ -184,7 +193,6 @@ impl Host {
             self.answer_with_cookie(now, flow, control, id);
             return Ok(());
         }
-        let options = socket.options;
         let Ok(accepted) = self.table.accept(hold, flow, name) else {
             return Err(Discard::NoSocket);
         };

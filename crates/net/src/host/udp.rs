@@ -3,6 +3,7 @@
 //! RFC 768, RFC 1122 §4.1, RFC 8200 §8.1.
 
 use bytes::Bytes;
+use core::net::IpAddr;
 use smallvec::SmallVec;
 use wharf_port::{Endpoint, Flow, Port, Protocol};
 
@@ -21,43 +22,77 @@ use crate::tcp::Ready;
 use crate::time::Instant;
 use crate::wire::udp::{CHECKSUM_OFFSET, Header, LEN, PROTOCOL, max_payload};
 
+/// A datagram that arrived, or a train of them.
+#[derive(Debug)]
+struct Arrived {
+    from: IpAddr,
+    port: Option<Port>,
+    to: Endpoint,
+    payload: Bytes,
+    segment: Option<u16>,
+}
+
+impl Arrived {
+    /// The flow that it belongs to, if it has one.
+    fn flow(&self) -> Option<Flow> {
+        Some(Flow {
+            protocol: Protocol::Udp,
+            local: self.to,
+            remote: Endpoint::new(self.from, self.port?),
+        })
+    }
+
+    fn into_event(self) -> Event {
+        match self.flow() {
+            Some(flow) => Event::Datagram {
+                flow,
+                payload: self.payload,
+                segment: self.segment,
+            },
+            None => Event::OneWay {
+                local: self.to,
+                remote: self.from,
+                payload: self.payload,
+                segment: self.segment,
+            },
+        }
+    }
+}
+
 impl Host {
     pub(super) fn receive_udp(&mut self, now: Instant, inbound: &Inbound) -> Result<(), Discard> {
         let header = Header::parse(inbound.payload()).map_err(malformed)?;
         let length = usize::from(header.length);
         let datagram = &inbound.payload()[..length];
-        let verified = inbound.trust == Trust::Verified
+        // A link that vouches for a checksum can't vouch for one that isn't there.
+        let verified = inbound.trust == Trust::Verified && header.checksum != 0
             || header.verify(datagram, inbound.source, inbound.destination);
         if !verified {
             return Err(Discard::Checksum);
         }
-        let ports = (Port::new(header.destination), Port::new(header.source));
-        let (Some(local), Some(remote)) = ports else {
-            return Err(Discard::PortZero);
-        };
-        let flow = Flow {
-            protocol: Protocol::Udp,
-            local: Endpoint::new(inbound.destination, local),
-            remote: Endpoint::new(inbound.source, remote),
-        };
+        let port = Port::new(header.destination).ok_or(Discard::PortZero)?;
         let payload = inbound.keep(LEN, length);
         let segment = match inbound.segment {
             Segmentation::Udp { size } if usize::from(size) < payload.len() => Some(size),
             _ => None,
         };
-        if let Some(id) = self.addressee(inbound, &flow) {
-            return self.deliver_datagrams(id, &flow, &payload, segment);
+        let arrived = Arrived {
+            from: inbound.source,
+            port: Port::new(header.source),
+            to: Endpoint::new(inbound.destination, port),
+            payload,
+            segment,
+        };
+        if inbound.scope == Scope::Group {
+            return self.deliver_to_group(inbound, &arrived);
         }
-        if self.config.accept_anything && inbound.scope != Scope::Group {
-            let event = Event::Datagram {
-                flow,
-                payload,
-                segment,
-            };
-            return if self.events.offer(event) {
-                Ok(())
-            } else {
-                Err(Discard::EventLimit)
+        if let Some(id) = self.reader(inbound, &arrived) {
+            return self.deliver_datagrams(id, &arrived);
+        }
+        if self.config.accept_anything {
+            return match self.events.offer(arrived.into_event()) {
+                true => Ok(()),
+                false => Err(Discard::EventLimit),
             };
         }
         // RFC 1122 §4.1.3.1.
@@ -65,23 +100,44 @@ impl Host {
         Err(Discard::NoSocket)
     }
 
-    fn deliver_datagrams(
-        &mut self,
-        id: SocketId,
-        flow: &Flow,
-        payload: &Bytes,
-        segment: Option<u16>,
-    ) -> Result<(), Discard> {
+    /// The socket that gets what arrived. Without a source port there is no flow: what is connected hears nothing of it.
+    fn reader(&self, inbound: &Inbound, arrived: &Arrived) -> Option<SocketId> {
+        if let Some(flow) = arrived.flow() {
+            return self.addressee(inbound, &flow);
+        }
+        let device = inbound.device;
+        let found = self
+            .table
+            .who_without_port(arrived.to, arrived.from, device)?;
+        Some(*found.owner)
+    }
+
+    /// RFC 1122 §4.1.3.5, §3.3.7: everybody who listens gets it. What nobody gets is not complained about.
+    fn deliver_to_group(&mut self, inbound: &Inbound, arrived: &Arrived) -> Result<(), Discard> {
+        let readers = self.readers(inbound, arrived.to, arrived.flow().as_ref());
+        if readers.is_empty() {
+            return Err(Discard::NoSocket);
+        }
+        for id in readers {
+            if let Err(reason) = self.deliver_datagrams(id, arrived) {
+                self.drop_for(reason);
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver_datagrams(&mut self, id: SocketId, arrived: &Arrived) -> Result<(), Discard> {
         let Some(socket) = self.sockets.find_mut(id) else {
             return Err(Discard::NoSocket);
         };
         let Role::Datagrams(mailbox) = &mut socket.role else {
             return Err(Discard::NoSocket);
         };
-        let result = train(payload, segment).try_for_each(|payload| {
+        let result = train(&arrived.payload, arrived.segment).try_for_each(|payload| {
             mailbox.push(Received {
-                from: flow.remote,
-                to: flow.local,
+                from: arrived.from,
+                port: arrived.port,
+                to: arrived.to,
                 payload,
             })
         });
@@ -151,6 +207,14 @@ impl Host {
         packet.checksum_at = Some(CHECKSUM_OFFSET);
         packet.segment = segment;
         packet.socket = socket;
+        if let Some(mailbox) = socket.and_then(|socket| self.mailbox(socket)) {
+            let sending = mailbox.sending;
+            packet.hop_limit = sending.hop_limit;
+            if remote.is_multicast() {
+                packet.hop_limit = Some(sending.group_hop_limit);
+                packet.own_copy = sending.own_copy;
+            }
+        }
         self.send(now, packet).map_err(SendError::Dropped)
     }
 

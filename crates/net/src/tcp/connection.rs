@@ -81,7 +81,8 @@ pub struct Connection {
 pub(super) enum Phase {
     SynSent(Box<SynSent>),
     Active(Box<Active>),
-    Over(Over),
+    /// Boxed: most connections are alive, and this must not make them larger.
+    Over(Box<Over>),
 }
 
 impl Connection {
@@ -138,7 +139,7 @@ impl Connection {
     }
 
     fn meet(&mut self, now: Instant, syn: &Control, text: Bytes) {
-        match core::mem::replace(&mut self.phase, Phase::Over(Over::default())) {
+        match core::mem::replace(&mut self.phase, Phase::Over(Box::default())) {
             Phase::SynSent(opening) => *self = Self::active(opening.meet(now, syn, text)),
             other => self.phase = other,
         }
@@ -146,11 +147,13 @@ impl Connection {
 
     /// The living states are left behind.
     fn leave(&mut self, now: Instant, exit: Exit) {
-        let mut over = match core::mem::replace(&mut self.phase, Phase::Over(Over::default())) {
-            Phase::SynSent(mut opening) => Over::after(&mut opening.shared, Inbox::default()),
+        let mut over = match core::mem::replace(&mut self.phase, Phase::Over(Box::default())) {
+            Phase::SynSent(mut opening) => {
+                Box::new(Over::after(&mut opening.shared, Inbox::default()))
+            }
             Phase::Active(mut active) => {
                 let inbox = core::mem::take(&mut active.receiver.inbox);
-                let mut over = Over::after(&mut active.shared, inbox);
+                let mut over = Box::new(Over::after(&mut active.shared, inbox));
                 if exit == Exit::TimeWait {
                     over.wait(now, active.time_wait(now));
                 }
@@ -234,9 +237,9 @@ impl Connection {
                     active.shared.ready |= Ready::WRITABLE;
                 }
             }
-            Phase::Over(Over {
-                error: Some(error), ..
-            }) => return Err(WriteError::Failed(*error)),
+            Phase::Over(over) => {
+                return Err(over.error.map_or(WriteError::Closed, WriteError::Failed));
+            }
             _ => return Err(WriteError::Closed),
         }
         Ok(taken)
@@ -311,7 +314,7 @@ impl Connection {
                 self.leave(now, exit);
             }
             Phase::Over(over) => {
-                *over = Over {
+                **over = Over {
                     reply: over.reply.take(),
                     ready: over.ready,
                     ..Over::default()
@@ -361,9 +364,7 @@ impl Connection {
         match &self.phase {
             Phase::SynSent(_) => State::SynSent,
             Phase::Active(active) => active.state(),
-            Phase::Over(Over {
-                time_wait: Some(_), ..
-            }) => State::TimeWait,
+            Phase::Over(over) if over.time_wait.is_some() => State::TimeWait,
             Phase::Over(_) => State::Closed,
         }
     }
@@ -400,14 +401,10 @@ impl Connection {
     /// `transmit`. In TIME-WAIT, [`time_wait`](Self::time_wait) can take over earlier.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        matches!(
-            &self.phase,
-            Phase::Over(Over {
-                reply: None,
-                time_wait: None,
-                ..
-            })
-        )
+        match &self.phase {
+            Phase::Over(over) => over.reply.is_none() && over.time_wait.is_none(),
+            _ => false,
+        }
     }
 
     /// In TIME-WAIT: the record that answers in this connection's place once nobody holds it and `transmit` has run dry.

@@ -43,10 +43,11 @@ impl Timer {
 /// When each timer goes off.
 #[derive(Clone, Debug)]
 pub(super) struct Timers {
+    /// [`NEVER`] where a timer does not run: half of what options would take, for every connection.
     at: [Instant; Timer::ALL.len()],
 }
 
-/// When a timer goes off that does not run.
+/// The end of time is when nothing goes off.
 const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
 impl Default for Timers {
@@ -70,7 +71,7 @@ impl Timers {
 
     /// When a timer goes off, if it runs.
     pub(super) fn at(&self, timer: Timer) -> Option<Instant> {
-        Some(self.at[timer as usize]).filter(|at| *at < NEVER)
+        Some(self.at[timer as usize]).filter(|at| *at != NEVER)
     }
 
     /// Whether a timer runs.
@@ -80,7 +81,8 @@ impl Timers {
 
     /// When the first of all goes off.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.at.iter().copied().min().filter(|at| *at < NEVER)
+        let first = self.at.iter().copied().min();
+        first.filter(|at| *at != NEVER)
     }
 
     /// Takes one timer that is due, stopping it.

@@ -11,6 +11,11 @@ const FRAGMENT: u8 = 44;
 const NO_NEXT_HEADER: u8 = 59;
 const DESTINATION: u8 = 60;
 
+const PAD: u8 = 1;
+const ROUTER_ALERT: u8 = 5;
+
+/// Next header of hop-by-hop options.
+pub const HOP_BY_HOP_HEADER: u8 = HOP_BY_HOP;
 /// Next header of a fragment header.
 pub const FRAGMENT_HEADER: u8 = FRAGMENT;
 
@@ -54,6 +59,32 @@ pub enum Obstacle {
         /// Whether the answer is also due for a packet to a multicast group.
         even_multicast: bool,
     },
+}
+
+/// Hop-by-hop options with a router alert about multicast listener discovery, before a header of type `next_header`. RFC 2711 §2.1.
+#[must_use]
+pub const fn router_alert(next_header: u8) -> [u8; 8] {
+    // The alert, and two octets of PadN.
+    [next_header, 0, ROUTER_ALERT, 2, 0, 0, PAD, 0]
+}
+
+/// Whether the hop-by-hop options that `bytes` begins with have a router alert.
+#[must_use]
+pub fn has_router_alert(bytes: &[u8]) -> bool {
+    let Ok(length) = header_len(bytes) else {
+        return false;
+    };
+    let mut rest = &bytes[2..length];
+    while let [option, after @ ..] = rest {
+        let skipped = match (*option, after) {
+            (0, _) => 0,
+            (ROUTER_ALERT, _) => return true,
+            (_, [size, ..]) => 1 + usize::from(*size),
+            _ => return false,
+        };
+        rest = after.get(skipped..).unwrap_or(&[]);
+    }
+    false
 }
 
 /// Walks from the header that follows the IPv6 header, of type `next_header`, over `bytes`. Where the walk
@@ -129,7 +160,7 @@ fn options(rest: &[u8], base: usize) -> Result<(), Obstacle> {
             even_multicast: rest[at] >> 6 == 2,
         };
         match (rest[at], rest[at] >> 6) {
-            (1 | 5, _) | (_, 0) => {} // PadN, router alert (RFC 2711), and what may be passed over
+            (PAD | ROUTER_ALERT, _) | (_, 0) => {} // what may be passed over
             (_, 1) => return Err(Obstacle::Discard),
             _ => return Err(problem),
         }
@@ -175,6 +206,19 @@ mod tests {
                 offset: 0
             })
         );
+    }
+
+    #[test]
+    fn an_alert_is_found_among_other_options() {
+        assert!(has_router_alert(&router_alert(58)));
+        assert!(has_router_alert(&[58, 0, 0, 0, ROUTER_ALERT, 2, 0, 0]));
+        assert!(!has_router_alert(&[58, 0, PAD, 4, ROUTER_ALERT, 2, 0, 0]));
+        assert!(!has_router_alert(&router_alert(58)[..7]));
+        let end = End::Transport {
+            protocol: 58,
+            offset: 8,
+        };
+        assert_eq!(walk(HOP_BY_HOP, &router_alert(58), true), Ok(end));
     }
 
     #[test]

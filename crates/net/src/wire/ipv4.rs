@@ -7,6 +7,9 @@ use core::net::Ipv4Addr;
 /// Octets of a header without options, the only kind that is emitted.
 pub const LEN: usize = 20;
 
+/// Octets of a header with the router alert option.
+pub const ALERT_LEN: usize = 24;
+
 /// The header's fields, options left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -102,6 +105,23 @@ impl Header {
         b
     }
 
+    /// The same with the router alert option, by which routers look at a packet that is not for them. RFC 2113.
+    #[must_use]
+    pub fn emit_alert(&self) -> [u8; ALERT_LEN] {
+        let longer = Self {
+            payload_len: self.payload_len.saturating_add(4),
+            ..*self
+        };
+        let mut b = [0; ALERT_LEN];
+        b[..LEN].copy_from_slice(&longer.emit());
+        b[0] = 0x46;
+        b[LEN..].copy_from_slice(&[0x94, 4, 0, 0]);
+        b[10..12].fill(0);
+        let checksum = checksum::checksum(&b);
+        b[10..12].copy_from_slice(&checksum.to_be_bytes());
+        b
+    }
+
     /// Whether this is a part of a datagram only.
     #[must_use]
     pub fn is_fragment(&self) -> bool {
@@ -173,6 +193,14 @@ mod tests {
         bytes[10..12].copy_from_slice(&sum.to_be_bytes());
         let (header, length) = Header::parse(&bytes).unwrap();
         assert_eq!((length, header.payload_len), (24, 2));
+    }
+
+    #[test]
+    fn an_alert_is_an_option_of_four_octets() {
+        let (header, _) = Header::parse_quoted(&BYTES).unwrap();
+        let bytes = [&header.emit_alert()[..], &[7, 8]].concat();
+        assert_eq!(Header::parse(&bytes), Ok((header, ALERT_LEN)));
+        assert_eq!(bytes[20..24], [0x94, 4, 0, 0]);
     }
 
     fn bytes_with_length(total: u16) -> [u8; 20] {

@@ -44,7 +44,7 @@ pub(super) struct Guest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Chair {
     pub(super) bench: u32,
-    position: u32,
+    pub(super) position: u32,
 }
 
 #[derive(Debug)]
@@ -213,6 +213,25 @@ impl Receivers {
         bench.map(|bench| bench.pick(hash))
     }
 
+    /// All holds at a place that get packets from this device.
+    pub(super) fn seated(&self, stacks: u32, device: u32) -> impl Iterator<Item = u32> {
+        let some = |number: u32| (number != NONE).then_some(number);
+        let stacks =
+            core::iter::successors(some(stacks), move |&number| some(self.stacks[number].next));
+        stacks
+            .map(|number| &self.stacks[number])
+            .filter(move |stack| stack.device == device || stack.device == 0)
+            .flat_map(move |stack| {
+                core::iter::successors(some(stack.ends[0]), move |&number| {
+                    some(self.benches[number].neighbours[1])
+                })
+            })
+            .flat_map(move |number| {
+                let bench = &self.benches[number];
+                core::iter::once(bench.first).chain(bench.others.iter().copied())
+            })
+    }
+
     fn best(&self, stacks: [u32; 2], device: u32) -> Option<&Bench> {
         self.front(stacks[0], device, Family::V4).or_else(|| {
             let [one, other] = stacks.map(|stacks| self.front(stacks, device, Family::V6));
@@ -225,13 +244,15 @@ impl Receivers {
 }
 
 impl Bench {
+    /// Which of two would stand in front if they were in one line.
     fn before<'a>(&'a self, other: &'a Self) -> &'a Self {
-        let shared = self.shares_as.is_some() && other.shares_as.is_some();
-        if shared == (self.stamp < other.stamp) {
-            self
-        } else {
-            other
-        }
+        let first = match (self.shares_as, other.shares_as) {
+            (None, Some(_)) => true,
+            (Some(_), None) => false,
+            (None, None) => self.stamp > other.stamp,
+            (Some(_), Some(_)) => self.stamp < other.stamp,
+        };
+        if first { self } else { other }
     }
 
     fn pick(&self, hash: u64) -> u32 {

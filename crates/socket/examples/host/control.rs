@@ -27,9 +27,11 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
-use wharf_socket::{KeepAlive, Stack, TcpSocket, TcpStream, UdpSocket};
+use wharf_socket::{Stack, TcpSocket, TcpStream, UdpSocket};
 
 use crate::handles::{Data, Handle, Handles, Stream};
+use crate::options::{prepare, set};
+use crate::words::{address, errno, hex, number, place, seconds, unhex};
 
 /// What is there to be commanded.
 struct Control {
@@ -59,10 +61,11 @@ pub(crate) async fn serve(stack: Stack, listener: UnixListener) {
     }
 }
 
-async fn obey(control: Arc<Control>, mut stream: UnixStream) -> io::Result<()> {
+/// Does all that was said, though nobody may be left to be answered.
+async fn obey(control: Arc<Control>, mut stream: UnixStream) {
     let (from, mut to) = stream.split();
     let mut lines = BufReader::new(from).lines();
-    while let Some(line) = lines.next_line().await? {
+    while let Ok(Some(line)) = lines.next_line().await {
         let answer = match serde_json::from_str(&line) {
             Ok(request) => control.perform(&request).await,
             Err(_) => Err(io::ErrorKind::InvalidInput.into()),
@@ -74,9 +77,8 @@ async fn obey(control: Arc<Control>, mut stream: UnixStream) -> io::Result<()> {
             }
             Err(error) => json!({"ok": false, "err": errno(&error)}),
         };
-        to.write_all(format!("{answer}\n").as_bytes()).await?;
+        let _ = to.write_all(format!("{answer}\n").as_bytes()).await;
     }
-    Ok(())
 }
 
 impl Control {
@@ -243,7 +245,7 @@ impl Control {
     async fn recv_from(&self, request: &Value) -> Answer {
         let socket = self.datagrams(request)?;
         let received = patiently(request, socket.recv_whole()).await?;
-        Ok(json!({"data": hex(&received.payload), "peer": place(received.from.into())}))
+        Ok(json!({"data": hex(&received.payload), "peer": place(received.source())}))
     }
 
     fn open(&self, address: SocketAddr) -> io::Result<TcpSocket> {
@@ -281,132 +283,12 @@ impl Control {
     }
 }
 
-fn number(request: &Value) -> u64 {
-    request["h"].as_u64().unwrap_or(0)
-}
-
 /// Waits as long as the request says.
 async fn patiently<T>(request: &Value, what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     let patience = seconds(request["timeout"].as_f64().unwrap_or(5.0));
     timeout(patience, what)
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-}
-
-fn seconds(number: f64) -> Duration {
-    Duration::try_from_secs_f64(number).unwrap_or_default()
-}
-
-fn address(request: &Value, ip: &str, port: &str) -> io::Result<SocketAddr> {
-    let ip = request[ip].as_str().and_then(|ip| ip.parse().ok());
-    let port = request[port].as_u64().unwrap_or(0).try_into().ok();
-    match (ip, port) {
-        (Some(ip), Some(port)) => Ok(SocketAddr::new(ip, port)),
-        _ => Err(io::ErrorKind::InvalidInput.into()),
-    }
-}
-
-fn place(address: SocketAddr) -> Value {
-    json!([address.ip().to_string(), address.port()])
-}
-
-/// Options before the connection.
-fn prepare(socket: &TcpSocket, options: &Value) -> io::Result<()> {
-    if let Some(nodelay) = flag(&options["nodelay"]) {
-        socket.set_nodelay(nodelay)?;
-    }
-    if let Some(on) = flag(&options["keepalive"]) {
-        socket.set_keepalive(on.then(|| keepalive(options)))?;
-    }
-    if let Some(ms) = options["user_timeout"].as_u64() {
-        socket.set_user_timeout((ms > 0).then_some(Duration::from_millis(ms)))?;
-    }
-    if let Some(size) = options["rcvbuf"].as_u64() {
-        socket.set_recv_buffer_size(size as u32)?;
-    }
-    if let Some(size) = options["sndbuf"].as_u64() {
-        socket.set_send_buffer_size(size as u32)?;
-    }
-    Ok(())
-}
-
-/// Options of a connection.
-fn set(stream: &TcpStream, options: &Value) -> io::Result<()> {
-    if let Some(nodelay) = flag(&options["nodelay"]) {
-        stream.set_nodelay(nodelay)?;
-    }
-    if let Some(cork) = flag(&options["cork"]) {
-        stream.set_cork(cork)?;
-    }
-    if let Some(on) = flag(&options["keepalive"]) {
-        stream.set_keepalive(on.then(|| keepalive(options)))?;
-    }
-    if let Some(ms) = options["user_timeout"].as_u64() {
-        stream.set_user_timeout((ms > 0).then_some(Duration::from_millis(ms)))?;
-    }
-    if let Some(size) = options["rcvbuf"].as_u64() {
-        stream.set_recv_buffer_size(size as u32)?;
-    }
-    if let Some(size) = options["sndbuf"].as_u64() {
-        stream.set_send_buffer_size(size as u32)?;
-    }
-    Ok(())
-}
-
-fn flag(value: &Value) -> Option<bool> {
-    value
-        .as_bool()
-        .or_else(|| value.as_u64().map(|number| number != 0))
-}
-
-fn keepalive(options: &Value) -> KeepAlive {
-    let default = KeepAlive::default();
-    let time = |name: &str, default| options[name].as_f64().map_or(default, seconds);
-    KeepAlive {
-        idle: time("keepidle", default.idle),
-        interval: time("keepintvl", default.interval),
-        count: options["keepcnt"]
-            .as_u64()
-            .map_or(default.count, |count| count as u8),
-    }
-}
-
-fn hex(data: &[u8]) -> String {
-    data.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &Value) -> io::Result<Vec<u8>> {
-    let text = text.as_str().unwrap_or("").as_bytes();
-    let pairs = text.chunks(2).map(|pair| {
-        let pair = str::from_utf8(pair).ok()?;
-        u8::from_str_radix(pair, 16).ok()
-    });
-    pairs
-        .collect::<Option<_>>()
-        .ok_or_else(|| io::ErrorKind::InvalidInput.into())
-}
-
-fn errno(error: &io::Error) -> &'static str {
-    if error.raw_os_error() == Some(9) {
-        return "EBADF";
-    }
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "EADDRINUSE",
-        io::ErrorKind::AddrNotAvailable => "EADDRNOTAVAIL",
-        io::ErrorKind::BrokenPipe => "EPIPE",
-        io::ErrorKind::ConnectionAborted => "ECONNABORTED",
-        io::ErrorKind::ConnectionRefused => "ECONNREFUSED",
-        io::ErrorKind::ConnectionReset => "ECONNRESET",
-        io::ErrorKind::HostUnreachable => "EHOSTUNREACH",
-        io::ErrorKind::InvalidInput => "EINVAL",
-        io::ErrorKind::NetworkDown => "ENETDOWN",
-        io::ErrorKind::NetworkUnreachable => "ENETUNREACH",
-        io::ErrorKind::NotConnected => "ENOTCONN",
-        io::ErrorKind::PermissionDenied => "EACCES",
-        io::ErrorKind::TimedOut => "ETIMEDOUT",
-        io::ErrorKind::Unsupported => "ENOSYS",
-        _ => "EIO",
-    }
 }
 
 /// How long a `send` without `bg` waits for room before it goes on in the background.

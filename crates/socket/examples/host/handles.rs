@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::AsyncWriteExt;
@@ -61,22 +61,20 @@ impl Handles {
 pub(crate) struct Stream {
     half: OwnedReadHalf,
     orders: mpsc::Sender<Order>,
-    /// Bytes of the pattern that have been ordered.
-    pattern: AtomicUsize,
     /// `shutdown` with `rd`: whatever comes, the reader is told that it was all.
     deaf: AtomicBool,
 }
 
 /// Something for the writing task.
 enum Order {
-    Write(Vec<u8>, oneshot::Sender<io::Result<()>>),
+    Write(Data, oneshot::Sender<io::Result<()>>),
     Shutdown(oneshot::Sender<io::Result<()>>),
 }
 
 /// What to write.
 pub(crate) enum Data {
     Bytes(Vec<u8>),
-    /// So many bytes of the stream in which byte i is `(i*7 + (i>>8)) & 0xff`, i modulo 65536.
+    /// So many bytes more of the stream in which byte i is `(i*7 + (i>>8)) & 0xff`, i modulo 65536.
     Pattern(usize),
 }
 
@@ -88,7 +86,6 @@ impl Stream {
         Self {
             half,
             orders,
-            pattern: AtomicUsize::new(0),
             deaf: AtomicBool::new(false),
         }
     }
@@ -99,13 +96,6 @@ impl Stream {
 
     /// Has it written, after everything ordered before.
     pub(crate) async fn write(&self, data: Data) -> io::Result<oneshot::Receiver<io::Result<()>>> {
-        let data = match data {
-            Data::Pattern(count) => {
-                let from = self.pattern.fetch_add(count, Ordering::Relaxed);
-                (from..from + count).map(pattern).collect()
-            }
-            Data::Bytes(bytes) => bytes,
-        };
         self.order(|done| Order::Write(data, done)).await
     }
 
@@ -150,9 +140,13 @@ impl Stream {
 
 /// Writes as ordered. When nobody orders any more, what was ordered is still written, then the direction is closed.
 async fn obey(mut orders: mpsc::Receiver<Order>, mut half: OwnedWriteHalf) {
+    let mut place = 0;
     while let Some(order) = orders.recv().await {
         let (result, done) = match order {
-            Order::Write(bytes, done) => (half.write_all(&bytes).await, done),
+            Order::Write(Data::Bytes(bytes), done) => (half.write_all(&bytes).await, done),
+            Order::Write(Data::Pattern(count), done) => {
+                (write_pattern(&mut half, &mut place, count).await, done)
+            }
             Order::Shutdown(done) => (half.shutdown().await, done),
         };
         // Who ordered it need not have waited.
@@ -160,10 +154,29 @@ async fn obey(mut orders: mpsc::Receiver<Order>, mut half: OwnedWriteHalf) {
     }
 }
 
+/// Writes the next `count` bytes of the pattern, from `place` on.
+async fn write_pattern(
+    half: &mut OwnedWriteHalf,
+    place: &mut usize,
+    mut count: usize,
+) -> io::Result<()> {
+    while count > 0 {
+        let piece: Vec<u8> = (*place..).take(count.min(PIECE)).map(pattern).collect();
+        half.write_all(&piece).await?;
+        count -= piece.len();
+        *place = (*place + piece.len()) % PERIOD;
+    }
+    Ok(())
+}
+
 fn pattern(at: usize) -> u8 {
-    let at = at % 65_536;
+    let at = at % PERIOD;
     (at * 7 + (at >> 8)) as u8
 }
 
+/// After so many bytes the pattern begins anew.
+const PERIOD: usize = 65_536;
+/// Bytes of the pattern that are made at once.
+const PIECE: usize = 16 * 1024;
 /// Orders that a stream has waiting at once; more wait for room.
 const MAX_ORDERS: usize = 64;

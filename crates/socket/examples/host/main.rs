@@ -11,7 +11,9 @@
 
 mod control;
 mod handles;
+mod options;
 mod services;
+mod words;
 
 use std::error::Error;
 use std::net::IpAddr;

@@ -1,16 +1,16 @@
 //! The two directions of a connection, apart.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::BufMut;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 
 use super::TcpStream;
-use super::transfer::Connection;
 
 /// The half of a borrowed [`TcpStream`] that reads. Made by [`TcpStream::split`].
 #[derive(Debug)]
@@ -68,48 +68,12 @@ impl OwnedReadHalf {
         write.forget();
         Ok(Arc::into_inner(self.0).expect("a stream has two halves, and both are here"))
     }
-
-    /// This end's address.
-    ///
-    /// # Errors
-    ///
-    /// None, but tokio's has some.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
-
-    /// The other end's address.
-    ///
-    /// # Errors
-    ///
-    /// None, but tokio's has some.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.0.peer_addr()
-    }
 }
 
 impl OwnedWriteHalf {
     /// Drops the half without closing its direction.
     pub fn forget(mut self) {
         self.at_drop = AtDrop::Nothing;
-    }
-
-    /// This end's address.
-    ///
-    /// # Errors
-    ///
-    /// None, but tokio's has some.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.stream.local_addr()
-    }
-
-    /// The other end's address.
-    ///
-    /// # Errors
-    ///
-    /// None, but tokio's has some.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.stream.peer_addr()
     }
 }
 
@@ -136,17 +100,150 @@ impl AsRef<TcpStream> for OwnedWriteHalf {
     }
 }
 
+/// What tokio's halves have of the whole stream's methods, for either direction.
+macro_rules! either_way {
+    ($half:ty, $stream:expr) => {
+        impl $half {
+            fn whole(&self) -> &TcpStream {
+                let stream: fn(&Self) -> &TcpStream = $stream;
+                stream(self)
+            }
+
+            /// This end's address.
+            ///
+            /// # Errors
+            ///
+            /// None, but tokio's has some.
+            pub fn local_addr(&self) -> io::Result<SocketAddr> {
+                self.whole().local_addr()
+            }
+
+            /// The other end's address.
+            ///
+            /// # Errors
+            ///
+            /// None, but tokio's has some.
+            pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+                self.whole().peer_addr()
+            }
+
+            /// [`TcpStream::ready`].
+            ///
+            /// # Errors
+            ///
+            /// Those of the stream's.
+            pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+                self.whole().ready(interest).await
+            }
+        }
+    };
+}
+
+/// The methods of a whole stream for who reads.
+macro_rules! to_read {
+    ($half:ty) => {
+        impl $half {
+            /// [`TcpStream::readable`].
+            ///
+            /// # Errors
+            ///
+            /// Those of the stream's.
+            pub async fn readable(&self) -> io::Result<()> {
+                self.whole().readable().await
+            }
+
+            /// [`TcpStream::try_read`].
+            ///
+            /// # Errors
+            ///
+            /// Those of the stream's.
+            pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.whole().try_read(buffer)
+            }
+
+            /// [`TcpStream::try_read_buf`].
+            ///
+            /// # Errors
+            ///
+            /// Those of the stream's.
+            pub fn try_read_buf(&self, buffer: &mut impl BufMut) -> io::Result<usize> {
+                self.whole().try_read_buf(buffer)
+            }
+
+            /// [`TcpStream::try_read_vectored`].
+            ///
+            /// # Errors
+            ///
+            /// Those of the stream's.
+            pub fn try_read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                self.whole().try_read_vectored(buffers)
+            }
+
+            /// [`TcpStream::peek`].
+            ///
+            /// # Errors
+            ///
+            /// Those of the stream's.
+            pub async fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.whole().peek(buffer).await
+            }
+
+            /// [`TcpStream::poll_peek`].
+            pub fn poll_peek(
+                &mut self,
+                cx: &mut Context<'_>,
+                buffer: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<usize>> {
+                self.whole().poll_peek(cx, buffer)
+            }
+        }
+    };
+}
+
+/// The methods of a whole stream for who writes.
+macro_rules! to_write {
+    ($half:ty) => {
+        impl $half {
+            /// [`TcpStream::writable`].
+            ///
+            /// # Errors
+            ///
+            /// Those of the stream's.
+            pub async fn writable(&self) -> io::Result<()> {
+                self.whole().writable().await
+            }
+
+            /// [`TcpStream::try_write`].
+            ///
+            /// # Errors
+            ///
+            /// Those of the stream's.
+            pub fn try_write(&self, data: &[u8]) -> io::Result<usize> {
+                self.whole().try_write(data)
+            }
+
+            /// [`TcpStream::try_write_vectored`].
+            ///
+            /// # Errors
+            ///
+            /// Those of the stream's.
+            pub fn try_write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+                self.whole().try_write_vectored(parts)
+            }
+        }
+    };
+}
+
 /// Reads by way of the connection.
 macro_rules! reads {
-    ($half:ty, $connection:expr) => {
+    ($half:ty) => {
         impl AsyncRead for $half {
             fn poll_read(
                 self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
                 buffer: &mut ReadBuf<'_>,
             ) -> Poll<io::Result<()>> {
-                let connection: fn(&Self) -> &Connection = $connection;
-                connection(&self).poll_read(cx, buffer)
+                self.whole().connection.poll_read(cx, buffer)
             }
         }
     };
@@ -154,7 +251,7 @@ macro_rules! reads {
 
 /// Writes by way of the connection.
 macro_rules! writes {
-    ($half:ty, $connection:expr) => {
+    ($half:ty) => {
         impl AsyncWrite for $half {
             fn poll_write(
                 self: Pin<&mut Self>,
@@ -169,8 +266,7 @@ macro_rules! writes {
                 cx: &mut Context<'_>,
                 parts: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
-                let connection: fn(&Self) -> &Connection = $connection;
-                connection(&self).poll_write(cx, parts)
+                self.whole().connection.poll_write(cx, parts)
             }
 
             fn is_write_vectored(&self) -> bool {
@@ -182,14 +278,21 @@ macro_rules! writes {
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                let connection: fn(&Self) -> &Connection = $connection;
-                Poll::Ready(connection(&self).shutdown())
+                Poll::Ready(self.whole().connection.shutdown())
             }
         }
     };
 }
 
-reads!(ReadHalf<'_>, |half| &half.0.connection);
-reads!(OwnedReadHalf, |half| &half.0.connection);
-writes!(WriteHalf<'_>, |half| &half.0.connection);
-writes!(OwnedWriteHalf, |half| &half.stream.connection);
+either_way!(ReadHalf<'_>, |half| half.0);
+either_way!(WriteHalf<'_>, |half| half.0);
+either_way!(OwnedReadHalf, |half| &half.0);
+either_way!(OwnedWriteHalf, |half| &half.stream);
+to_read!(ReadHalf<'_>);
+to_read!(OwnedReadHalf);
+to_write!(WriteHalf<'_>);
+to_write!(OwnedWriteHalf);
+reads!(ReadHalf<'_>);
+reads!(OwnedReadHalf);
+writes!(WriteHalf<'_>);
+writes!(OwnedWriteHalf);

@@ -2,6 +2,7 @@
 
 mod halves;
 mod listener;
+mod options;
 mod socket;
 mod stream;
 mod transfer;

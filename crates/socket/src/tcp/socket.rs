@@ -63,7 +63,36 @@ impl TcpSocket {
     ///
     /// When the stack has ended, as for all options.
     pub fn set_reuseaddr(&self, reuse: bool) -> io::Result<()> {
-        self.held.set(Setting::Reuse(Reuse::new(reuse, false)))
+        let port = self.reuseport()?;
+        self.held.set(Setting::Reuse(Reuse::new(reuse, port)))
+    }
+
+    /// `SO_REUSEPORT`: whether others that have it too may listen at the same address; connections are spread among them.
+    ///
+    /// # Errors
+    ///
+    /// When the stack has ended.
+    pub fn set_reuseport(&self, reuse: bool) -> io::Result<()> {
+        let address = self.reuseaddr()?;
+        self.held.set(Setting::Reuse(Reuse::new(address, reuse)))
+    }
+
+    /// Whether `SO_REUSEADDR` is set.
+    ///
+    /// # Errors
+    ///
+    /// When the stack has ended.
+    pub fn reuseaddr(&self) -> io::Result<bool> {
+        Ok(self.held.settings()?.reuse.address())
+    }
+
+    /// Whether `SO_REUSEPORT` is set.
+    ///
+    /// # Errors
+    ///
+    /// When the stack has ended.
+    pub fn reuseport(&self) -> io::Result<bool> {
+        Ok(self.held.settings()?.reuse.port())
     }
 
     /// `IPV6_V6ONLY`: whether a socket at `[::]` leaves IPv4 to others.
@@ -88,6 +117,15 @@ impl TcpSocket {
         self.held.set(Setting::ReceiveBuffer(size as usize))
     }
 
+    /// `SO_RCVBUF`, in bytes: what was set, or what a connection begins with.
+    ///
+    /// # Errors
+    ///
+    /// When the stack has ended.
+    pub fn recv_buffer_size(&self) -> io::Result<u32> {
+        Ok(u32::try_from(self.held.settings()?.receive_buffer).unwrap_or(u32::MAX))
+    }
+
     /// `SO_SNDBUF`, in bytes; ends its auto-tuning.
     ///
     /// # Errors
@@ -95,6 +133,15 @@ impl TcpSocket {
     /// When the stack has ended.
     pub fn set_send_buffer_size(&self, size: u32) -> io::Result<()> {
         self.held.set(Setting::SendBuffer(size as usize))
+    }
+
+    /// `SO_SNDBUF`, in bytes: what was set, or what a connection begins with.
+    ///
+    /// # Errors
+    ///
+    /// When the stack has ended.
+    pub fn send_buffer_size(&self) -> io::Result<u32> {
+        Ok(u32::try_from(self.held.settings()?.send_buffer).unwrap_or(u32::MAX))
     }
 
     /// `TCP_NODELAY`.
@@ -106,6 +153,15 @@ impl TcpSocket {
         self.held.set(Setting::NoDelay(nodelay))
     }
 
+    /// Whether `TCP_NODELAY` is set.
+    ///
+    /// # Errors
+    ///
+    /// When the stack has ended.
+    pub fn nodelay(&self) -> io::Result<bool> {
+        Ok(self.held.settings()?.nodelay)
+    }
+
     /// `SO_KEEPALIVE` and its times; none without. tokio's takes a bool, and leaves the times to other crates.
     ///
     /// # Errors
@@ -113,6 +169,15 @@ impl TcpSocket {
     /// When the stack has ended.
     pub fn set_keepalive(&self, keepalive: Option<KeepAlive>) -> io::Result<()> {
         self.held.set(Setting::KeepAlive(keepalive))
+    }
+
+    /// Whether `SO_KEEPALIVE` is set, and its times.
+    ///
+    /// # Errors
+    ///
+    /// When the stack has ended.
+    pub fn keepalive(&self) -> io::Result<Option<KeepAlive>> {
+        Ok(self.held.settings()?.keepalive)
     }
 
     /// `TCP_USER_TIMEOUT`: how long data may stay unacknowledged (RFC 5482).
@@ -131,6 +196,15 @@ impl TcpSocket {
     /// When the stack has ended.
     pub fn set_congestion(&self, algorithm: Algorithm) -> io::Result<()> {
         self.held.set(Setting::Congestion(algorithm))
+    }
+
+    /// Which congestion control its connection will use.
+    ///
+    /// # Errors
+    ///
+    /// When the stack has ended.
+    pub fn congestion(&self) -> io::Result<Algorithm> {
+        Ok(self.held.settings()?.congestion)
     }
 
     /// Takes an address of the host's, or a wildcard; port 0 is replaced by a free one.

@@ -1,21 +1,19 @@
 //! A connection.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use wharf_net::Setting;
-use wharf_net::tcp::KeepAlive;
+use bytes::BufMut;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use wharf_port::Flow;
 
 use super::halves::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::transfer::{self, Connection};
 use crate::held::{Held, Side};
-use crate::{Stack, TcpSocket, ToSocketAddr, address, error};
+use crate::{Stack, TcpSocket, ToSocketAddr, address, error, ready};
 
 /// A TCP connection, as tokio's.
 ///
@@ -98,6 +96,8 @@ impl TcpStream {
 
     /// Waits until there is something to read, or the end, or an error.
     ///
+    /// Cancel-safe, as [`writable`](Self::writable) and [`ready`](Self::ready) are.
+    ///
     /// # Errors
     ///
     /// How the connection failed.
@@ -122,6 +122,40 @@ impl TcpStream {
             .await
     }
 
+    /// Waits until one of the directions in `interest` is ready, and says which are.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`readable`](Self::readable) and [`writable`](Self::writable).
+    pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        ready::either(interest, self.readable(), self.writable()).await
+    }
+
+    /// [`readable`](Self::readable) for those who poll; the last task to ask is the one to be woken.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.held().poll(cx, Side::Read, |state, _, id| {
+            transfer::readable(&state.host, id)
+        })
+    }
+
+    /// [`writable`](Self::writable) for those who poll; the last task to ask is the one to be woken.
+    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.held().poll(cx, Side::Write, |state, now, id| {
+            transfer::writable(&mut state.host, now, id)
+        })
+    }
+
+    /// [`peek`](Self::peek) for those who poll; the last task to ask is the one to be woken.
+    pub fn poll_peek(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        self.held().poll(cx, Side::Read, |state, _, id| {
+            transfer::peek(&state.host, id, buffer)
+        })
+    }
+
     /// Reads what there is.
     ///
     /// # Errors
@@ -133,6 +167,40 @@ impl TcpStream {
             .try_now(|state, now, id| transfer::read(&mut state.host, now, id, buffer))
     }
 
+    /// Reads what there is into one buffer after the other.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`try_read`](Self::try_read).
+    pub fn try_read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.held().try_now(|state, now, id| {
+            let mut all = 0;
+            for buffer in buffers {
+                let mut buffer = ReadBuf::new(buffer);
+                match transfer::read(&mut state.host, now, id, &mut buffer) {
+                    Poll::Ready(Ok(count)) => all += count,
+                    // What came before is not lost on the reader.
+                    _ if all > 0 => break,
+                    failed => return failed,
+                }
+                if buffer.remaining() > 0 {
+                    break;
+                }
+            }
+            Poll::Ready(Ok(all))
+        })
+    }
+
+    /// Reads what there is, and there is room for, to the end of `buffer`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`try_read`](Self::try_read).
+    pub fn try_read_buf(&self, buffer: &mut impl BufMut) -> io::Result<usize> {
+        self.held()
+            .try_now(|state, now, id| transfer::read_to(&mut state.host, now, id, buffer))
+    }
+
     /// Writes what there is room for.
     ///
     /// # Errors
@@ -140,9 +208,17 @@ impl TcpStream {
     /// [`WouldBlock`](io::ErrorKind::WouldBlock): there is none; [`BrokenPipe`](io::ErrorKind::BrokenPipe): this direction is closed;
     /// or how the connection failed.
     pub fn try_write(&self, data: &[u8]) -> io::Result<usize> {
-        self.held().try_now(|state, now, id| {
-            transfer::write(&mut state.host, now, id, &[IoSlice::new(data)])
-        })
+        self.try_write_vectored(&[IoSlice::new(data)])
+    }
+
+    /// Writes what there is room for from one buffer after the other.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`try_write`](Self::try_write).
+    pub fn try_write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.held()
+            .try_now(|state, now, id| transfer::write(&mut state.host, now, id, parts))
     }
 
     /// Waits for data and copies it, and leaves it to be read.
@@ -171,70 +247,6 @@ impl TcpStream {
             .attempt(|state, _, id| Ok(state.host.error(id).map(error::stream)))
     }
 
-    /// `TCP_NODELAY`: whether small segments go out at once rather than being gathered (Nagle).
-    ///
-    /// # Errors
-    ///
-    /// When the stack has ended, as for all options.
-    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.held().set(Setting::NoDelay(nodelay))
-    }
-
-    /// `TCP_CORK`: while it is set, only full segments go out.
-    ///
-    /// # Errors
-    ///
-    /// When the stack has ended.
-    pub fn set_cork(&self, cork: bool) -> io::Result<()> {
-        self.held().set(Setting::Cork(cork))
-    }
-
-    /// `SO_KEEPALIVE` and its times; none without.
-    ///
-    /// # Errors
-    ///
-    /// When the stack has ended.
-    pub fn set_keepalive(&self, keepalive: Option<KeepAlive>) -> io::Result<()> {
-        self.held().set(Setting::KeepAlive(keepalive))
-    }
-
-    /// `TCP_USER_TIMEOUT`: how long data may stay unacknowledged (RFC 5482).
-    ///
-    /// # Errors
-    ///
-    /// When the stack has ended.
-    pub fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.held().set(Setting::UserTimeout(timeout))
-    }
-
-    /// `SO_RCVBUF`, in bytes; ends its auto-tuning.
-    ///
-    /// # Errors
-    ///
-    /// When the stack has ended.
-    pub fn set_recv_buffer_size(&self, size: u32) -> io::Result<()> {
-        self.held().set(Setting::ReceiveBuffer(size as usize))
-    }
-
-    /// `SO_SNDBUF`, in bytes; ends its auto-tuning.
-    ///
-    /// # Errors
-    ///
-    /// When the stack has ended.
-    pub fn set_send_buffer_size(&self, size: u32) -> io::Result<()> {
-        self.held().set(Setting::SendBuffer(size as usize))
-    }
-
-    /// `SO_LINGER` with time zero: when it is dropped, the connection is reset. A drop never waits, so there is no other linger.
-    ///
-    /// # Errors
-    ///
-    /// None, but tokio's has some.
-    pub fn set_zero_linger(&self) -> io::Result<()> {
-        self.connection.reset_on_drop.store(true, Ordering::Relaxed);
-        Ok(())
-    }
-
     /// Resets the connection: what is queued is dropped, the peer is told, and reading and writing fail with
     /// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) (RFC 9293 §3.10.5).
     pub fn abort(&self) {
@@ -252,7 +264,7 @@ impl TcpStream {
         halves::own(self)
     }
 
-    fn held(&self) -> &Held {
+    pub(super) fn held(&self) -> &Held {
         &self.connection.held
     }
 }

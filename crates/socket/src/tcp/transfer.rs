@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::ReadBuf;
 use wharf_net::tcp::State as Phase;
 use wharf_net::{Host, Instant, SocketId};
@@ -62,6 +62,29 @@ pub(super) fn peek(host: &Host, id: SocketId, buffer: &mut ReadBuf<'_>) -> Poll<
         return Poll::Ready(Ok(count));
     }
     readable(host, id).map_ok(|()| 0)
+}
+
+/// Copies what is unread, as far as there is room, and takes it.
+pub(super) fn read_to(
+    host: &mut Host,
+    now: Instant,
+    id: SocketId,
+    buffer: &mut impl BufMut,
+) -> Poll<io::Result<usize>> {
+    if !buffer.has_remaining_mut() {
+        return Poll::Ready(Ok(0));
+    }
+    let mut count = 0;
+    for chunk in host.chunks(id) {
+        let part = chunk.len().min(buffer.remaining_mut());
+        buffer.put_slice(&chunk[..part]);
+        count += part;
+    }
+    if count == 0 {
+        return readable(host, id).map_ok(|()| 0);
+    }
+    host.consume(now, id, count);
+    Poll::Ready(Ok(count))
 }
 
 /// Copies what is unread, and takes it.

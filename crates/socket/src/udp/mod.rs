@@ -1,0 +1,7 @@
+//! UDP.
+
+mod groups;
+mod inbox;
+mod socket;
+
+pub use socket::UdpSocket;
