@@ -2,6 +2,7 @@
 
 use super::active::{Active, Exit, Holder, Probe, Stage, SynReceived};
 use super::congestion::Cause;
+use super::pacer::Pacer;
 use super::recovery::{Recovery, Test, Undo};
 use super::scoreboard::Scoreboard;
 use super::timers::Timer;
@@ -162,6 +163,7 @@ impl super::sender::Sender {
         self.tail_probe = None;
         self.duplicates = 0;
         self.departed = 0;
+        self.pacer = Pacer::default(); // What a timeout sends is not bound by a pace that led to it.
         self.retries += 1;
         self.path.time_out(now, self.retries, first);
         self.rtt.back_off();
