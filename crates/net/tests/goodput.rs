@@ -17,7 +17,11 @@ use wharf_net::tcp::Algorithm;
 use wharf_net::{Capabilities, Event, Ready};
 use wharf_port::{Domain, Protocol};
 
-const ALGORITHMS: [(&str, Algorithm); 2] = [("CUBIC", Algorithm::Cubic), ("Reno", Algorithm::Reno)];
+const ALGORITHMS: [(&str, Algorithm); 3] = [
+    ("BBR", Algorithm::Bbr),
+    ("CUBIC", Algorithm::Cubic),
+    ("Reno", Algorithm::Reno),
+];
 /// Of 1000.
 const LOSSES: [u64; 4] = [0, 1, 10, 50];
 /// One way, in milliseconds.
