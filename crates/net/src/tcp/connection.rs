@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::active::{Active, Exit, Shared};
 use super::inbox::Inbox;
 use super::outbox::Slices;
-use super::over::Over;
+use super::over::{self, Over};
 use super::sender::Fin;
 use super::syn_sent::{Answer, SynSent};
 use super::{Config, Ecn, Error, Handshake, Limits, Ready, Setup, State, TimeWait, WriteError};
@@ -155,7 +155,11 @@ impl Connection {
                 let inbox = core::mem::take(&mut active.receiver.inbox);
                 let mut over = Box::new(Over::after(&mut active.shared, inbox));
                 if exit == Exit::TimeWait {
-                    over.wait(now, active.time_wait(now));
+                    let fin = match active.receiver.is_due() {
+                        true => over::Fin::Unacknowledged,
+                        false => over::Fin::Acknowledged,
+                    };
+                    over.wait(now, active.time_wait(now), fin);
                 }
                 over
             }
@@ -231,6 +235,7 @@ impl Connection {
         match &mut self.phase {
             Phase::SynSent(opening) if opening.fin == Fin::Open => opening.outbox.push(data),
             Phase::Active(active) if active.sender.fin == Fin::Open => {
+                active.sender.note_starvation();
                 active.sender.outbox.push(data);
                 if active.sender.is_relieved() {
                     active.shared.ready |= Ready::WRITABLE;
@@ -345,6 +350,15 @@ impl Connection {
     pub fn shrink_mss(&mut self, mss: u16) {
         if let Phase::Active(active) = &mut self.phase {
             active.sender.shrink_path(mss);
+        }
+    }
+
+    /// The size of packets (as [`Limits::mss`] counts) that was found to get through since the last call, where larger ones did
+    /// not, or had not been tried: for a cache that other connections on the path know it from (RFC 8899 §5.3).
+    pub fn take_path_mss(&mut self) -> Option<u16> {
+        match &mut self.phase {
+            Phase::Active(active) => active.sender.path.take_news(),
+            _ => None,
         }
     }
 

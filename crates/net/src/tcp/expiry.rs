@@ -1,7 +1,10 @@
 //! What happens when a timer goes off.
 
 use super::active::{Active, Exit, Holder, Probe, Stage, SynReceived};
-use super::recovery::Recovery;
+use super::congestion::Cause;
+use super::pacer::Pacer;
+use super::recovery::{Recovery, Test, Undo};
+use super::scoreboard::Scoreboard;
 use super::timers::Timer;
 use super::{Error, KeepAlive};
 use crate::time::Instant;
@@ -19,6 +22,7 @@ const ABANDONED_PROBES: u8 = 12;
 impl Active {
     /// Runs what is due; returns how the connection ends, if it does.
     pub(super) fn expire(&mut self, now: Instant) -> Option<Exit> {
+        self.sender.note_starvation();
         while let Some(timer) = self.timers.take_due(now) {
             let exit = match timer {
                 Timer::Retransmit => self.retransmit(now),
@@ -32,6 +36,7 @@ impl Active {
                 Timer::KeepAlive => self.ask_for_life(now),
                 Timer::UserTimeout => Some(Exit::Failed(Error::TimedOut)),
                 Timer::FinWait => Some(Exit::Closed),
+                Timer::Pace => None, // What waits goes with the next transmission.
             };
             if exit.is_some() {
                 return exit;
@@ -60,7 +65,7 @@ impl Active {
         if self.sender.retries >= self.retries() {
             return Some(Exit::Failed(Error::TimedOut));
         }
-        self.sender.time_out();
+        self.sender.time_out(now);
         self.timers.stop(Timer::TailProbe);
         self.timers.stop(Timer::Reorder);
         self.timers
@@ -78,8 +83,9 @@ impl Active {
     }
 
     fn end_reordering(&mut self, now: Instant) -> Option<Exit> {
-        if self.sender.detect_by_time(now, &mut self.timers) > 0 {
-            self.sender.enter_recovery_by_timer();
+        let lost = self.sender.detect_by_time(now, &mut self.timers);
+        if lost > 0 {
+            self.sender.enter_recovery_by_timer(now, lost);
         }
         None
     }
@@ -113,11 +119,14 @@ impl Active {
             interval,
             count,
         } = self.shared.config.keepalive?;
-        let silent_since = self.heard_at + idle;
-        if silent_since > now || self.sender.board.outstanding() > 0 {
-            // Heard meanwhile, or a retransmission asks already.
-            self.timers
-                .set(Timer::KeepAlive, silent_since.max(now + interval));
+        let due = self.heard_at + idle;
+        if due > now {
+            self.timers.set(Timer::KeepAlive, due);
+            return None;
+        }
+        if self.sender.board.outstanding() > 0 {
+            // A retransmission asks already.
+            self.timers.set(Timer::KeepAlive, now + interval);
             return None;
         }
         if self.keepalive_probes >= count {
@@ -140,18 +149,26 @@ impl SynReceived {
 
 impl super::sender::Sender {
     /// Everything outstanding counts as lost, and sending starts over with one segment.
-    fn time_out(&mut self) {
-        self.keep_for_undo();
-        if self.retries == 0 {
-            self.congestion.reduce(self.flight());
-        }
-        self.congestion.collapse();
-        self.board.lose_all();
+    fn time_out(&mut self, now: Instant) {
+        let flight = self.flight();
+        let first = self.board.first_packet();
+        self.declare(now, Scoreboard::lose_all);
+        let again = self.retries > 0;
+        self.congestion
+            .control()
+            .congested(now, Cause::Timeout { again }, flight);
+        let test = match self.recovery {
+            Recovery::Timeout { .. } => Test::None, // RFC 5682 §2.1 step 1: the first only.
+            _ => Test::Repeated,
+        };
+        self.undo = Some(Undo { resent: None, test });
         self.recovery = Recovery::Timeout { point: self.nxt };
         self.tail_probe = None;
         self.duplicates = 0;
         self.departed = 0;
+        self.pacer = Pacer::default(); // What a timeout sends is not bound by a pace that led to it.
         self.retries += 1;
+        self.path.time_out(now, self.retries, first);
         self.rtt.back_off();
     }
 }

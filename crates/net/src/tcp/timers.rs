@@ -22,10 +22,12 @@ pub(super) enum Timer {
     UserTimeout,
     /// Nobody holds the connection any more and the peer's FIN has not come (FIN-WAIT-2).
     FinWait,
+    /// The pace lets the next segments go (draft-ietf-ccwg-bbr §5.6.2).
+    Pace,
 }
 
 impl Timer {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Retransmit,
         Self::TailProbe,
         Self::Reorder,
@@ -34,6 +36,7 @@ impl Timer {
         Self::KeepAlive,
         Self::UserTimeout,
         Self::FinWait,
+        Self::Pace,
     ];
 }
 

@@ -12,7 +12,7 @@ use wharf_net::tcp::{Algorithm, EcnUse, KeepAlive, State};
 use wharf_net::{Capabilities, Config, Event, Instant, Ready, SocketId};
 use wharf_port::{Domain, Flow, Protocol};
 
-use super::{Chance, Impairment, Network, Side, ordinary};
+use super::{Bottleneck, Chance, Impairment, Network, Side, ordinary};
 
 /// Virtual time after which a connection is stuck: all timeouts in a row take less.
 const STUCK: Duration = Duration::from_secs(6 * 3600);
@@ -99,7 +99,7 @@ fn config(chance: &mut Chance, side: Side, capabilities: Capabilities) -> Config
     let mut config = ordinary(side, capabilities);
     config.mtu = [1280, 1500, 1500, 9000][chance.below(4)];
     let tcp = &mut config.tcp;
-    tcp.congestion = [Algorithm::Cubic, Algorithm::Reno][chance.below(2)];
+    tcp.congestion = [Algorithm::Cubic, Algorithm::Reno, Algorithm::Bbr][chance.below(3)];
     tcp.receive_max = [600, 3000, 40_000, 2 << 20, 64 << 20][chance.below(5)];
     tcp.receive_initial = tcp.receive_max.min(256 << 10);
     tcp.send_initial = [1, 2000, 256 << 10][chance.below(3)];
@@ -129,6 +129,10 @@ fn impairment(chance: &mut Chance, capabilities: Capabilities) -> Impairment {
         corruption,
         delay: Duration::from_micros(chance.size(18) as u64),
         jitter: Duration::from_micros(chance.size(16) as u64),
+        bottleneck: (chance.below(3) == 0).then(|| Bottleneck {
+            rate: 20_000 + chance.size(24) as u64,
+            buffer: 10_000 + chance.size(18) as u64,
+        }),
     }
 }
 
