@@ -6,7 +6,7 @@
 //! - [`diag`] asks the kernel which sockets there are ([`bound`]: those that older kernels don't show);
 //! - [`holders`] finds the processes behind them, [`process`] says who these are ([`background`]: where they come from,
 //!   [`cgroup`] and [`containers`]: their unit or container, [`worktree`]: in which worktree and branch they work);
-//! - [`elsewhere`] looks into namespaces that are nobody's space;
+//! - [`mod@elsewhere`] looks into namespaces that are nobody's space;
 //! - [`unseen`] says what is known of those that may not be seen;
 //! - [`reach`] says how clients get there;
 //! - [`render`] and [`label`] lay a list out as a table or as JSON (`docs/json.md`).
