@@ -343,3 +343,24 @@ fn what_was_set_is_known_and_the_rest_is_the_hosts() {
     host.close(now, socket);
     assert_eq!(host.settings(socket), None);
 }
+
+/// What a listener takes uses what the listener was told to, and others what the host's configuration says.
+#[test]
+fn congestion_control_is_a_socket_s_choice() {
+    let mut network = pair();
+    let server = listener(&mut network.right, "10.0.0.2:80");
+    let client = opened(&mut network.left, Protocol::Tcp);
+    let now = network.now;
+    let bbr = Setting::Congestion(tcp::Algorithm::Bbr);
+    network.right.set(now, server, bbr).unwrap();
+    network
+        .left
+        .connect(now, client, at("10.0.0.2:80"))
+        .unwrap();
+    network.await_ready(Side::Left, client, Ready::CONNECTED);
+    network.pass(Duration::from_millis(10));
+    let accepted = network.right.accept(server).unwrap();
+    let used = |host: &Host, socket| host.settings(socket).unwrap().congestion;
+    assert_eq!(used(&network.right, accepted), tcp::Algorithm::Bbr);
+    assert_eq!(used(&network.left, client), tcp::Algorithm::Cubic);
+}

@@ -4,13 +4,13 @@ use core::time::Duration;
 
 use super::congestion::{Ack, Cause, Verdict};
 use super::delivery::Sample;
-use super::recovery::{Hasty, Recovery, Test, Undo};
+use super::recovery::{Hasty, Recovery, Undo};
 use super::scoreboard::{Delivery, Mourner, Scoreboard};
 use super::sender::{Fin, Sender};
 use super::stamps::Stamps;
 use super::timers::{Timer, Timers};
 use crate::time::Instant;
-use crate::wire::tcp::{Control, Flags, SackBlock, SeqNum};
+use crate::wire::tcp::{Control, Flags, SackBlock};
 
 /// Duplicate acknowledgments that make a loss without SACK (RFC 5681 §3.2).
 const DUPLICATES: usize = 3;
@@ -19,11 +19,11 @@ const DUPLICATES: usize = 3;
 const STAMP: Duration = Duration::from_millis(1);
 
 /// One acceptable acknowledgment on its way through the sender.
-struct Arrived<'a> {
-    now: Instant,
-    segment: &'a Control,
+pub(super) struct Arrived<'a> {
+    pub(super) now: Instant,
+    pub(super) segment: &'a Control,
     /// SND.UNA moved.
-    advanced: bool,
+    pub(super) advanced: bool,
     /// The peer reported a duplicate (RFC 2883).
     duplicate: bool,
     mss: usize,
@@ -154,50 +154,6 @@ impl Sender {
         }
     }
 
-    /// Nothing was lost if the original of what was sent first again had arrived (RFC 3522 §3.2), or what was sent once only arrives
-    /// (RFC 5682).
-    fn undo_mistake(&mut self, arrived: &Arrived<'_>) {
-        let Some(mut undo) = self.undo else { return };
-        let mistaken = match undo.resent {
-            None => return,
-            Some((_, None)) => self.test_timeout(arrived, &mut undo),
-            Some((end, Some(_))) if !arrived.advanced || self.una.before(end) => return,
-            Some((_, Some(stamp))) => {
-                undo.resent = None;
-                let echo = arrived.segment.options.timestamps;
-                echo.is_some_and(|echo| SeqNum::new(echo.echo).before(SeqNum::new(stamp)))
-            }
-        };
-        self.undo = undo.resent.map(|_| undo);
-        if mistaken {
-            self.leave_recovery(arrived.now, Verdict::Mistaken);
-            self.board.find_again();
-            self.rack.forget_latest();
-            self.rack.duplicate_reported(self.una, self.nxt);
-        }
-    }
-
-    /// F-RTO, RFC 5682 §2.1 steps 2 and 3.
-    fn test_timeout(&self, arrived: &Arrived<'_>, undo: &mut Undo) -> bool {
-        let room = self.window_end().since(self.nxt);
-        let more = self
-            .recovery
-            .point()
-            .is_some_and(|point| self.una.before(point))
-            && self.unsent().min(room) > 0;
-        let step = undo.test;
-        undo.test = match step {
-            Test::Repeated if arrived.advanced && more => Test::New,
-            _ => Test::None,
-        };
-        step == Test::New && arrived.advanced
-    }
-
-    /// Whether what seems lost has to wait, as a timeout is being tested.
-    pub(super) fn tests_timeout(&self) -> bool {
-        self.undo.is_some_and(|undo| undo.test == Test::New)
-    }
-
     /// Marks what is lost; returns the octets newly so.
     fn find_losses(&mut self, arrived: &Arrived<'_>, timers: &mut Timers) -> usize {
         if self.sack {
@@ -321,7 +277,7 @@ impl Sender {
         self.tell_congestion(now, false, lost, Sample::default());
     }
 
-    fn leave_recovery(&mut self, now: Instant, verdict: Verdict) {
+    pub(super) fn leave_recovery(&mut self, now: Instant, verdict: Verdict) {
         self.congestion.control().recovered(now, verdict);
         self.recovery = Recovery::Open;
         self.undo = None;

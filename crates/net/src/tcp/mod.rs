@@ -8,20 +8,28 @@
 //! ```text
 //!            receive                                                  transmit
 //!               │                                                        ▲
-//!   syn_sent ── arrival: eight checks ── acknowledgment ── recovery    output
-//!               │                         │       │                    │    │
+//!   syn_sent ── arrival: eight checks ── acknowledgment ── recovery    output, probe
+//!               │                         │       │         mistake    │    │
 //!            receiver                   sender  scoreboard             │    │
-//!            inbox, reassembly          outbox  rtt, congestion ───────┘    │
+//!            inbox, reassembly          outbox  rtt, delivery          │    │
+//!                                               congestion ── pacer ───┘    │
 //!               └───────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! # What is in it
 //!
-//! Window scaling, timestamps and PAWS (RFC 7323), SACK both ways (2018, 2883, 6675), RACK-TLP (8985), proportional rate
-//! reduction (6937), recoveries taken back when they were mistakes (Eifel: 3522, 4015), retransmission timeouts (6298), NewReno
-//! for peers without SACK (6582), CUBIC (9438), Reno (5681) and BBRv3 (draft-ietf-ccwg-bbr) with its delivery rate samples and
-//! pacing, HyStart++ (9406), the initial window of ten (6928), challenge acknowledgments (5961), ECN (3168), TIME-WAIT as a record
-//! (1337, 6191), path MTUs sought where nobody tells them (8899).
+//! Window scaling, timestamps and PAWS (RFC 7323), SACK both ways (2018, 2883, 6675), RACK-TLP (8985), limited transmit (3042),
+//! proportional rate reduction (6937), recoveries taken back when they were mistakes (Eifel: 3522, 4015; without timestamps
+//! F-RTO: 5682), retransmission timeouts (6298), NewReno for peers without SACK (6582), CUBIC (9438), Reno (5681) and BBRv3
+//! (draft-ietf-ccwg-bbr) with its delivery rate samples and pacing, HyStart++ (9406), the initial window of ten (6928), challenge
+//! acknowledgments (5961), ECN (3168), TIME-WAIT as a record (1337, 6191), path MTUs sought where nobody tells them (8899), the
+//! user timeout (5482, without its option).
+//!
+//! # What is not
+//!
+//! Accurate ECN (RFC 9768): a SYN that asks for it is answered as one that asks for RFC 3168's, which the RFC provides for. Congestion
+//! control for which more than one mark per round trip would matter is not here. Fast open (7413): data in a SYN is kept until the
+//! handshake is complete. The urgent pointer: its data stays in line (6093).
 //!
 //! Segments are as long as the link takes them: with segmentation offload up to 64 KiB, and the bookkeeping is per such segment.
 
@@ -36,11 +44,14 @@ mod delivery;
 mod expiry;
 mod inbox;
 mod limiter;
+mod mistake;
 mod outbox;
 mod output;
 mod over;
 mod pacer;
 mod path;
+mod peer_window;
+mod probe;
 mod reassembly;
 mod receiver;
 mod recovery;

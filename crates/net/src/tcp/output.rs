@@ -3,10 +3,10 @@
 //! In this order: an answer that is owed (a reset), the SYN-ACK, what a timer asked for, what was lost, what is new, and an
 //! acknowledgment that nothing else carried. Each call makes one segment; with offload it may be worth many.
 
-use super::active::{Active, Opening, Probe, Stage, SynReceived};
+use super::active::{Active, Opening, Stage, SynReceived};
 use super::connection::Outgoing;
 use super::outbox::Slices;
-use super::sender::{Fin, TailProbe};
+use super::sender::Fin;
 use super::timers::Timer;
 use super::{Ecn, Limits};
 use crate::time::Instant;
@@ -14,21 +14,21 @@ use crate::wire::tcp::{Control, Flags, HEADER_LEN, Options, SeqNum};
 
 /// How segments look at this moment.
 #[derive(Clone, Copy, Debug)]
-struct Shape {
-    options: Options,
+pub(super) struct Shape {
+    pub(super) options: Options,
     /// Octets of text in one packet.
-    mss: usize,
+    pub(super) mss: usize,
     /// Octets of text in what is handed to the link at once.
-    most: usize,
+    pub(super) most: usize,
 }
 
 /// A stretch of sequence space to send.
 #[derive(Clone, Copy, Debug)]
-struct Stretch {
-    start: SeqNum,
+pub(super) struct Stretch {
+    pub(super) start: SeqNum,
     /// Octets of text.
-    text: usize,
-    fin: bool,
+    pub(super) text: usize,
+    pub(super) fin: bool,
 }
 
 impl Active {
@@ -130,7 +130,7 @@ impl Active {
     }
 
     /// The header of a segment at `seq`; it acknowledges what there is to acknowledge.
-    fn control(&mut self, seq: SeqNum, flags: Flags, options: Options) -> Control {
+    pub(super) fn control(&mut self, seq: SeqNum, flags: Flags, options: Options) -> Control {
         let echo = if self.echo_congestion {
             Flags::ECE
         } else {
@@ -148,7 +148,12 @@ impl Active {
     }
 
     /// A segment with the text of `stretch`, or less of it if it is cut up too finely; and the sequence number after it.
-    fn segment(&mut self, stretch: Stretch, flags: Flags, shape: &Shape) -> (Outgoing, SeqNum) {
+    pub(super) fn segment(
+        &mut self,
+        stretch: Stretch,
+        flags: Flags,
+        shape: &Shape,
+    ) -> (Outgoing, SeqNum) {
         let payload: Slices = self.sender.outbox.slices(stretch.start, stretch.text);
         let length = payload.iter().map(bytes::Bytes::len).sum();
         let fin = stretch.fin && length == stretch.text;
@@ -167,74 +172,6 @@ impl Active {
             ecn: Ecn::NotCapable,
         };
         (outgoing, end + usize::from(fin))
-    }
-
-    /// What a timer asked for.
-    fn transmit_probe(&mut self, now: Instant, shape: &Shape) -> Option<Outgoing> {
-        match self.probe.take()? {
-            Probe::Tail => self.probe_tail(now, shape),
-            Probe::Window => self.probe_window(now, shape),
-            // RFC 9293 §3.8.4: a sequence number that the peer has to answer.
-            Probe::KeepAlive => {
-                let control = self.control(self.sender.nxt.back(1), Flags::NONE, shape.options);
-                Some(Outgoing::bare(control))
-            }
-        }
-    }
-
-    /// RFC 8985 §7.3: new data if there is any and the peer's window allows it, else the last segment again.
-    fn probe_tail(&mut self, now: Instant, shape: &Shape) -> Option<Outgoing> {
-        let room = self.sender.window_end().since(self.sender.nxt);
-        let text = self.sender.unsent().min(shape.mss);
-        let end = self.sender.nxt;
-        if text > 0 && room >= text {
-            self.sender.tail_probe = Some(TailProbe {
-                end: end + text,
-                repeated: false,
-            });
-            return Some(self.send_new(
-                now,
-                Stretch {
-                    start: end,
-                    text,
-                    fin: false,
-                },
-                shape,
-            ));
-        }
-        let (start, stop) = self.sender.board.tail()?;
-        self.sender.tail_probe = Some(TailProbe {
-            end,
-            repeated: true,
-        });
-        Some(self.send_again(now, start, stop, shape))
-    }
-
-    /// RFC 9293 §3.8.6.1: whatever fits into the window; if nothing does, one octet beyond it, which stays unsent until the peer
-    /// acknowledges it.
-    fn probe_window(&mut self, now: Instant, shape: &Shape) -> Option<Outgoing> {
-        let start = self.sender.nxt;
-        let text = self.sender.unsent();
-        let room = self.sender.window_end().since(start);
-        if self.sender.board.outstanding() > 0 || !self.sender.has_unsent() {
-            return None;
-        }
-        if room > 0 {
-            let text = text.min(room).min(shape.mss);
-            let fin = self.sender.fin == Fin::Queued && self.sender.unsent() == text && text < room;
-            return Some(self.send_new(now, Stretch { start, text, fin }, shape));
-        }
-        let (outgoing, end) = self.segment(
-            Stretch {
-                start,
-                text: text.min(1),
-                fin: text == 0,
-            },
-            Flags::NONE,
-            shape,
-        );
-        self.sender.max = self.sender.max.max(end);
-        Some(outgoing)
     }
 
     /// What was lost, as far as the congestion window allows. Beyond the peer's window only the very first is sent again.
@@ -260,7 +197,13 @@ impl Active {
         Some(self.send_again(now, start, start + allowed.min(shape.most), shape))
     }
 
-    fn send_again(&mut self, now: Instant, start: SeqNum, end: SeqNum, shape: &Shape) -> Outgoing {
+    pub(super) fn send_again(
+        &mut self,
+        now: Instant,
+        start: SeqNum,
+        end: SeqNum,
+        shape: &Shape,
+    ) -> Outgoing {
         let fin = end.after(self.sender.outbox.end());
         let text = end.since(start) - usize::from(fin);
         let most = text.min(shape.most);
@@ -292,26 +235,7 @@ impl Active {
         Some(self.send_new(now, stretch, shape))
     }
 
-    /// One segment longer than the others (RFC 4821 §7).
-    fn probe_path(&mut self, now: Instant, size: u16, shape: &Shape) -> Outgoing {
-        let text = usize::from(size) - shape.options.len();
-        let start = self.sender.nxt;
-        let shape = Shape {
-            mss: text,
-            most: text,
-            ..*shape
-        };
-        let stretch = Stretch {
-            start,
-            text,
-            fin: false,
-        };
-        let outgoing = self.send_new(now, stretch, &shape);
-        self.sender.path.probing(start, self.sender.nxt, size);
-        outgoing
-    }
-
-    fn send_new(&mut self, now: Instant, stretch: Stretch, shape: &Shape) -> Outgoing {
+    pub(super) fn send_new(&mut self, now: Instant, stretch: Stretch, shape: &Shape) -> Outgoing {
         let flags = if stretch.text > 0 {
             self.sender.take_reduced()
         } else {

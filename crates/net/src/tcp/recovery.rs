@@ -4,11 +4,6 @@
 //!
 //! A loss found by acknowledgments starts *fast recovery*, which lasts until everything outstanding at that moment is
 //! acknowledged; how much it may send is the congestion control's to say. A timeout starts over with one segment.
-//!
-//! If the acknowledgment of the first segment sent again echoes a timestamp older than that sending, the original had arrived:
-//! nothing was lost (Eifel, RFC 3522), and the congestion window is put back (RFC 4015, RFC 9438 §4.9). Without timestamps, a timeout is
-//! tested by F-RTO (RFC 5682 §2.1): once the segment sent again is acknowledged, two new segments go instead of what seems
-//! lost. If the next acknowledgment covers something that was sent once only, the originals are arriving.
 
 use core::time::Duration;
 
