@@ -299,6 +299,7 @@ impl Host {
         waiting: Waiting,
     ) -> Result<(), Discard> {
         let (way, frame) = self.neighbours.way(now, address, waiting);
+        self.count_evicted();
         let mac = match way {
             Way::Known(mac) => mac,
             Way::Ask => {

@@ -17,7 +17,7 @@ use crate::tcp::Ecn;
 use crate::time::Instant;
 use crate::wire::ethernet::{self, EtherType, Mac};
 use crate::wire::extension::{self, End, Obstacle};
-use crate::wire::{Malformed, icmpv4, icmpv6, igmp, ipv4, ipv6, udp};
+use crate::wire::{Malformed, icmpv4, icmpv6, igmp, ipv4, ipv6, tcp, udp};
 use wharf_port::{Device, Flow, Protocol};
 
 /// What the frame says about the packet in it.
@@ -171,7 +171,9 @@ impl Host {
                 payload: inbound.payload(),
                 packet: &inbound.packet,
             };
-            let Some(whole) = self.reassembly.add(now, key, &piece)? else {
+            let whole = self.reassembly.add(now, key, &piece);
+            self.count_evicted();
+            let Some(whole) = whole? else {
                 return Ok(());
             };
             let payload_len = u16::try_from(whole.len()).map_err(|_| Discard::Malformed)?;
@@ -217,6 +219,7 @@ impl Host {
             End::Fragment { fragment, offset } => {
                 inbound.advance(fragment.next_header, offset);
                 if !fragment.is_atomic() {
+                    self.check_chain(now, &inbound, &fragment)?;
                     let Some(whole) = self.reassemble_v6(now, &inbound, &fragment)? else {
                         return Ok(());
                     };
@@ -266,6 +269,37 @@ impl Host {
         Err(Discard::Option)
     }
 
+    /// RFC 8200 §4.5, RFC 7112 §5: the first fragment has all headers, that of the transport too.
+    fn check_chain(
+        &mut self,
+        now: Instant,
+        inbound: &Inbound,
+        fragment: &ipv6::Fragment,
+    ) -> Result<(), Discard> {
+        if fragment.offset > 0 {
+            return Ok(());
+        }
+        let left = match extension::walk(fragment.next_header, inbound.payload(), false) {
+            Ok(End::Transport { protocol, offset }) => {
+                let needed = match protocol {
+                    number if number == Protocol::Tcp.number() => tcp::HEADER_LEN,
+                    udp::PROTOCOL | icmpv6::PROTOCOL => udp::LEN,
+                    _ => 1,
+                };
+                inbound.payload().len() >= offset + needed
+            }
+            // What else is wrong with it is found when it is whole.
+            Err(Obstacle::Malformed(Malformed::Truncated)) => false,
+            _ => true,
+        };
+        if left {
+            return Ok(());
+        }
+        let (code, pointer) = (extension::INCOMPLETE_CHAIN, 0);
+        self.complain(now, inbound, Trouble::Parameter { code, pointer });
+        Err(Discard::Malformed)
+    }
+
     fn reassemble_v6(
         &mut self,
         now: Instant,
@@ -303,7 +337,19 @@ impl Host {
             payload,
             packet: &inbound.packet,
         };
-        self.reassembly.add(now, key, &piece)
+        let whole = self.reassembly.add(now, key, &piece);
+        self.count_evicted();
+        whole
+    }
+
+    /// Counts what made room for others.
+    pub(super) fn count_evicted(&mut self) {
+        for _ in 0..self.reassembly.take_evicted() {
+            self.drop_for(Discard::FragmentLimit);
+        }
+        for _ in 0..self.neighbours.take_evicted() {
+            self.drop_for(Discard::NoNeighbour);
+        }
     }
 
     /// Gives up datagrams of which fragments are missing. RFC 792, RFC 4443 §3.3: told about when the first is there.
