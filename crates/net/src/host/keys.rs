@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use siphasher::sip::{SipHasher13, SipHasher24};
 use wharf_port::Flow;
 
+use super::cookie::Cookies;
 use crate::time::Instant;
 use crate::wire::tcp::SeqNum;
 
@@ -91,6 +92,7 @@ pub(super) struct Keys {
     sequence: SipHasher24,
     timestamp: SipHasher24,
     ident: SipHasher24,
+    cookies: Cookies,
     idents: [u32; COUNTERS],
 }
 
@@ -104,6 +106,7 @@ impl Keys {
         };
         let mut hasher = |purpose: u8| SipHasher24::new_with_keys(next(purpose), next(purpose));
         let (sequence, timestamp, ident) = (hasher(1), hasher(2), hasher(3));
+        let cookies = Cookies::new(hasher(4));
         let mut idents = [0; COUNTERS];
         for (index, counter) in idents.iter_mut().enumerate() {
             *counter = hash(&ident, index) as u32;
@@ -112,6 +115,7 @@ impl Keys {
             sequence,
             timestamp,
             ident,
+            cookies,
             idents,
         }
     }
@@ -130,6 +134,11 @@ impl Keys {
         ) as u32
     }
 
+    /// What makes and checks SYN cookies.
+    pub(super) fn cookies(&self) -> &Cookies {
+        &self.cookies
+    }
+
     /// `count` identifications in a row for packets from one address to another; the first is returned.
     pub(super) fn ident(&mut self, source: IpAddr, destination: IpAddr, count: u32) -> u32 {
         let index = hash(&self.ident, (source, destination)) as usize % COUNTERS;
@@ -139,7 +148,7 @@ impl Keys {
     }
 }
 
-fn hash(keyed: &SipHasher24, value: impl Hash) -> u64 {
+pub(super) fn hash(keyed: &SipHasher24, value: impl Hash) -> u64 {
     let mut hasher = *keyed;
     value.hash(&mut hasher);
     hasher.finish()

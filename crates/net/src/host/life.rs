@@ -11,7 +11,7 @@ use wharf_port::table::Moment;
 
 use super::Host;
 use super::event::{Event, SocketId};
-use super::opening::mss;
+use super::opening::{mss, mtu};
 use super::sockets::{Keeper, Role, Socket, Work};
 use crate::tcp::{self, Limits, Ready, State};
 use crate::time::Instant;
@@ -96,6 +96,9 @@ impl Host {
             return true;
         };
         let remote = stream.flow.remote.address();
+        if let Some(found) = stream.connection.take_path_mss() {
+            self.routes.learn(now, remote, mtu(found, remote));
+        }
         let mtu = self.routes.mtu(now, remote);
         let header = if remote.is_ipv4() { 20 } else { 40 };
         let limits = Limits {

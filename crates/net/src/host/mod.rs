@@ -2,11 +2,12 @@
 //!
 //! One idea a file: `ingress` takes packets apart, `egress` and `edge` put them together, `route`, `neighbour` and `resolve` find
 //! the way, `autoconf` and `discovery` make addresses, `groups` and `membership` are about multicast, `reassembly` joins fragments, `icmp`, `icmp_error` and `echo` speak ICMP, `udp`, `tcp` and `knock` find sockets;
-//! `opening` and `life` keep connections, `stream`, `mailbox`, `own`, `binding` and `undo` are what a caller does with sockets.
+//! `opening`, `cookie` and `life` keep connections, `stream`, `mailbox`, `own`, `binding` and `undo` are what a caller does with sockets.
 
 mod autoconf;
 mod binding;
 mod config;
+mod cookie;
 mod discard;
 mod discovery;
 mod echo;

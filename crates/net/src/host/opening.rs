@@ -1,4 +1,5 @@
-//! How connections begin: with a SYN to be answered, or with one of ours. RFC 9293 §3.5, RFC 6528, RFC 6191.
+//! How connections begin: with a SYN to be answered, with the acknowledgment of a SYN cookie, or with a SYN of ours. RFC 9293 §3.5,
+//! RFC 4987, RFC 6528, RFC 6191.
 
 use alloc::boxed::Box;
 use bytes::Bytes;
@@ -7,11 +8,12 @@ use wharf_port::Flow;
 use wharf_port::table::Hold;
 
 use super::Host;
+use super::discard::Discard;
 use super::event::SocketId;
 use super::sockets::{Keeper, Options, Role, Socket, Stream};
-use crate::tcp::{self, Connection, Setup};
+use crate::tcp::{self, Connection, Handshake, Setup};
 use crate::time::Instant;
-use crate::wire::tcp::{Control, SeqNum};
+use crate::wire::tcp::{Control, Flags, SeqNum};
 
 /// A SYN to be answered.
 #[derive(Debug)]
@@ -34,6 +36,11 @@ pub(super) fn syn_text(text: &[u8]) -> Bytes {
 /// A segment's payload and TCP options in packets of `mtu` octets to this address.
 pub(super) fn mss(mtu: u16, remote: IpAddr) -> u16 {
     mtu - 20 - if remote.is_ipv4() { 20 } else { 40 }
+}
+
+/// The packets that hold as much to this address.
+pub(super) fn mtu(mss: u16, remote: IpAddr) -> u16 {
+    mss.saturating_add(20 + if remote.is_ipv4() { 20 } else { 40 })
 }
 
 impl Host {
@@ -65,6 +72,80 @@ impl Host {
             },
             options,
         );
+    }
+
+    /// Answers a SYN that a listener has no room to remember.
+    pub(super) fn answer_with_cookie(
+        &mut self,
+        now: Instant,
+        flow: &Flow,
+        syn: &Control,
+        listener: SocketId,
+    ) {
+        let Some(options) = self.sockets.find(listener).map(Socket::options) else {
+            return;
+        };
+        let config = self.tcp_config(&options);
+        let setup = self.setup(now, flow, None);
+        let offer = tcp::Offer::new(now, &config, &setup);
+        let answer = self.keys.cookies().answer(now, flow, syn, &offer);
+        self.send_control(now, flow, answer);
+    }
+
+    /// What handshake a segment for a listener completes by acknowledging a cookie.
+    pub(super) fn cookie(
+        &self,
+        now: Instant,
+        flow: &Flow,
+        segment: &Control,
+        listener: SocketId,
+    ) -> Option<Handshake> {
+        let Role::Listener(queue) = &self.sockets.find(listener)?.role else {
+            return None;
+        };
+        let possible = !segment.flags.intersects(Flags::SYN | Flags::RST)
+            && queue.cookies_until.is_some_and(|until| now < until);
+        if !possible {
+            return None;
+        }
+        self.keys.cookies().check(now, flow, segment)
+    }
+
+    /// Makes the connection whose handshake a cookie remembered.
+    pub(super) fn resume(
+        &mut self,
+        now: Instant,
+        flow: &Flow,
+        segment: &Control,
+        (id, handshake): (SocketId, Handshake),
+    ) -> Result<(), Discard> {
+        let name = self.sockets.next().ok_or(Discard::SocketLimit)?;
+        let Some(socket) = self.sockets.find_mut(id) else {
+            return Err(Discard::NoSocket);
+        };
+        let options = socket.options();
+        let (Role::Listener(listener), Some(hold)) = (&mut socket.role, socket.hold) else {
+            return Err(Discard::NoSocket);
+        };
+        if listener.queue.len() > listener.backlog {
+            return Err(Discard::Backlog); // The peer sends again what it has to say.
+        }
+        let Ok(accepted) = self.table.accept(hold, flow, name) else {
+            return Err(Discard::NoSocket);
+        };
+        listener.half_open += 1;
+        let setup = Setup {
+            isn: segment.ack.back(1),
+            ..self.setup(now, flow, None)
+        };
+        let config = self.tcp_config(&options);
+        let stream = Stream {
+            connection: Connection::resume(now, &config, &setup, &handshake),
+            flow: *flow,
+            keeper: Keeper::Handshake(id),
+        };
+        self.begin(now, (name, accepted), stream, options);
+        Ok(())
     }
 
     /// Gives a new connection its socket.
@@ -105,6 +186,9 @@ impl Host {
         let mut config = self.config.tcp.clone();
         if let Some(nodelay) = options.nodelay {
             config.nodelay = nodelay;
+        }
+        if let Some(congestion) = options.congestion {
+            config.congestion = congestion;
         }
         if let Some(octets) = options.receive_buffer {
             (config.receive_initial, config.receive_max) = (octets, octets);

@@ -13,7 +13,7 @@ use super::egress::OwnCopy;
 use super::event::SocketId;
 use super::mailbox::Mailbox;
 use super::sockets::{Keeper, Listener, Role, Socket};
-use crate::tcp::KeepAlive;
+use crate::tcp::{Algorithm, KeepAlive};
 use crate::time::Instant;
 
 /// Something that can be set on a socket.
@@ -32,6 +32,8 @@ pub enum Setting {
     KeepAlive(Option<KeepAlive>),
     /// `TCP_USER_TIMEOUT`.
     UserTimeout(Option<Duration>),
+    /// `TCP_CONGESTION`, before it is connected; what a listener takes has the listener's.
+    Congestion(Algorithm),
     /// `SO_RCVBUF`, in octets.
     ReceiveBuffer(usize),
     /// `SO_SNDBUF`, in octets.
@@ -145,6 +147,7 @@ impl Host {
                     backlog,
                     half_open: 0,
                     queue: VecDeque::new(),
+                    cookies_until: None,
                 })
             }
         }
@@ -268,6 +271,7 @@ impl Host {
                     Setting::ReceiveBuffer(octets) => connection.set_receive_buffer(octets),
                     Setting::SendBuffer(octets) => connection.set_send_buffer(octets),
                     Setting::Reuse(_)
+                    | Setting::Congestion(_)
                     | Setting::Domain(_)
                     | Setting::User(_)
                     | Setting::Device(_)

@@ -266,16 +266,22 @@ impl Routes {
         }
     }
 
-    /// Notes that only smaller packets get through; the path MTU from now on.
+    /// Notes that only smaller packets get through, on a router's word; the path MTU from now on.
     pub(super) fn shrink(&mut self, now: Instant, destination: IpAddr, mtu: u32) -> u16 {
-        let least = if destination.is_ipv4() {
-            PATH_MTU_MIN_V4
-        } else {
-            MTU_MIN
-        };
-        let mtu = u16::try_from(mtu)
-            .unwrap_or(u16::MAX)
-            .clamp(least, self.mtu(now, destination));
+        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+        let mtu = mtu.min(self.mtu(now, destination)).max(least(destination));
+        self.note(now, destination, mtu)
+    }
+
+    /// Notes that packets of this size were seen to get through, and larger ones were not: the path MTU from now on, perhaps more than it
+    /// was (RFC 8899 §5.3).
+    pub(super) fn learn(&mut self, now: Instant, destination: IpAddr, mtu: u16) {
+        if !self.is_internal(destination) {
+            self.note(now, destination, mtu.max(least(destination)));
+        }
+    }
+
+    fn note(&mut self, now: Instant, destination: IpAddr, mtu: u16) -> u16 {
         if self
             .paths
             .insert(destination, (now + PATH_LIFETIME, mtu))
@@ -302,6 +308,15 @@ fn scope(address: IpAddr) -> i8 {
         IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.is_loopback(),
     };
     if near { LINK } else { GLOBAL }
+}
+
+/// The least path MTU that is believed.
+fn least(destination: IpAddr) -> u16 {
+    if destination.is_ipv4() {
+        PATH_MTU_MIN_V4
+    } else {
+        MTU_MIN
+    }
 }
 
 fn is_link_local(address: IpAddr) -> bool {
@@ -428,6 +443,11 @@ mod tests {
         assert_eq!(routes.shrink(now, v4, 10), PATH_MTU_MIN_V4);
         assert_eq!(routes.shrink(now, v6, 10), 1280);
         assert_eq!(routes.mtu(now, v4), PATH_MTU_MIN_V4);
+        routes.learn(now, v4, 1300);
+        assert_eq!(routes.mtu(now, v4), 1300);
+        routes.learn(now, v4, 9000);
+        assert_eq!(routes.mtu(now, v4), 1500);
+        routes.shrink(now, v4, 0);
         assert_eq!(routes.mtu(now + PATH_LIFETIME, v4), 1500);
         for last in 0..5000 {
             routes.shrink(

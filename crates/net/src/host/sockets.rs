@@ -13,7 +13,8 @@ use wharf_port::{Domain, Flow};
 use super::event::SocketId;
 use super::mailbox::Mailbox;
 use super::own::Setting;
-use crate::tcp::{Connection, KeepAlive, Ready, TimeWait};
+use crate::tcp::{Algorithm, Connection, KeepAlive, Ready, TimeWait};
+use crate::time::Instant;
 
 /// Sockets at once, resting ones included.
 const MAX_SOCKETS: usize = 1 << 20;
@@ -78,6 +79,8 @@ pub(super) struct Listener {
     pub(super) half_open: usize,
     /// Connections that wait to be accepted.
     pub(super) queue: VecDeque<SocketId>,
+    /// Until when acknowledgments may bring back a SYN cookie; nothing before the first.
+    pub(super) cookies_until: Option<Instant>,
 }
 
 /// One end of a connection.
@@ -109,6 +112,7 @@ pub(super) struct Options {
     pub(super) cork: bool,
     pub(super) keepalive: Option<Option<KeepAlive>>,
     pub(super) user_timeout: Option<Option<Duration>>,
+    pub(super) congestion: Option<Algorithm>,
     pub(super) receive_buffer: Option<usize>,
     pub(super) send_buffer: Option<usize>,
 }
@@ -121,6 +125,7 @@ impl Options {
             Setting::Cork(cork) => self.cork = cork,
             Setting::KeepAlive(keepalive) => self.keepalive = Some(keepalive),
             Setting::UserTimeout(timeout) => self.user_timeout = Some(timeout),
+            Setting::Congestion(algorithm) => self.congestion = Some(algorithm),
             Setting::ReceiveBuffer(octets) => self.receive_buffer = Some(octets),
             Setting::SendBuffer(octets) => self.send_buffer = Some(octets),
             Setting::Reuse(_)

@@ -5,6 +5,7 @@
 use wharf_port::{Endpoint, Flow, Port, Protocol};
 
 use super::Host;
+use super::cookie;
 use super::discard::Discard;
 use super::egress::{Outbound, Whole};
 use super::event::SocketId;
@@ -160,6 +161,10 @@ impl Host {
         isn_after: Option<SeqNum>,
     ) -> Result<(), Discard> {
         if control.flags.contains(Flags::ACK) {
+            if let Some(handshake) = self.cookie(now, flow, control, id) {
+                self.resume(now, flow, control, (id, handshake))?;
+                return self.segment(now, inbound, flow, control, header);
+            }
             let text = inbound.payload().len() - header;
             if let Some(reset) = tcp::reset_for(control, text) {
                 self.send_control(now, flow, reset);
@@ -179,8 +184,13 @@ impl Host {
         };
         // As Linux does: a queue of n takes n + 1.
         let crowded = listener.half_open > listener.backlog.max(MIN_HALF_OPEN);
-        if listener.queue.len() > listener.backlog || crowded {
+        if listener.queue.len() > listener.backlog {
             return Err(Discard::Backlog);
+        }
+        if crowded {
+            listener.cookies_until = Some(now + cookie::VALID);
+            self.answer_with_cookie(now, flow, control, id);
+            return Ok(());
         }
         let Ok(accepted) = self.table.accept(hold, flow, name) else {
             return Err(Discard::NoSocket);

@@ -2,8 +2,10 @@
 
 use core::time::Duration;
 
-use super::recovery::{Hasty, Recovery, Reduction};
-use super::scoreboard::Delivery;
+use super::congestion::{Ack, Cause, Verdict};
+use super::delivery::Sample;
+use super::recovery::{Hasty, Recovery, Undo};
+use super::scoreboard::{Delivery, Mourner, Scoreboard};
 use super::sender::{Fin, Sender};
 use super::stamps::Stamps;
 use super::timers::{Timer, Timers};
@@ -39,6 +41,7 @@ impl Sender {
         stamps: Option<&Stamps>,
         timers: &mut Timers,
     ) {
+        self.note_starvation();
         let updated = self.window.update(segment);
         let mut arrived = Arrived {
             now,
@@ -69,6 +72,7 @@ impl Sender {
         let ack = arrived.segment.ack;
         self.board.acknowledge(ack, &mut arrived.delivery);
         self.outbox.release(ack);
+        self.path.acknowledged(arrived.now, ack);
         self.una = ack;
         if ack.after(self.nxt) {
             self.accept_probe();
@@ -160,15 +164,11 @@ impl Sender {
             .options
             .timestamps
             .map(|stamps| SeqNum::new(stamps.echo));
-        let Some(undo) = self
-            .undo
-            .take()
-            .filter(|_| echo.is_some_and(|echo| echo.before(SeqNum::new(stamp))))
-        else {
+        self.undo = None;
+        if !echo.is_some_and(|echo| echo.before(SeqNum::new(stamp))) {
             return;
-        };
-        self.congestion = undo.before;
-        self.leave_recovery_at(self.congestion.cwnd());
+        }
+        self.leave_recovery(arrived.now, Verdict::Mistaken);
         self.board.find_again();
         self.rack.duplicate_reported(self.una, self.nxt);
     }
@@ -179,16 +179,43 @@ impl Sender {
             self.rack.delivered(&arrived.delivery);
             return self.detect_by_time(arrived.now, timers);
         }
-        match self.recovery {
-            Recovery::Open if self.duplicates == DUPLICATES && !arrived.advanced => {
-                self.board.lose_first()
-            }
+        let lost = match self.recovery {
+            Recovery::Open => self.duplicates == DUPLICATES && !arrived.advanced,
             // A partial acknowledgment (RFC 6582 §3.2 step 3).
-            Recovery::Fast { point, .. } if arrived.advanced && self.una.before(point) => {
-                self.board.lose_first()
-            }
-            _ => 0,
+            Recovery::Fast { point } => arrived.advanced && self.una.before(point),
+            Recovery::Timeout { .. } => false,
+        };
+        if !lost {
+            return 0;
         }
+        self.declare(arrived.now, |board, mourner| board.lose_first(mourner))
+    }
+
+    /// Lets `lose` declare losses; returns the octets of those that are a sign of congestion, as all but those of a path probe are
+    /// (RFC 4821 §7.5), after congestion control has heard of each.
+    pub(super) fn declare(
+        &mut self,
+        now: Instant,
+        lose: impl FnOnce(&mut Scoreboard, Mourner<'_>) -> usize,
+    ) -> usize {
+        let Self {
+            board,
+            meter,
+            congestion,
+            path,
+            ..
+        } = self;
+        let control = congestion.control();
+        let mut excused = 0;
+        let octets = lose(board, &mut |start, end, sent| {
+            if path.lost(now, start, end) {
+                excused += end.since(start);
+                return;
+            }
+            let loss = meter.lose(start, end, sent);
+            control.lost(now, meter.delivered(), &loss);
+        });
+        octets - excused
     }
 
     /// RACK (RFC 8985 §6.2 step 5); also when its timer expires.
@@ -203,86 +230,74 @@ impl Sender {
         else {
             return 0;
         };
-        let losses = self.board.detect(&latest, patience, now);
-        match losses.again_at {
+        let mut again_at = None;
+        let lost = self.declare(now, |board, mourner| {
+            let losses = board.detect(&latest, patience, now, mourner);
+            again_at = losses.again_at;
+            losses.octets
+        });
+        match again_at {
             Some(at) => timers.set(Timer::Reorder, at),
             None => timers.stop(Timer::Reorder),
         }
-        losses.octets
+        lost
     }
 
     fn recover(&mut self, arrived: &Arrived<'_>, lost: usize) {
+        let least = self.rtt.minimum();
+        let sample = self.meter.sample(arrived.now, &arrived.delivery, least);
         if self
             .recovery
             .point()
             .is_some_and(|point| !self.una.before(point))
         {
-            self.leave_recovery();
+            self.leave_recovery(arrived.now, Verdict::Repaired);
         }
-        match &mut self.recovery {
-            Recovery::Open if lost > 0 => self.enter_recovery(),
-            Recovery::Open => self.grow(arrived),
-            Recovery::Timeout { .. } => {
-                if arrived.advanced {
-                    self.grow(arrived);
-                }
-                return;
-            }
-            Recovery::Fast { .. } => {}
+        if lost > 0 && self.recovery.is_open() {
+            self.enter_recovery(arrived.now, Cause::Loss);
         }
-        let pipe = self.in_flight();
-        if let Recovery::Fast { reduction, .. } = &mut self.recovery {
-            let safe = arrived.advanced && lost == 0;
-            let ssthresh = self.congestion.ssthresh();
-            let allowed =
-                reduction.allowance(arrived.delivery.octets, pipe, ssthresh, arrived.mss, safe);
-            self.congestion.set_cwnd(pipe + allowed);
-        }
+        self.tell_congestion(arrived.now, arrived.advanced, lost, sample);
     }
 
-    fn grow(&mut self, arrived: &Arrived<'_>) {
-        if arrived.delivery.octets > 0 && self.is_window_used(arrived.mss) {
-            let rtt = self.rtt.smoothed().unwrap_or_default();
-            self.congestion
-                .acknowledged(arrived.now, rtt, arrived.delivery.octets);
-        }
-    }
-
-    /// Begins fast recovery, until everything sent so far is acknowledged (RFC 6675 §5, RFC 6937).
-    pub(super) fn enter_recovery(&mut self) {
-        self.keep_for_undo();
-        let flight = self.flight();
-        self.congestion.reduce(flight);
-        self.recovery = Recovery::Fast {
-            point: self.nxt,
-            reduction: Reduction::new(flight),
+    fn tell_congestion(&mut self, now: Instant, advanced: bool, lost: usize, sample: Sample) {
+        let ack = Ack {
+            now,
+            stage: self.recovery.stage(),
+            una: self.una,
+            nxt: self.nxt,
+            advanced,
+            lost,
+            in_flight: self.in_flight(),
+            peak: self.peak,
+            smoothed: self.rtt.smoothed().unwrap_or_default(),
+            delivered: self.meter.delivered(),
+            sample,
         };
+        self.congestion.control().acknowledged(&ack);
+        if self.congestion.holds_back() {
+            self.meter.starve(ack.in_flight);
+        }
+    }
+
+    /// Begins fast recovery, until everything sent so far is acknowledged (RFC 6675 §5).
+    fn enter_recovery(&mut self, now: Instant, cause: Cause) {
+        let flight = self.flight();
+        self.congestion.control().congested(now, cause, flight);
+        self.recovery = Recovery::Fast { point: self.nxt };
+        self.undo = Some(Undo::default());
         self.tail_probe = None;
     }
 
     /// Losses were found outside of an acknowledgment: recovery begins, and the first may go at once.
-    pub(super) fn enter_recovery_by_timer(&mut self) {
+    pub(super) fn enter_recovery_by_timer(&mut self, now: Instant, lost: usize) {
         if self.recovery.is_open() {
-            self.enter_recovery();
+            self.enter_recovery(now, Cause::Loss);
         }
-        let (pipe, mss) = (self.in_flight(), self.congestion.mss());
-        if let Recovery::Fast { reduction, .. } = &mut self.recovery {
-            let allowed = reduction.allowance(0, pipe, self.congestion.ssthresh(), mss, false);
-            self.congestion.set_cwnd(pipe + allowed);
-        }
+        self.tell_congestion(now, false, lost, Sample::default());
     }
 
-    fn leave_recovery(&mut self) {
-        let fast = matches!(self.recovery, Recovery::Fast { .. });
-        self.leave_recovery_at(if fast {
-            self.congestion.ssthresh()
-        } else {
-            self.congestion.cwnd()
-        });
-    }
-
-    fn leave_recovery_at(&mut self, cwnd: usize) {
-        self.congestion.set_cwnd(cwnd);
+    fn leave_recovery(&mut self, now: Instant, verdict: Verdict) {
+        self.congestion.control().recovered(now, verdict);
         self.recovery = Recovery::Open;
         self.undo = None;
         self.rack.recovered();
@@ -296,11 +311,12 @@ impl Sender {
         if !marked || !self.recovery.is_open() {
             return;
         }
-        self.enter_recovery();
+        self.enter_recovery(arrived.now, Cause::Mark);
         self.reduced = true;
         self.undo = None; // The mark was no mistake.
         if self.board.outstanding() == 0 {
-            self.leave_recovery(); // Nothing is left to spread the reduction over.
+            // Nothing is left to spread the reduction over.
+            self.leave_recovery(arrived.now, Verdict::Repaired);
         }
     }
 
@@ -314,8 +330,10 @@ impl Sender {
             self.tail_probe = None;
         } else if self.una.after(probe.end) {
             self.tail_probe = None;
-            self.congestion.reduce(self.congestion.cwnd());
-            self.congestion.set_cwnd(self.congestion.ssthresh());
+            let cwnd = self.congestion.cwnd();
+            self.congestion
+                .control()
+                .congested(arrived.now, Cause::Tail, cwnd);
         }
     }
 

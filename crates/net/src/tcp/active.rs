@@ -158,7 +158,7 @@ impl Active {
             scale: agreement.scale,
             sack: agreement.sack,
         };
-        let mut sender = Sender::new(now, config, &agreement, setup.isn, window, outbox);
+        let mut sender = Sender::new(now, config, &agreement, &setup, window, outbox);
         sender.fin = fin;
         Self {
             stage,

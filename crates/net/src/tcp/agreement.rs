@@ -81,6 +81,36 @@ impl Agreement {
     }
 }
 
+/// What a SYN-ACK that is not remembered may offer (RFC 4987 §3.6).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offer {
+    /// See [`Setup::mss`].
+    pub(crate) mss: u16,
+    /// See [`Setup::default_mss`].
+    pub(crate) default_mss: u16,
+    /// Shift of the windows that we send, if the peer wants to have it.
+    pub(crate) scale: u8,
+    pub(crate) sack: bool,
+    /// Our timestamp at this moment, if timestamps are spoken.
+    pub(crate) clock: Option<u32>,
+    pub(crate) window: u16,
+}
+
+impl Offer {
+    /// Everything that `config` allows.
+    pub(crate) fn new(now: Instant, config: &Config, setup: &Setup) -> Self {
+        let timestamps = config.timestamps;
+        Self {
+            mss: setup.mss,
+            default_mss: setup.default_mss,
+            scale: window_scale(config),
+            sack: config.sack,
+            clock: timestamps.then(|| super::stamps::clock(now, setup.timestamp_offset)),
+            window: config.receive_initial.min(config.receive_max).min(0xffff) as u16,
+        }
+    }
+}
+
 /// The shift that lets a 16-bit field announce the largest receive buffer (RFC 7323 §2.2).
 pub(super) fn window_scale(config: &Config) -> u8 {
     (0..MAX_WINDOW_SCALE)

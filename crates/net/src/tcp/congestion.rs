@@ -1,17 +1,24 @@
-//! Congestion control: how much may be in flight.
+//! Congestion control: how much may be in flight, and how fast it may be sent.
 //!
-//! The window ([`Window`]) and slow start are shared; a [`Control`] decides what happens beyond: how the window grows in congestion avoidance
-//! and how far it falls. Slow start grows by as many octets as were acknowledged (RFC 5681 §3.1 caps each acknowledgment's share
-//! at one segment, RFC 3465 at two; one acknowledgment here may stand for 64 KiB, so there is no cap, as in Linux).
+//! A [`Control`] hears what happens to a connection's segments: sent, delivered, lost, a recovery that begins and ends. Everything
+//! that it wants is a window, and perhaps a pace. CUBIC and Reno share all of that but two formulas ([`loss_based`]); BBR goes by a
+//! model of the path ([`bbr`]).
 
+mod bbr;
 mod cubic;
+mod hystart;
+mod loss_based;
+mod reduction;
 mod reno;
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
+use super::delivery::{Loss, Sample};
 use crate::time::Instant;
-use cubic::Cubic;
-use reno::Reno;
+use crate::wire::tcp::SeqNum;
+use bbr::Bbr;
+use loss_based::LossBased;
 
 /// Which congestion control a connection uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -21,149 +28,216 @@ pub enum Algorithm {
     Cubic,
     /// Reno: additive increase, multiplicative decrease (RFC 5681).
     Reno,
-}
-
-/// The congestion window, in octets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Window {
-    pub(super) cwnd: usize,
-    pub(super) ssthresh: usize,
-    pub(super) mss: usize,
+    /// BBR, version 3 (draft-ietf-ccwg-bbr): by a model of the path, paced.
+    Bbr,
 }
 
 /// The largest congestion window: what the largest scaled receive window could use.
 const MAX_WINDOW: usize = 1 << 30;
 
-impl Window {
-    fn new(mss: usize) -> Self {
-        Self {
-            cwnd: Self::initial(mss),
-            ssthresh: MAX_WINDOW,
-            mss,
-        }
-    }
+/// RFC 6928 §2.
+fn initial_window(mss: usize) -> usize {
+    (10 * mss).min((2 * mss).max(14_600))
+}
 
-    /// RFC 6928 §2.
-    fn initial(mss: usize) -> usize {
-        (10 * mss).min((2 * mss).max(14_600))
-    }
+/// Where loss recovery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Nothing is known to be lost.
+    Open,
+    /// Fast recovery.
+    Fast,
+    /// After a timeout.
+    Timeout,
+}
 
-    /// Grows exponentially up to the threshold; returns the octets left over for congestion avoidance.
-    fn slow_start(&mut self, acked: usize) -> usize {
-        let growth = acked.min(self.ssthresh.saturating_sub(self.cwnd));
-        self.cwnd += growth;
-        acked - growth
-    }
+/// Why less is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Segments were found lost: fast recovery begins.
+    Loss,
+    /// A router marked a packet (RFC 3168): the same, though nothing is missing.
+    Mark,
+    /// A tail loss probe repaired a loss that was never seen (RFC 8985 §7.4): nothing is to be recovered.
+    Tail,
+    /// A retransmission timeout; `again` if nothing came since the last one.
+    Timeout {
+        /// Nothing came since the last one.
+        again: bool,
+    },
+}
 
-    fn grow(&mut self, octets: usize) {
-        self.cwnd = self.cwnd.saturating_add(octets).min(MAX_WINDOW);
-    }
+/// How a recovery ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// What was lost is repaired.
+    Repaired,
+    /// Nothing had been lost (RFC 3522).
+    Mistaken,
+}
+
+/// What an acknowledgment did, after what was found lost by it was told; also without one, when a timer found losses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ack {
+    pub(super) now: Instant,
+    pub(super) stage: Stage,
+    /// SND.UNA and SND.NXT.
+    pub(super) una: SeqNum,
+    pub(super) nxt: SeqNum,
+    /// SND.UNA moved.
+    pub(super) advanced: bool,
+    /// Octets found lost.
+    pub(super) lost: usize,
+    /// Octets in flight now.
+    pub(super) in_flight: usize,
+    /// The largest flight of the present round trip.
+    pub(super) peak: usize,
+    /// The smoothed round-trip time; zero before the first.
+    pub(super) smoothed: Duration,
+    /// Octets delivered in all.
+    pub(super) delivered: u64,
+    pub(super) sample: Sample,
+}
+
+/// Nothing is in flight and something is about to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pause {
+    pub(super) now: Instant,
+    /// Nothing was sent for longer than a retransmission timeout.
+    pub(super) long: bool,
+    /// The program had nothing to send.
+    pub(super) starved: bool,
+}
+
+/// How fast to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pace {
+    /// Octets per second; not 0.
+    pub(super) rate: u64,
+    /// Octets that may go in one piece.
+    pub(super) quantum: usize,
 }
 
 /// What sets one congestion control apart from another.
 pub(super) trait Control {
-    /// `acked` octets were acknowledged outside of recovery, beyond slow start.
-    fn avoid(&mut self, now: Instant, rtt: Duration, acked: usize, window: &mut Window);
+    /// Octets that may be in flight.
+    fn cwnd(&self) -> usize;
 
-    /// Congestion was seen with `flight` octets outstanding: the new slow start threshold.
-    fn reduce(&mut self, flight: usize, window: &Window) -> usize;
+    /// How fast they may be sent; as fast as possible if it does not say.
+    fn pace(&self) -> Option<Pace> {
+        None
+    }
 
-    /// The window collapsed (timeout) or time passed without sending: what was measured is void.
-    fn restart(&mut self);
+    /// Whether less is sent than could be, on purpose, so that what is measured meanwhile says nothing of the path.
+    fn holds_back(&self) -> bool {
+        false
+    }
+
+    /// Segments have `mss` octets of text from now on; the window stays in octets.
+    fn set_mss(&mut self, mss: usize);
+
+    /// The handshake is complete. It took `rtt` if that is known; or its own segment was lost (RFC 5681 §3.1).
+    fn opened(&mut self, handshake: Opened);
+
+    /// The first segment after a pause is about to go.
+    fn resume(&mut self, pause: &Pause);
+
+    /// `octets` were sent, again or for the first time.
+    fn sent(&mut self, octets: usize);
+
+    /// A stretch was declared lost, with `delivered` octets delivered in all; the acknowledgment that brought it to light follows.
+    fn lost(&mut self, now: Instant, delivered: u64, loss: &Loss);
+
+    /// An acknowledgment came.
+    fn acknowledged(&mut self, ack: &Ack);
+
+    /// Congestion was seen with `flight` octets outstanding.
+    fn congested(&mut self, now: Instant, cause: Cause, flight: usize);
+
+    /// A recovery is over.
+    fn recovered(&mut self, now: Instant, verdict: Verdict);
 }
 
-/// A congestion control and its window.
-#[derive(Clone, Debug)]
+/// How a handshake went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// In one round trip of this length.
+    In(Duration),
+    /// With a segment sent again.
+    WithLoss,
+}
+
+/// A congestion control and the segment size that it reckons in.
+#[derive(Debug)]
 pub(super) struct Congestion {
-    window: Window,
+    mss: usize,
     law: Law,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Law {
-    Cubic(Cubic),
-    Reno(Reno),
-}
-
-impl Law {
-    fn control(&mut self) -> &mut dyn Control {
-        match self {
-            Self::Cubic(cubic) => cubic,
-            Self::Reno(reno) => reno,
-        }
-    }
+    LossBased(LossBased),
+    Bbr(Box<Bbr>),
 }
 
 impl Congestion {
-    pub(super) fn new(algorithm: Algorithm, mss: usize) -> Self {
+    /// `seed` is for what has to differ from connection to connection.
+    pub(super) fn new(
+        algorithm: Algorithm,
+        now: Instant,
+        mss: usize,
+        sack: bool,
+        seed: u32,
+    ) -> Self {
         let law = match algorithm {
-            Algorithm::Cubic => Law::Cubic(Cubic::default()),
-            Algorithm::Reno => Law::Reno(Reno::default()),
+            Algorithm::Cubic => Law::LossBased(LossBased::cubic(mss)),
+            Algorithm::Reno => Law::LossBased(LossBased::reno(mss)),
+            Algorithm::Bbr => Law::Bbr(Box::new(Bbr::new(now, mss, sack, seed))),
         };
-        Self {
-            window: Window::new(mss),
-            law,
+        Self { mss, law }
+    }
+
+    /// What it is told things by.
+    pub(super) fn control(&mut self) -> &mut dyn Control {
+        match &mut self.law {
+            Law::LossBased(law) => law,
+            Law::Bbr(law) => &mut **law,
+        }
+    }
+
+    fn asked(&self) -> &dyn Control {
+        match &self.law {
+            Law::LossBased(law) => law,
+            Law::Bbr(law) => &**law,
         }
     }
 
     /// Octets of text in a segment, as segments are made at present.
     pub(super) fn mss(&self) -> usize {
-        self.window.mss
+        self.mss
+    }
+
+    /// Segments have `mss` octets of text from now on.
+    pub(super) fn set_mss(&mut self, mss: usize) {
+        if self.mss != mss {
+            self.mss = mss;
+            self.control().set_mss(mss);
+        }
     }
 
     /// Octets that may be in flight.
     pub(super) fn cwnd(&self) -> usize {
-        self.window.cwnd
+        self.asked().cwnd()
     }
 
-    /// The slow start threshold in octets.
-    pub(super) fn ssthresh(&self) -> usize {
-        self.window.ssthresh
+    /// See [`Control::pace`].
+    pub(super) fn pace(&self) -> Option<Pace> {
+        self.asked().pace()
     }
 
-    /// Whether the window grows exponentially.
-    pub(super) fn is_slow_start(&self) -> bool {
-        self.window.cwnd < self.window.ssthresh
-    }
-
-    /// The segment size changed; the window stays in octets, but holds at least two segments' worth of hope.
-    pub(super) fn set_mss(&mut self, mss: usize) {
-        self.window.mss = mss;
-    }
-
-    /// Sets the window: for recovery, which computes it from what is delivered (RFC 6937).
-    pub(super) fn set_cwnd(&mut self, octets: usize) {
-        self.window.cwnd = octets.clamp(self.window.mss, MAX_WINDOW);
-    }
-
-    /// `acked` octets were acknowledged outside of fast recovery, while the window was what limited sending.
-    pub(super) fn acknowledged(&mut self, now: Instant, rtt: Duration, acked: usize) {
-        let left = self.window.slow_start(acked);
-        if left > 0 {
-            self.law.control().avoid(now, rtt, left, &mut self.window);
-        }
-    }
-
-    /// A loss or a congestion mark: lowers the threshold (RFC 5681 §3.1, equation 4; RFC 9438 §4.6). The window follows by
-    /// proportional rate reduction.
-    pub(super) fn reduce(&mut self, flight: usize) {
-        self.window.ssthresh = self
-            .law
-            .control()
-            .reduce(flight, &self.window)
-            .max(2 * self.window.mss);
-    }
-
-    /// A retransmission timeout: one segment, then slow start (RFC 5681 §3.1, LW).
-    pub(super) fn collapse(&mut self) {
-        self.window.cwnd = self.window.mss;
-        self.law.control().restart();
-    }
-
-    /// Nothing was sent for longer than a timeout: no more than the initial window at once (RFC 5681 §4.1).
-    pub(super) fn after_idle(&mut self) {
-        self.window.cwnd = self.window.cwnd.min(Window::initial(self.window.mss));
-        self.law.control().restart();
+    /// See [`Control::holds_back`].
+    pub(super) fn holds_back(&self) -> bool {
+        self.asked().holds_back()
     }
 }
 
@@ -180,26 +254,10 @@ mod tests {
             (2000, 14_600),
             (9000, 18_000),
         ] {
-            assert_eq!(Window::initial(mss), initial, "mss {mss}");
+            for algorithm in [Algorithm::Cubic, Algorithm::Reno, Algorithm::Bbr] {
+                let congestion = Congestion::new(algorithm, Instant::ZERO, mss, true, 1);
+                assert_eq!(congestion.cwnd(), initial, "{algorithm:?}, mss {mss}");
+            }
         }
-    }
-
-    #[test]
-    fn slow_start_doubles_per_round_and_hands_on_the_rest() {
-        let mut congestion = Congestion::new(Algorithm::Reno, 1000);
-        congestion.acknowledged(Instant::ZERO, Duration::from_millis(10), 10_000);
-        assert_eq!(congestion.cwnd(), 20_000);
-        congestion.reduce(20_000);
-        congestion.collapse();
-        assert_eq!((congestion.cwnd(), congestion.ssthresh()), (1000, 10_000));
-        for _ in 0..4 {
-            let cwnd = congestion.cwnd();
-            congestion.acknowledged(Instant::ZERO, Duration::from_millis(10), cwnd);
-        }
-        // 1, 2, 4, 8 thousand; then two thousand of the eight still double, six count towards one segment per window.
-        assert_eq!(
-            (congestion.cwnd(), congestion.is_slow_start()),
-            (10_000, false)
-        );
     }
 }

@@ -231,6 +231,7 @@ impl Connection {
         match &mut self.phase {
             Phase::SynSent(opening) if opening.fin == Fin::Open => opening.outbox.push(data),
             Phase::Active(active) if active.sender.fin == Fin::Open => {
+                active.sender.note_starvation();
                 active.sender.outbox.push(data);
                 if active.sender.is_relieved() {
                     active.shared.ready |= Ready::WRITABLE;
@@ -345,6 +346,15 @@ impl Connection {
     pub fn shrink_mss(&mut self, mss: u16) {
         if let Phase::Active(active) = &mut self.phase {
             active.sender.shrink_path(mss);
+        }
+    }
+
+    /// The size of packets (as [`Limits::mss`] counts) that was found to get through since the last call, where larger ones did
+    /// not, or had not been tried: for a cache that other connections on the path know it from (RFC 8899 §5.3).
+    pub fn take_path_mss(&mut self) -> Option<u16> {
+        match &mut self.phase {
+            Phase::Active(active) => active.sender.path.take_news(),
+            _ => None,
         }
     }
 

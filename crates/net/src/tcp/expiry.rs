@@ -1,7 +1,9 @@
 //! What happens when a timer goes off.
 
 use super::active::{Active, Exit, Holder, Probe, Stage, SynReceived};
-use super::recovery::Recovery;
+use super::congestion::Cause;
+use super::recovery::{Recovery, Undo};
+use super::scoreboard::Scoreboard;
 use super::timers::Timer;
 use super::{Error, KeepAlive};
 use crate::time::Instant;
@@ -19,6 +21,7 @@ const ABANDONED_PROBES: u8 = 12;
 impl Active {
     /// Runs what is due; returns how the connection ends, if it does.
     pub(super) fn expire(&mut self, now: Instant) -> Option<Exit> {
+        self.sender.note_starvation();
         while let Some(timer) = self.timers.take_due(now) {
             let exit = match timer {
                 Timer::Retransmit => self.retransmit(now),
@@ -32,6 +35,7 @@ impl Active {
                 Timer::KeepAlive => self.ask_for_life(now),
                 Timer::UserTimeout => Some(Exit::Failed(Error::TimedOut)),
                 Timer::FinWait => Some(Exit::Closed),
+                Timer::Pace => None, // What waits goes with the next transmission.
             };
             if exit.is_some() {
                 return exit;
@@ -60,7 +64,7 @@ impl Active {
         if self.sender.retries >= self.retries() {
             return Some(Exit::Failed(Error::TimedOut));
         }
-        self.sender.time_out();
+        self.sender.time_out(now);
         self.timers.stop(Timer::TailProbe);
         self.timers.stop(Timer::Reorder);
         self.timers
@@ -78,8 +82,9 @@ impl Active {
     }
 
     fn end_reordering(&mut self, now: Instant) -> Option<Exit> {
-        if self.sender.detect_by_time(now, &mut self.timers) > 0 {
-            self.sender.enter_recovery_by_timer();
+        let lost = self.sender.detect_by_time(now, &mut self.timers);
+        if lost > 0 {
+            self.sender.enter_recovery_by_timer(now, lost);
         }
         None
     }
@@ -140,18 +145,21 @@ impl SynReceived {
 
 impl super::sender::Sender {
     /// Everything outstanding counts as lost, and sending starts over with one segment.
-    fn time_out(&mut self) {
-        self.keep_for_undo();
-        if self.retries == 0 {
-            self.congestion.reduce(self.flight());
-        }
-        self.congestion.collapse();
-        self.board.lose_all();
+    fn time_out(&mut self, now: Instant) {
+        let flight = self.flight();
+        let first = self.board.first_packet();
+        self.declare(now, Scoreboard::lose_all);
+        let again = self.retries > 0;
+        self.congestion
+            .control()
+            .congested(now, Cause::Timeout { again }, flight);
+        self.undo = Some(Undo::default());
         self.recovery = Recovery::Timeout { point: self.nxt };
         self.tail_probe = None;
         self.duplicates = 0;
         self.departed = 0;
         self.retries += 1;
+        self.path.time_out(now, self.retries, first);
         self.rtt.back_off();
     }
 }

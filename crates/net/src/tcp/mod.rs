@@ -18,8 +18,10 @@
 //! # What is in it
 //!
 //! Window scaling, timestamps and PAWS (RFC 7323), SACK both ways (2018, 2883, 6675), RACK-TLP (8985), proportional rate
-//! reduction (6937), recoveries taken back when they were mistakes (Eifel: 3522, 4015), retransmission timeouts (6298), NewReno for peers without SACK (6582), CUBIC (9438) and Reno (5681), the
-//! initial window of ten (6928), challenge acknowledgments (5961), ECN (3168), TIME-WAIT as a record (1337, 6191).
+//! reduction (6937), recoveries taken back when they were mistakes (Eifel: 3522, 4015), retransmission timeouts (6298), NewReno
+//! for peers without SACK (6582), CUBIC (9438), Reno (5681) and BBRv3 (draft-ietf-ccwg-bbr) with its delivery rate samples and
+//! pacing, HyStart++ (9406), the initial window of ten (6928), challenge acknowledgments (5961), ECN (3168), TIME-WAIT as a record
+//! (1337, 6191), path MTUs sought where nobody tells them (8899).
 //!
 //! Segments are as long as the link takes them: with segmentation offload up to 64 KiB, and the bookkeeping is per such segment.
 
@@ -30,12 +32,15 @@ mod arrival;
 mod config;
 mod congestion;
 mod connection;
+mod delivery;
 mod expiry;
 mod inbox;
 mod limiter;
 mod outbox;
 mod output;
 mod over;
+mod pacer;
+mod path;
 mod reassembly;
 mod receiver;
 mod recovery;
@@ -52,6 +57,7 @@ mod timers;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use agreement::Offer;
 pub use config::{Config, Ecn, EcnUse, Handshake, KeepAlive, Limits, Setup};
 pub use congestion::Algorithm;
 pub use connection::{Connection, Outgoing};

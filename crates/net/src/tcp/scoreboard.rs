@@ -8,6 +8,7 @@
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
+use super::delivery::Snapshot;
 use crate::time::Instant;
 use crate::wire::tcp::{SackBlock, SeqNum};
 
@@ -33,6 +34,8 @@ struct Record {
     resent: bool,
     /// Octets in each of the packets that it travels in.
     packet: u16,
+    /// The counters when it was last sent.
+    counters: Snapshot,
 }
 
 impl Record {
@@ -87,10 +90,14 @@ pub(super) struct Delivery {
     pub(super) octets: usize,
     /// Round-trip time of the earliest segment newly delivered that was sent once.
     pub(super) rtt: Option<Duration>,
+    /// The least round-trip time of those.
+    pub(super) least_rtt: Option<Duration>,
     /// When the last of the newly delivered was sent, again or for the first time.
     pub(super) sent_at: Option<Instant>,
     /// The latest sent of the newly delivered.
     pub(super) latest: Option<Latest>,
+    /// When that, or a later transmission whose acknowledgment may be its original's, was sent, and the counters then.
+    pub(super) newest: Option<(Instant, Snapshot)>,
     /// A segment sent once arrived after one sent later (RFC 8985 §6.2 step 3).
     pub(super) reordered: bool,
 }
@@ -102,8 +109,10 @@ impl Delivery {
             minimum_rtt,
             octets: 0,
             rtt: None,
+            least_rtt: None,
             sent_at: None,
             latest: None,
+            newest: None,
             reordered: false,
         }
     }
@@ -116,10 +125,14 @@ impl Delivery {
     /// Counts a record delivered; `highest` is the end of the highest delivered before.
     fn add(&mut self, record: &Record, highest: SeqNum) {
         self.octets += record.len();
+        if self.newest.is_none_or(|(at, _)| at <= record.sent_at) {
+            self.newest = Some((record.sent_at, record.counters));
+        }
         self.sent_at = self.sent_at.max(Some(record.sent_at));
         let rtt = self.now - record.sent_at;
         if !record.resent {
             self.rtt.get_or_insert(rtt);
+            self.least_rtt = Some(self.least_rtt.map_or(rtt, |least| least.min(rtt)));
             self.reordered |= record.end.before(highest);
         } else if rtt < self.minimum_rtt {
             return; // Probably the first transmission's acknowledgment (RFC 8985 §6.2 step 2).
@@ -144,6 +157,9 @@ pub(super) struct Losses {
     /// When the next segment counts as lost if nothing is heard of it.
     pub(super) again_at: Option<Instant>,
 }
+
+/// Whom the scoreboard tells what it declares lost: the stretch, and the counters when it was last sent.
+pub(super) type Mourner<'a> = &'a mut dyn FnMut(SeqNum, SeqNum, &Snapshot);
 
 /// The records of everything in flight.
 #[derive(Debug, Default)]
@@ -187,9 +203,21 @@ impl Scoreboard {
         self.sacked
     }
 
+    /// Octets to be sent again.
+    pub(super) fn lost(&self) -> usize {
+        self.lost
+    }
+
     /// How many records there are.
     pub(super) fn records(&self) -> usize {
         self.records.len()
+    }
+
+    /// Octets in the first packet outstanding; 0 if there is none.
+    pub(super) fn first_packet(&self) -> usize {
+        self.records
+            .front()
+            .map_or(0, |front| front.len().min(front.packet()))
     }
 
     /// The last packet outstanding, for a tail loss probe (RFC 8985 §7.3).
@@ -203,7 +231,14 @@ impl Scoreboard {
     }
 
     /// New data went out, in packets of `mss` octets.
-    pub(super) fn sent(&mut self, start: SeqNum, end: SeqNum, mss: usize, now: Instant) {
+    pub(super) fn sent(
+        &mut self,
+        start: SeqNum,
+        end: SeqNum,
+        mss: usize,
+        now: Instant,
+        counters: Snapshot,
+    ) {
         self.records.push_back(Record {
             start,
             end,
@@ -211,6 +246,7 @@ impl Scoreboard {
             fate: Fate::InFlight,
             resent: false,
             packet: packet(mss),
+            counters,
         });
         self.by_time.push_back(Sending {
             start,
@@ -351,7 +387,13 @@ impl Scoreboard {
 
     /// Declares lost what was sent before `latest` and has had `wait` (a round trip and the reordering window) to arrive
     /// (RFC 8985 §6.2 step 5). What went out in one piece was sent in the order of its octets.
-    pub(super) fn detect(&mut self, latest: &Latest, wait: Duration, now: Instant) -> Losses {
+    pub(super) fn detect(
+        &mut self,
+        latest: &Latest,
+        wait: Duration,
+        now: Instant,
+        mourner: Mourner<'_>,
+    ) -> Losses {
         let mut losses = Losses::default();
         while let Some(sending) = self.by_time.front().copied() {
             if self.is_stale(&sending) {
@@ -369,7 +411,7 @@ impl Scoreboard {
                 losses.again_at = Some(due);
                 break;
             }
-            losses.octets += self.lose(&before);
+            losses.octets += self.lose(&before, mourner);
             if before.end != sending.end {
                 break;
             }
@@ -396,7 +438,7 @@ impl Scoreboard {
             .map(|(index, _)| index)
     }
 
-    fn lose(&mut self, sending: &Sending) -> usize {
+    fn lose(&mut self, sending: &Sending, mourner: Mourner<'_>) -> usize {
         let mut octets = 0;
         let first = self
             .records
@@ -409,6 +451,7 @@ impl Scoreboard {
                 record.fate = Fate::Lost;
                 octets += record.len();
                 self.lost_from = self.lost_from.min(record.start);
+                mourner(record.start, record.end, &record.counters);
             }
         }
         self.lost += octets;
@@ -417,7 +460,7 @@ impl Scoreboard {
 
     /// Declares the first packet lost: NewReno's view, without selective acknowledgments (RFC 6582 §3.2). Returns the octets
     /// newly lost.
-    pub(super) fn lose_first(&mut self) -> usize {
+    pub(super) fn lose_first(&mut self, mourner: Mourner<'_>) -> usize {
         let Some(front) = self
             .records
             .front()
@@ -430,15 +473,18 @@ impl Scoreboard {
             self.split(0, front.start + front.packet());
         }
         self.lost_from = front.start;
-        self.records[0].fate = Fate::Lost;
-        let octets = self.records[0].len();
+        let first = &mut self.records[0];
+        first.fate = Fate::Lost;
+        mourner(first.start, first.end, &first.counters);
+        let octets = first.len();
         self.lost += octets;
         octets
     }
 
     /// Declares everything lost that was not reported (RFC 6675 §5.1). If even the first segment was reported, the peer has
-    /// dropped what it reported, and nothing of that is believed any more (RFC 2018 §8).
-    pub(super) fn lose_all(&mut self) {
+    /// dropped what it reported, and nothing of that is believed any more (RFC 2018 §8). Returns the octets newly lost.
+    pub(super) fn lose_all(&mut self, mourner: Mourner<'_>) -> usize {
+        let before = self.lost;
         let reneged = self
             .records
             .front()
@@ -448,6 +494,9 @@ impl Scoreboard {
             self.sacked = 0;
         }
         for record in &mut self.records {
+            if record.fate == Fate::InFlight {
+                mourner(record.start, record.end, &record.counters);
+            }
             if reneged || record.fate == Fate::InFlight {
                 record.fate = Fate::Lost;
             }
@@ -458,6 +507,7 @@ impl Scoreboard {
             .front()
             .map_or(self.lost_from, |front| front.start);
         self.by_time.clear();
+        self.lost - before
     }
 
     /// What was declared lost and not sent again is on its way after all.
@@ -511,7 +561,14 @@ impl Scoreboard {
     }
 
     /// The front of a record was sent again, up to `end`, in packets of `mss` octets.
-    pub(super) fn resent(&mut self, start: SeqNum, end: SeqNum, mss: usize, now: Instant) {
+    pub(super) fn resent(
+        &mut self,
+        start: SeqNum,
+        end: SeqNum,
+        mss: usize,
+        now: Instant,
+        counters: Snapshot,
+    ) {
         let index = self
             .records
             .partition_point(|record| record.start.before(start));
@@ -534,6 +591,7 @@ impl Scoreboard {
         record.sent_at = now;
         record.resent = true;
         record.packet = packet(mss);
+        record.counters = counters;
         let end = record.end;
         self.by_time.push_back(Sending {
             start,
@@ -579,7 +637,13 @@ mod tests {
     fn flight() -> Scoreboard {
         let mut board = Scoreboard::new(seq(0));
         for n in 0..10 {
-            board.sent(seq(n * 1000), seq(n * 1000 + 1000), MSS, at(n as u64));
+            board.sent(
+                seq(n * 1000),
+                seq(n * 1000 + 1000),
+                MSS,
+                at(n as u64),
+                Snapshot::default(),
+            );
         }
         board
     }
@@ -623,7 +687,7 @@ mod tests {
             (latest.sent_at, delivered.octets, delivered.rtt),
             (at(3), 1000, Some(MS * 27))
         );
-        let losses = board.detect(&latest, MS * 29, at(30));
+        let losses = board.detect(&latest, MS * 29, at(30), &mut |_, _, _| {});
         assert_eq!(
             losses,
             Losses {
@@ -632,14 +696,14 @@ mod tests {
             }
         );
         assert_eq!(
-            board.detect(&latest, MS * 29, at(31)),
+            board.detect(&latest, MS * 29, at(31), &mut |_, _, _| {}),
             Losses {
                 octets: 1000,
                 again_at: None
             }
         );
         assert_eq!(board.next_lost(), Some((seq(0), seq(1000))));
-        board.resent(seq(0), seq(400), MSS, at(31));
+        board.resent(seq(0), seq(400), MSS, at(31), Snapshot::default());
         assert_eq!(board.next_lost(), Some((seq(400), seq(1000))));
         check(&board);
     }
@@ -649,12 +713,22 @@ mod tests {
         let mut board = flight();
         let mut first = delivery(30);
         board.select(block(1000, 10_000), &mut first);
-        board.detect(&first.latest.expect("delivered"), MS, at(30));
-        board.resent(seq(0), seq(1000), MSS, at(30));
-        board.sent(seq(10_000), seq(11_000), MSS, at(31));
+        board.detect(
+            &first.latest.expect("delivered"),
+            MS,
+            at(30),
+            &mut |_, _, _| {},
+        );
+        board.resent(seq(0), seq(1000), MSS, at(30), Snapshot::default());
+        board.sent(seq(10_000), seq(11_000), MSS, at(31), Snapshot::default());
         let mut second = delivery(60);
         board.select(block(10_000, 11_000), &mut second);
-        let losses = board.detect(&second.latest.expect("delivered"), MS * 29, at(60));
+        let losses = board.detect(
+            &second.latest.expect("delivered"),
+            MS * 29,
+            at(60),
+            &mut |_, _, _| {},
+        );
         assert_eq!(losses.octets, 1000);
         assert_eq!(board.next_lost(), Some((seq(0), seq(1000))));
         check(&board);
@@ -663,7 +737,7 @@ mod tests {
     #[test]
     fn parts_of_a_long_record_are_believed_in_whole_segments() {
         let mut board = Scoreboard::new(seq(0));
-        board.sent(seq(0), seq(10_000), MSS, at(0));
+        board.sent(seq(0), seq(10_000), MSS, at(0), Snapshot::default());
         let mut delivered = delivery(20);
         board.select(block(1500, 4200), &mut delivered);
         assert_eq!((board.sacked(), delivered.octets), (2000, 2000));
@@ -677,17 +751,22 @@ mod tests {
     #[test]
     fn within_a_long_record_rack_loses_what_lies_before_the_delivered() {
         let mut board = Scoreboard::new(seq(0));
-        board.sent(seq(0), seq(10_000), MSS, at(0));
+        board.sent(seq(0), seq(10_000), MSS, at(0), Snapshot::default());
         let mut delivered = delivery(20);
         board.select(block(2000, 3000), &mut delivered);
         let latest = delivered.latest.expect("delivered");
-        let early = board.detect(&latest, MS * 25, at(20));
+        let early = board.detect(&latest, MS * 25, at(20), &mut |_, _, _| {});
         assert_eq!((early.octets, early.again_at), (0, Some(at(25))));
-        let losses = board.detect(&latest, MS * 25, at(25));
+        let losses = board.detect(&latest, MS * 25, at(25), &mut |_, _, _| {});
         assert_eq!((losses.octets, losses.again_at), (2000, None));
         board.select(block(4000, 5000), &mut delivered);
         let latest = delivered.latest.expect("delivered");
-        assert_eq!(board.detect(&latest, MS * 25, at(25)).octets, 1000);
+        assert_eq!(
+            board
+                .detect(&latest, MS * 25, at(25), &mut |_, _, _| {})
+                .octets,
+            1000
+        );
         assert_eq!((board.lost, board.in_flight()), (3000, 5000));
         check(&board);
     }
@@ -697,7 +776,7 @@ mod tests {
         let mut board = flight();
         board.select(block(1000, 10_000), &mut delivery(20));
         board.acknowledge(seq(1000), &mut delivery(21));
-        board.lose_all();
+        board.lose_all(&mut |_, _, _| {});
         assert_eq!(
             (board.lost, board.sacked(), board.in_flight()),
             (9000, 0, 0)
@@ -740,7 +819,7 @@ mod tests {
                 let mut delivered = delivery(now as u64);
                 match step {
                     Step::Send(len) => {
-                        board.sent(seq(nxt), seq(nxt + len), MSS, at(now as u64));
+                        board.sent(seq(nxt), seq(nxt + len), MSS, at(now as u64), Snapshot::default());
                         nxt += len;
                     }
                     Step::Ack(len) => {
@@ -753,18 +832,20 @@ mod tests {
                     }
                     Step::Detect => {
                         if let Some(latest) = &latest {
-                            board.detect(latest, MS * 3, at(now as u64));
+                            board.detect(latest, MS * 3, at(now as u64), &mut |_, _, _| {});
                         }
                     }
                     Step::Resend(len) => {
                         if let Some((start, end)) = board.next_lost() {
-                            board.resent(start, end.min(start + len), MSS, at(now as u64));
+                            board.resent(start, end.min(start + len), MSS, at(now as u64), Snapshot::default());
                         }
                     }
                     Step::LoseFirst => {
-                        board.lose_first();
+                        board.lose_first(&mut |_, _, _| {});
                     }
-                    Step::LoseAll => board.lose_all(),
+                    Step::LoseAll => {
+                        board.lose_all(&mut |_, _, _| {});
+                    }
                     Step::FindAgain => board.find_again(),
                     Step::Select(..) => {}
                 }

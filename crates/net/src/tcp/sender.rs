@@ -1,16 +1,18 @@
 //! The sending half: the send variables, what is queued and in flight, and how much more may go.
 
-use alloc::boxed::Box;
 use core::time::Duration;
 
-use super::Config;
 use super::agreement::Agreement;
-use super::congestion::Congestion;
+use super::congestion::{Congestion, Opened, Pause};
+use super::delivery::Meter;
 use super::outbox::Outbox;
+use super::pacer::Pacer;
+use super::path::Path;
 use super::recovery::{Rack, Recovery, Undo};
 use super::rtt::Rtt;
 use super::scoreboard::Scoreboard;
 use super::timers::{Timer, Timers};
+use super::{Config, Setup};
 use crate::time::Instant;
 use crate::wire::tcp::{Control, Flags, SeqNum};
 
@@ -129,12 +131,14 @@ pub(super) struct Sender {
     pub(super) outbox: Outbox,
     pub(super) fin: Fin,
     pub(super) board: Scoreboard,
+    pub(super) meter: Meter,
     pub(super) rtt: Rtt,
     pub(super) congestion: Congestion,
+    pub(super) pacer: Pacer,
     pub(super) recovery: Recovery,
     pub(super) rack: Rack,
-    /// What to put back if the present recovery was a mistake.
-    pub(super) undo: Option<Box<Undo>>,
+    /// What tells whether the present recovery was a mistake.
+    pub(super) undo: Option<Undo>,
     pub(super) tail_probe: Option<TailProbe>,
     pub(super) sack: bool,
     pub(super) buffer: Buffer,
@@ -145,13 +149,12 @@ pub(super) struct Sender {
     /// Timeouts since something was last acknowledged, or the peer last answered a probe.
     pub(super) retries: u8,
     /// The largest flight of the present round trip: was the window used (RFC 7661 §1)?
-    peak: usize,
+    pub(super) peak: usize,
     peak_until: SeqNum,
     last_sent: Instant,
     /// The most that the peer takes in a segment, TCP options included.
     peer_mss: usize,
-    /// The most that the path was found to take.
-    path_mss: usize,
+    pub(super) path: Path,
     /// ECN is in use (RFC 3168).
     pub(super) ecn: bool,
     /// The window was reduced for a congestion mark: to be told with the next new data (RFC 3168 §6.1.2).
@@ -164,10 +167,11 @@ impl Sender {
         now: Instant,
         config: &Config,
         agreement: &Agreement,
-        isn: SeqNum,
+        setup: &Setup,
         window: PeerWindow,
         outbox: Outbox,
     ) -> Self {
+        let isn = setup.isn;
         let nxt = isn + 1;
         let mss = usize::from(agreement.peer_mss);
         Self {
@@ -178,8 +182,10 @@ impl Sender {
             outbox,
             fin: Fin::Open,
             board: Scoreboard::new(nxt),
+            meter: Meter::new(now),
             rtt: Rtt::new(config.rto_min),
-            congestion: Congestion::new(config.congestion, mss),
+            congestion: Congestion::new(config.congestion, now, mss, agreement.sack, isn.value()),
+            pacer: Pacer::default(),
             recovery: Recovery::Open,
             rack: Rack::new(),
             undo: None,
@@ -193,7 +199,7 @@ impl Sender {
             peak_until: nxt,
             last_sent: now,
             peer_mss: mss,
-            path_mss: usize::MAX,
+            path: Path::new(setup.mss.min(agreement.peer_mss), setup.default_mss),
             ecn: agreement.ecn,
             reduced: false,
         }
@@ -202,20 +208,23 @@ impl Sender {
     /// The handshake took this long from our SYN to its acknowledgment, after `retries` repetitions (RFC 6298 §5.7, RFC 5681 §3.1).
     pub(super) fn handshake_took(&mut self, rtt: Option<Duration>, retries: u8) {
         match rtt {
-            Some(rtt) if retries == 0 => self.rtt.sample(rtt),
+            Some(rtt) if retries == 0 => {
+                self.rtt.sample(rtt);
+                self.congestion.control().opened(Opened::In(rtt));
+            }
             Some(_) => {
                 self.rtt.forgive();
                 self.rtt.handshake_was_lost();
-                self.congestion.collapse();
+                self.congestion.control().opened(Opened::WithLoss);
             }
             None => {}
         }
     }
 
-    /// Octets of payload and options that one segment may have on a path that takes `limit`.
+    /// Octets of payload and options that one segment may have on a path that is said to take `limit`.
     pub(super) fn mss(&self, limit: u16) -> usize {
         self.peer_mss
-            .min(self.path_mss)
+            .min(self.path.size())
             .min(usize::from(limit))
             .max(48)
     }
@@ -223,11 +232,21 @@ impl Sender {
     /// The path takes no more than this; what went out in longer pieces was dropped on the way. The congestion window stays, as
     /// this was no congestion (RFC 1191 §6.5).
     pub(super) fn shrink_path(&mut self, mss: u16) {
-        let mss = usize::from(mss).max(48);
-        if mss < self.path_mss.min(self.peer_mss) {
-            self.path_mss = mss;
-            self.board.lose_longer_than(mss);
+        if self.path.shrink(self.last_sent, mss) {
+            self.board.lose_longer_than(self.path.size());
         }
+    }
+
+    /// How long a segment may be sent to see whether it gets through, options included; if it is time for that and enough follows
+    /// it for a loss to be seen at once (RFC 4821 §7.4).
+    pub(super) fn path_probe(&mut self, now: Instant) -> Option<u16> {
+        if !self.recovery.is_open() || self.board.lost() > 0 || self.board.sacked() > 0 {
+            return None;
+        }
+        let (unsent, room) = (self.unsent(), self.window_end().since(self.nxt));
+        let quota = self.quota();
+        let fits = |size: &u16| 2 * usize::from(*size) <= unsent.min(room).min(quota);
+        self.path.wanted(now).filter(fits)
     }
 
     /// The end of what the peer's window allows.
@@ -288,10 +307,12 @@ impl Sender {
         self.board.records() < MOST_RECORDS
     }
 
-    /// New text or a FIN went out, up to `end`.
-    pub(super) fn sent(&mut self, end: SeqNum, now: Instant, timers: &mut Timers) {
-        self.board.sent(self.nxt, end, self.congestion.mss(), now);
-        self.recovery.sent(end.since(self.nxt));
+    /// New text or a FIN went out, up to `end`, in packets of `mss` octets.
+    pub(super) fn sent(&mut self, end: SeqNum, mss: usize, now: Instant, timers: &mut Timers) {
+        let octets = end.since(self.nxt);
+        let counters = self.meter.snapshot(now, self.in_flight(), octets);
+        self.board.sent(self.nxt, end, mss, now, counters);
+        self.count_sent(now, octets);
         self.nxt = end;
         self.max = self.max.max(end);
         let flight = self.in_flight();
@@ -318,39 +339,44 @@ impl Sender {
         if let (Some(undo), Some(stamp)) = (&mut self.undo, stamp) {
             undo.resent.get_or_insert((end, stamp));
         }
-        self.board.resent(start, end, self.congestion.mss(), now);
-        self.recovery.sent(end.since(start));
+        let octets = end.since(start);
+        let counters = self.meter.snapshot(now, self.in_flight(), octets);
+        let mss = self.congestion.mss();
+        self.path.resent(start, end);
+        self.board.resent(start, end, mss, now, counters);
+        self.count_sent(now, octets);
         self.last_sent = now;
         if start == self.una || !timers.runs(Timer::Retransmit) {
             timers.set(Timer::Retransmit, now + self.rtt.timeout());
         }
     }
 
-    /// Remembers the congestion window before a reduction.
-    pub(super) fn keep_for_undo(&mut self) {
-        let before = self
-            .undo
-            .take()
-            .map_or_else(|| self.congestion.clone(), |undo| undo.before);
-        self.undo = Some(Box::new(Undo {
-            before,
-            resent: None,
-        }));
-    }
-
-    /// Before sending after a pause: the window may be stale (RFC 5681 §4.1).
-    pub(super) fn wake(&mut self, now: Instant) {
-        if self.board.outstanding() == 0 && now - self.last_sent > self.rtt.timeout() {
-            self.congestion.after_idle();
+    fn count_sent(&mut self, now: Instant, octets: usize) {
+        self.congestion.control().sent(octets);
+        if let Some(pace) = self.congestion.pace() {
+            self.pacer.sent(now, octets, pace.rate);
         }
     }
 
-    /// Whether the congestion window was what limited the flight; otherwise it must not grow (RFC 9438 §5.8, RFC 7661 §4.1).
-    pub(super) fn is_window_used(&self, mss: usize) -> bool {
-        if self.congestion.is_slow_start() {
-            2 * self.peak >= self.congestion.cwnd()
-        } else {
-            self.peak + mss >= self.congestion.cwnd()
+    /// Before sending while nothing is in flight: what is known of the path may be stale.
+    pub(super) fn wake(&mut self, now: Instant) {
+        if self.board.outstanding() == 0 {
+            let pause = Pause {
+                now,
+                long: now - self.last_sent > self.rtt.timeout(),
+                starved: self.meter.is_starved(),
+            };
+            self.congestion.control().resume(&pause);
+        }
+    }
+
+    /// Before something happens that may lead to sending: had the program run out of data while more could have gone
+    /// (draft-ietf-ccwg-bbr §4.1.2.4)? Then what is in flight tells nothing of the path's rate.
+    pub(super) fn note_starvation(&mut self) {
+        let in_flight = self.in_flight();
+        let idle = self.unsent() < self.congestion.mss() && self.board.lost() == 0;
+        if idle && in_flight < self.congestion.cwnd() {
+            self.meter.starve(in_flight);
         }
     }
 

@@ -22,10 +22,12 @@ pub(super) enum Timer {
     UserTimeout,
     /// Nobody holds the connection any more and the peer's FIN has not come (FIN-WAIT-2).
     FinWait,
+    /// The pace lets the next segments go (draft-ietf-ccwg-bbr §5.6.2).
+    Pace,
 }
 
 impl Timer {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Retransmit,
         Self::TailProbe,
         Self::Reorder,
@@ -34,6 +36,7 @@ impl Timer {
         Self::KeepAlive,
         Self::UserTimeout,
         Self::FinWait,
+        Self::Pace,
     ];
 }
 
@@ -68,7 +71,7 @@ impl Timers {
 
     /// When a timer goes off, if it runs.
     pub(super) fn at(&self, timer: Timer) -> Option<Instant> {
-        Some(self.at[timer as usize]).filter(|at| *at != NEVER)
+        Some(self.at[timer as usize]).filter(|at| *at < NEVER)
     }
 
     /// Whether a timer runs.
@@ -78,8 +81,7 @@ impl Timers {
 
     /// When the first of all goes off.
     pub(super) fn next(&self) -> Option<Instant> {
-        let first = self.at.iter().copied().min();
-        first.filter(|at| *at != NEVER)
+        self.at.iter().copied().min().filter(|at| *at < NEVER)
     }
 
     /// Takes one timer that is due, stopping it.

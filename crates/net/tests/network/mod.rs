@@ -72,6 +72,8 @@ pub(crate) struct Network {
     pub(crate) left: Host,
     pub(crate) right: Host,
     pub(crate) impairment: Impairment,
+    /// Packets of more octets than this vanish, and nobody says so.
+    pub(crate) swallow: usize,
     pub(crate) chance: Chance,
     /// Frames seen on the wire, newest last, if they are kept.
     pub(crate) seen: Option<Vec<(Side, Bytes)>>,
@@ -86,6 +88,7 @@ impl Network {
             left: Host::new(left),
             right: Host::new(right),
             impairment: Impairment::NONE,
+            swallow: usize::MAX,
             chance: Chance(0x9e37_79b9_7f4a_7c15),
             seen: None,
             wire: BTreeMap::new(),
@@ -115,6 +118,10 @@ impl Network {
     }
 
     fn carry(&mut self, to: Side, bytes: Bytes) {
+        // Beside the packet there are the link's header and Ethernet's.
+        if bytes.len() > self.swallow.saturating_add(12 + 14) {
+            return;
+        }
         let copies = 1 + u64::from(self.chance.hits(self.impairment.duplication));
         for _ in 0..copies {
             if self.chance.hits(self.impairment.loss) {

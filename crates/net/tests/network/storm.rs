@@ -99,7 +99,7 @@ fn config(chance: &mut Chance, side: Side, capabilities: Capabilities) -> Config
     let mut config = ordinary(side, capabilities);
     config.mtu = [1280, 1500, 1500, 9000][chance.below(4)];
     let tcp = &mut config.tcp;
-    tcp.congestion = [Algorithm::Cubic, Algorithm::Reno][chance.below(2)];
+    tcp.congestion = [Algorithm::Cubic, Algorithm::Reno, Algorithm::Bbr][chance.below(3)];
     tcp.receive_max = [600, 3000, 40_000, 2 << 20, 64 << 20][chance.below(5)];
     tcp.receive_initial = tcp.receive_max.min(256 << 10);
     tcp.send_initial = [1, 2000, 256 << 10][chance.below(3)];

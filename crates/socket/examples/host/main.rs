@@ -75,6 +75,7 @@ enum Where {
 enum Congestion {
     Reno,
     Cubic,
+    Bbr,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -118,6 +119,7 @@ fn config(arguments: &Arguments) -> Config {
     config.tcp.congestion = match arguments.congestion {
         Congestion::Reno => Algorithm::Reno,
         Congestion::Cubic => Algorithm::Cubic,
+        Congestion::Bbr => Algorithm::Bbr,
     };
     config.routes = arguments.gateway.iter().copied().map(default).collect();
     config

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use wharf_net::Setting;
-use wharf_net::tcp::KeepAlive;
+use wharf_net::tcp::{Algorithm, KeepAlive};
 use wharf_port::table::Reuse;
 use wharf_port::{Domain, Protocol};
 
@@ -187,6 +187,15 @@ impl TcpSocket {
     /// When the stack has ended.
     pub fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.held.set(Setting::UserTimeout(timeout))
+    }
+
+    /// `TCP_CONGESTION`: which congestion control its connection uses, or those that it accepts; before it is connected.
+    ///
+    /// # Errors
+    ///
+    /// When the stack has ended.
+    pub fn set_congestion(&self, algorithm: Algorithm) -> io::Result<()> {
+        self.held.set(Setting::Congestion(algorithm))
     }
 
     /// Takes an address of the host's, or a wildcard; port 0 is replaced by a free one.

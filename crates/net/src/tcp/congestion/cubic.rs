@@ -9,7 +9,7 @@
 
 use core::time::Duration;
 
-use super::{Control, Window};
+use super::loss_based::Window;
 use crate::time::Instant;
 
 /// β, the factor of a reduction, in tenths (§4.6).
@@ -90,8 +90,9 @@ impl Epoch {
     }
 }
 
-impl Control for Cubic {
-    fn avoid(&mut self, now: Instant, rtt: Duration, acked: usize, window: &mut Window) {
+impl Cubic {
+    /// `acked` octets were acknowledged in congestion avoidance.
+    pub(super) fn avoid(&mut self, now: Instant, rtt: Duration, acked: usize, window: &mut Window) {
         let mut epoch = self.epoch.unwrap_or_else(|| self.begin(now, window));
         let estimate = epoch.estimate(acked, window);
         let target = epoch
@@ -106,7 +107,8 @@ impl Control for Cubic {
         }
     }
 
-    fn reduce(&mut self, flight: usize, window: &Window) -> usize {
+    /// The slow start threshold when congestion is seen with `flight` octets outstanding.
+    pub(super) fn reduce(&mut self, flight: usize, window: &Window) -> usize {
         self.epoch = None;
         self.w_max = if window.cwnd < self.w_max {
             window.cwnd * (10 + BETA_TENTHS) / 20
@@ -116,7 +118,8 @@ impl Control for Cubic {
         flight.min(window.cwnd) * BETA_TENTHS / 10
     }
 
-    fn restart(&mut self) {
+    /// The curve begins anew with the next octets.
+    pub(super) fn restart(&mut self) {
         self.epoch = None;
     }
 }

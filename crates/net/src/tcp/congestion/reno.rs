@@ -1,9 +1,6 @@
 //! Reno's congestion avoidance (RFC 5681 §3.1), counting octets (RFC 3465 §2.1).
 
-use core::time::Duration;
-
-use super::{Control, Window};
-use crate::time::Instant;
+use super::loss_based::Window;
 
 /// One segment more per window acknowledged; half of the flight on congestion.
 #[derive(Clone, Debug, Default)]
@@ -12,20 +9,23 @@ pub(super) struct Reno {
     counted: usize,
 }
 
-impl Control for Reno {
-    fn avoid(&mut self, _now: Instant, _rtt: Duration, acked: usize, window: &mut Window) {
+impl Reno {
+    /// `acked` octets were acknowledged in congestion avoidance.
+    pub(super) fn avoid(&mut self, acked: usize, window: &mut Window) {
         self.counted += acked;
         let rounds = self.counted / window.cwnd;
         self.counted %= window.cwnd;
         window.grow(rounds * window.mss);
     }
 
-    fn reduce(&mut self, flight: usize, _window: &Window) -> usize {
+    /// The slow start threshold when congestion is seen with `flight` octets outstanding.
+    pub(super) fn reduce(&mut self, flight: usize) -> usize {
         self.counted = 0;
         flight / 2
     }
 
-    fn restart(&mut self) {
+    /// The next segment has to be earned anew.
+    pub(super) fn restart(&mut self) {
         self.counted = 0;
     }
 }
@@ -43,9 +43,9 @@ mod tests {
             mss: 1000,
         };
         for _ in 0..5 {
-            reno.avoid(Instant::ZERO, Duration::ZERO, 2000, &mut window);
+            reno.avoid(2000, &mut window);
         }
         assert_eq!(window.cwnd, 11_000);
-        assert_eq!(reno.reduce(11_000, &window), 5500);
+        assert_eq!(reno.reduce(11_000), 5500);
     }
 }

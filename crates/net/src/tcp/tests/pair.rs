@@ -54,6 +54,10 @@ pub(super) struct Wire {
     pub(super) duplication: u64,
     /// Packets marked instead of lost.
     pub(super) marking: u64,
+    /// Octets per second that each direction carries, and octets that may wait for it.
+    pub(super) bottleneck: Option<(u64, usize)>,
+    /// Packets with more octets of options and text than this vanish, and nobody says so.
+    pub(super) swallow: usize,
 }
 
 impl Default for Wire {
@@ -66,6 +70,8 @@ impl Default for Wire {
             loss: 0,
             duplication: 0,
             marking: 0,
+            bottleneck: None,
+            swallow: usize::MAX,
         }
     }
 }
@@ -87,6 +93,10 @@ pub(super) struct Pair {
     dice: Dice,
     flying: BTreeMap<(Instant, u64), Packet>,
     count: u64,
+    /// Packets for which the bottleneck had no room.
+    pub(super) overflows: usize,
+    /// When the bottleneck to each end will have sent what waits.
+    busy: [Instant; 2],
     /// Every segment sent: by whom, what header, how much text.
     pub(super) log: Vec<(usize, Control, usize)>,
 }
@@ -122,6 +132,8 @@ impl Pair {
             dice,
             flying: BTreeMap::new(),
             count: 0,
+            overflows: 0,
+            busy: [now; 2],
             log: Vec::new(),
         }
     }
@@ -202,6 +214,9 @@ impl Pair {
     }
 
     fn fly(&mut self, mut packet: Packet) {
+        if packet.payload.len() + packet.control.options.len() > self.wire.swallow {
+            return;
+        }
         let copies = 1 + u64::from(self.dice.chance(self.wire.duplication));
         for _ in 0..copies {
             if self.dice.chance(self.wire.loss) {
@@ -210,11 +225,31 @@ impl Pair {
             if packet.ecn != Ecn::NotCapable && self.dice.chance(self.wire.marking) {
                 packet.ecn = Ecn::Congested;
             }
+            let Some(through) = self.queue(&packet) else {
+                continue;
+            };
             let jitter = self.dice.below(1 + self.wire.jitter.as_nanos() as u64);
-            let at = self.now + self.wire.delay + Duration::from_nanos(jitter);
+            let at = through + self.wire.delay + Duration::from_nanos(jitter);
             self.count += 1;
             self.flying.insert((at, self.count), packet.clone());
         }
+    }
+
+    /// When a packet is through the bottleneck; nothing if it finds no room there.
+    fn queue(&mut self, packet: &Packet) -> Option<Instant> {
+        let Some((rate, room)) = self.wire.bottleneck else {
+            return Some(self.now);
+        };
+        let octets = |span: Duration| (span.as_nanos() * u128::from(rate) / 1_000_000_000) as usize;
+        let busy = &mut self.busy[packet.to];
+        let length = packet.payload.len() + 40;
+        if octets(*busy - self.now) + length > room {
+            self.overflows += 1;
+            return None;
+        }
+        let takes = Duration::from_nanos(length as u64 * 1_000_000_000 / rate);
+        *busy = (*busy).max(self.now) + takes;
+        Some(*busy)
     }
 
     fn next(&self) -> Option<Instant> {

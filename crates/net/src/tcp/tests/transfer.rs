@@ -127,13 +127,13 @@ fn config(congestion: Algorithm) -> Config {
     }
 }
 
-const BOTH: [Algorithm; 2] = [Algorithm::Cubic, Algorithm::Reno];
+const ALL: [Algorithm; 3] = [Algorithm::Cubic, Algorithm::Reno, Algorithm::Bbr];
 const LINKS: [Offload; 3] = [Offload::None, Offload::Whole, Offload::Cut];
 const MB: usize = 1 << 20;
 
 #[test]
 fn a_good_wire_carries_megabytes_both_ways() {
-    for congestion in BOTH {
+    for congestion in ALL {
         for offload in LINKS {
             let config = config(congestion);
             let wire = Wire {
@@ -151,7 +151,7 @@ fn a_good_wire_carries_megabytes_both_ways() {
 
 #[test]
 fn loss_reordering_and_duplication_harm_nothing() {
-    for congestion in BOTH {
+    for congestion in ALL {
         for offload in LINKS {
             let config = config(congestion);
             seeds(&format!("{congestion:?} {offload:?}"), 6, |seed| {
@@ -219,7 +219,7 @@ fn goodput(congestion: Algorithm, wire: Wire, octets: usize) -> f64 {
 /// Mathis' formula: an ideal Reno at loss p reaches mss/rtt·sqrt(3/2p); half of it is asked for.
 #[test]
 fn goodput_under_loss_is_near_what_theory_allows() {
-    for congestion in BOTH {
+    for congestion in ALL {
         for (loss, octets) in [(10, 8 * MB), (50, 3 * MB)] {
             let wire = Wire {
                 loss,
@@ -264,5 +264,116 @@ fn reordering_alone_costs_little() {
         let config = Config::default();
         let took = transfer([&config, &config], wire, [8 * MB, 0], 1);
         assert!(took < Duration::from_secs(1), "{offload:?}: {took:?}");
+    }
+}
+
+/// A sender that always has something to say, and a receiver that hears all of it.
+struct Bulk {
+    pair: Pair,
+    text: bytes::Bytes,
+    heard: usize,
+}
+
+impl Bulk {
+    fn new(congestion: Algorithm, wire: Wire) -> Self {
+        let config = config(congestion);
+        let mut pair = Pair::new([&config, &config], wire, 3);
+        pair.run_until(|pair| pair.ends[0].state() == State::Established);
+        Self {
+            pair,
+            text: octets(0, 0, 100_000),
+            heard: 0,
+        }
+    }
+
+    fn step(&mut self) {
+        let [sender, receiver] = &mut self.pair.ends;
+        sender.write(self.text.clone()).expect("open");
+        self.heard += receiver.readable();
+        receiver.consume(self.pair.now, usize::MAX);
+        self.pair.step();
+    }
+}
+
+/// RFC 8899: where large packets vanish, and no router says so, the connection makes progress and finds the size that gets through.
+#[test]
+fn a_black_hole_is_found_and_measured() {
+    for congestion in ALL {
+        for (offload, swallow, loss) in [
+            (Offload::None, 1360, 0),
+            (Offload::Cut, 1360, 0),
+            (Offload::None, 700, 0),
+            (Offload::None, 1280, 10),
+        ] {
+            let wire = Wire {
+                offload,
+                swallow,
+                loss,
+                ..Wire::default()
+            };
+            let name = format!("{congestion:?} {offload:?} {swallow} {loss}");
+            let mut bulk = Bulk::new(congestion, wire);
+            let mut sizes = alloc::vec::Vec::new();
+            let start = bulk.pair.now;
+            while sizes.last() != Some(&(swallow as u16)) {
+                bulk.step();
+                sizes.extend(bulk.pair.ends[0].take_path_mss());
+                let took = bulk.pair.now - start;
+                assert!(took < Duration::from_secs(60), "{name}: {sizes:?}");
+            }
+            assert!(sizes.is_sorted(), "{name}: {sizes:?}");
+        }
+    }
+}
+
+/// A queue of two products of bandwidth and delay: HyStart++ ends the first slow start before it overflows.
+#[test]
+fn the_first_slow_start_ends_before_the_queue_does() {
+    for congestion in [Algorithm::Cubic, Algorithm::Reno] {
+        let wire = Wire {
+            delay: Duration::from_millis(25),
+            bottleneck: Some((2_500_000, 400_000)),
+            ..Wire::default()
+        };
+        let mut bulk = Bulk::new(congestion, wire);
+        let until = bulk.pair.now + Duration::from_millis(1500);
+        while bulk.pair.now < until {
+            bulk.step();
+        }
+        assert_eq!(bulk.pair.overflows, 0, "{congestion:?}");
+        assert!(bulk.heard > 2_000_000, "{congestion:?}: {}", bulk.heard);
+    }
+}
+
+/// Loss times delay over a bottleneck of 20 Mbit/s with a queue of one product: what each congestion control reaches at least, in
+/// hundredths of it.
+#[test]
+fn goodput_over_a_bottleneck_is_what_each_is_good_for() {
+    // (loss in thousandths, delay one way in ms, megabytes, [CUBIC, Reno, BBR])
+    for (loss, delay, megabytes, least) in [
+        (0, 5, 2, [90, 90, 80]),
+        (0, 50, 6, [75, 75, 65]),
+        (10, 5, 2, [80, 80, 80]),
+        (10, 50, 10, [5, 4, 55]),
+    ] {
+        for (congestion, least) in ALL.into_iter().zip(least) {
+            let wire = Wire {
+                loss,
+                delay: Duration::from_millis(delay),
+                bottleneck: Some((2_500_000, (5000 * delay as usize).max(60_000))),
+                ..Wire::default()
+            };
+            let mut bulk = Bulk::new(congestion, wire);
+            let start = bulk.pair.now;
+            while bulk.heard < megabytes * MB {
+                bulk.step();
+            }
+            let took = (bulk.pair.now - start).as_secs_f64();
+            let reached = bulk.heard as f64 / took / 25_000.0;
+            assert!(
+                reached > f64::from(least),
+                "{congestion:?} at {loss}/1000, {delay} ms: {reached:.1} %"
+            );
+        }
     }
 }
