@@ -162,6 +162,61 @@ fn disconnecting_resets_the_peer_and_the_socket_connects_anew() {
 }
 
 #[test]
+fn a_refused_attempt_leaves_a_socket_that_is_bound_as_before_and_can_try_again() {
+    let mut network = pair();
+    let client = opened(&mut network.left, Protocol::Tcp);
+    let place = local("10.0.0.1:5000");
+    network.left.bind(client, place).unwrap();
+    let now = network.now;
+    network
+        .left
+        .connect(now, client, at("10.0.0.2:80"))
+        .unwrap();
+    network.await_ready(Side::Left, client, Ready::FAILED);
+    assert_eq!(network.left.error(client), Some(tcp::Error::Refused));
+    let other = opened(&mut network.left, Protocol::Tcp);
+    let refused = network.left.bind(other, place).unwrap_err();
+    assert!(matches!(
+        refused,
+        OwnBindError::Refused(BindError::InUse(_))
+    ));
+
+    listener(&mut network.right, "10.0.0.2:80");
+    let now = network.now;
+    network.left.disconnect(now, client).unwrap();
+    let flow = network
+        .left
+        .connect(now, client, at("10.0.0.2:80"))
+        .unwrap();
+    assert_eq!(flow.local, at("10.0.0.1:5000"));
+    network.await_ready(Side::Left, client, Ready::CONNECTED);
+}
+
+#[test]
+fn a_disconnected_listener_no_longer_listens() {
+    let mut network = pair();
+    let server = listener(&mut network.right, "10.0.0.2:80");
+    let now = network.now;
+    network.right.disconnect(now, server).unwrap();
+    assert_eq!(network.right.unlisten(now, server), Err(NoSuchSocket));
+    network.right.listen(server, 1).unwrap();
+}
+
+#[test]
+fn the_ipv6_loopback_address_is_of_one_device_only() {
+    let mut network = pair();
+    let now = network.now;
+    let mut bind = |device| {
+        let socket = network.left.open(Protocol::Udp, Domain::V6Only).unwrap();
+        let setting = Setting::Device(Some(device));
+        network.left.set(now, socket, setting).unwrap();
+        network.left.bind(socket, local("[::1]:7"))
+    };
+    assert_eq!(bind(Host::LINK).unwrap_err(), OwnBindError::NotOwn);
+    assert!(bind(Host::LOOPBACK).is_ok());
+}
+
+#[test]
 fn a_disconnected_udp_socket_hears_everybody_again() {
     let mut network = pair();
     let socket = opened(&mut network.right, Protocol::Udp);

@@ -234,7 +234,11 @@ impl Machine {
             Err(_) => return Err("EINVAL"),
         };
         if flow.protocol == Protocol::Tcp && flow.flipped() != flow {
-            let listener = self.table.who(&flow.flipped()).ok_or("ECONNREFUSED")?.hold;
+            let listener = self
+                .table
+                .who(&flow.flipped())
+                .ok_or("ECONNREFUSED")?
+                .hold();
             let accepted = self
                 .table
                 .accept(listener, &flow.flipped(), "accepted".into());
@@ -271,7 +275,7 @@ impl Machine {
     fn accept(&mut self, step: &Value) -> Answer {
         let arrived = self.arrived.get_mut(&self.hold(step)).ok_or("EAGAIN")?;
         let flow = arrived.pop().ok_or("EAGAIN")?;
-        let hold = self.table.connected(&flow).ok_or("ECONNABORTED")?.hold;
+        let hold = self.table.connected(&flow).ok_or("ECONNABORTED")?.hold();
         self.holds
             .insert(step["as"].as_str().unwrap().to_string(), hold);
         Ok("ok".into())

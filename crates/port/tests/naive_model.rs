@@ -28,6 +28,7 @@ enum Op {
     User(usize, u32),
     Narrow(usize, usize),
     Disconnect(usize),
+    Conclude(usize),
     TimeWait(usize, u64),
     Expire(u64),
     Release(usize),
@@ -77,6 +78,10 @@ struct Plain {
     phase: Phase,
     /// It shares its port with other connections, since connect chose it.
     chosen_by_connect: bool,
+    /// It got its port by listening.
+    chosen_by_listen: bool,
+    /// It came from a listener.
+    accepted: bool,
     /// It holds its flow only.
     flow_only: bool,
     /// When it last changed anything, and when it was last connected.
@@ -235,6 +240,8 @@ impl Pair {
             remote: None,
             phase: Phase::Open,
             chosen_by_connect: false,
+            chosen_by_listen: false,
+            accepted: false,
             flow_only: false,
             stamp,
             connected: 0,
@@ -316,6 +323,7 @@ impl Pair {
                 if result.is_ok() {
                     self.settle(at, plain.cover, number);
                     self.model[at].phase = Phase::Listening;
+                    self.model[at].chosen_by_listen = true;
                 }
             }
             Phase::Bound => {
@@ -421,6 +429,8 @@ impl Pair {
                     hold,
                     chosen_by_connect: false,
                     asked: one(local),
+                    chosen_by_listen: false,
+                    accepted: true,
                     ..plain
                 });
                 self.go(self.model.len() - 1, local, number, remote);
@@ -477,19 +487,41 @@ impl Pair {
     }
 
     fn disconnect(&mut self, at: usize) {
-        self.table.disconnect(self.model[at].hold).unwrap();
+        let plain = &self.model[at];
+        self.table.disconnect(plain.hold).unwrap();
+        let udp = plain.request.protocol == Protocol::Udp;
+        self.part(at, plain.flow_only || plain.chosen_by_connect && udp);
+    }
+
+    fn conclude(&mut self, at: usize) {
+        let plain = &self.model[at];
+        self.table.conclude(plain.hold).unwrap();
+        self.part(
+            at,
+            plain.flow_only || plain.chosen_by_connect || plain.accepted,
+        );
+    }
+
+    fn give_back(&mut self, at: usize) {
+        let plain = &mut self.model[at];
+        let wildcard = plain.request.domain.wildcard();
+        (plain.phase, plain.port) = (Phase::Open, None);
+        (plain.cover, plain.asked) = (wildcard, wildcard);
+        plain.chosen_by_listen = false;
+    }
+
+    fn part(&mut self, at: usize, gives_back: bool) {
         let plain = &mut self.model[at];
         if plain.phase != Phase::Connected {
             return;
         }
         (plain.cover, plain.remote) = (plain.asked, None);
         plain.phase = Phase::Bound;
-        if plain.flow_only || plain.chosen_by_connect && plain.request.protocol == Protocol::Udp {
-            let wildcard = plain.request.domain.wildcard();
-            (plain.phase, plain.port) = (Phase::Open, None);
-            (plain.cover, plain.asked) = (wildcard, wildcard);
+        if gives_back {
+            self.give_back(at);
         }
-        (plain.chosen_by_connect, plain.flow_only) = (false, false);
+        let plain = &mut self.model[at];
+        (plain.chosen_by_connect, plain.flow_only, plain.accepted) = (false, false, false);
         self.touch(at);
     }
 
@@ -521,8 +553,8 @@ impl Pair {
             None => self.table.who(flow),
             Some(device) => self.table.who_on(flow, device),
         };
-        let found = look().map(|found| (found.hold, found.by));
-        assert_eq!(found, look().map(|found| (found.hold, found.by)));
+        let found = look().map(|found| (found.hold(), found.by));
+        assert_eq!(found, look().map(|found| (found.hold(), found.by)));
         if let Some(plain) = self.holder_of(flow) {
             return assert_eq!(found, Some((plain.hold, Match::Flow)));
         }
@@ -565,19 +597,11 @@ impl Pair {
         };
         prefer(&mut best, |plain| plain.request.device.is_some());
         prefer(&mut best, |plain| plain.request.domain == Domain::V4);
-        let fronts = [Cover::All, local].map(|cover| {
-            let here = best
-                .iter()
-                .filter(|plain| (plain.cover == Cover::All) == (cover == Cover::All));
-            let alone = here.filter(|plain| !plain.request.reuse.port());
-            alone.max_by_key(|plain| plain.stamp).copied()
-        });
-        let latest = fronts.into_iter().flatten().max_by_key(|plain| plain.stamp);
-        let mixed = best.iter().any(|plain| plain.cover == Cover::All)
-            && best.iter().any(|plain| plain.cover != Cover::All);
+        let alone = best.iter().filter(|plain| !plain.request.reuse.port());
+        let latest = alone.max_by_key(|plain| plain.stamp);
         match latest {
-            Some(plain) if !mixed || fronts.iter().all(Option::is_some) => vec![plain.hold],
-            _ => best.iter().map(|plain| plain.hold).collect(),
+            Some(plain) => vec![plain.hold],
+            None => best.iter().map(|plain| plain.hold).collect(),
         }
     }
 
@@ -601,6 +625,7 @@ impl Pair {
             | Op::User(at, _)
             | Op::Narrow(at, _)
             | Op::Disconnect(at)
+            | Op::Conclude(at)
             | Op::TimeWait(at, _)
             | Op::Release(at) => {
                 if let Some(at) = self.pick(at) {
@@ -629,11 +654,15 @@ impl Pair {
             }
             Op::Narrow(_, to) => self.narrow(at, address(to)),
             Op::Disconnect(_) => self.disconnect(at),
+            Op::Conclude(_) => self.conclude(at),
             Op::TimeWait(_, until) => self.time_wait(at, until),
             Op::Unlisten(_) => {
                 self.table.unlisten(hold).unwrap();
                 if self.model[at].listening() {
                     self.model[at].phase = Phase::Bound;
+                    if self.model[at].chosen_by_listen {
+                        self.give_back(at);
+                    }
                 }
             }
             Op::Reuse(_, reuse) => {
@@ -745,6 +774,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (protocol(), specific(), number(), remote()).prop_map(|(protocol, local, port, from)| Op::Admit(protocol, local, port, from)),
         1 => (any(), reuse()).prop_map(|(at, reuse)| Op::Reuse(at, reuse)),
         1 => (any(), 0_u32..3).prop_map(|(at, device)| Op::Device(at, device)),
+        1 => any().prop_map(Op::Conclude),
         1 => (any(), 0_u32..3).prop_map(|(at, user)| Op::User(at, user)),
         1 => (any(), specific()).prop_map(|(at, to)| Op::Narrow(at, to)),
         1 => any().prop_map(Op::Disconnect),

@@ -182,7 +182,7 @@ fn a_gateway_admits_flows_to_addresses_that_are_not_its_own() {
     let mut table = table();
     let foreign: Flow = "tcp/93.184.216.34:443-10.77.3.2:40000".parse().unwrap();
     let relay = table.admit(&foreign, "relay").unwrap();
-    assert_eq!(table.who(&foreign).unwrap().hold, relay);
+    assert_eq!(table.who(&foreign).unwrap().hold(), relay);
     assert_eq!(
         table.admit(&foreign, "again").unwrap_err().holder.owner,
         "relay"
@@ -191,7 +191,7 @@ fn a_gateway_admits_flows_to_addresses_that_are_not_its_own() {
     assert_eq!(*table.who(&foreign).unwrap().owner, "relay");
     table.time_wait(relay, Moment(10)).unwrap();
     assert_eq!(table.expire(Moment(10)), Some((relay, "relay")));
-    assert_eq!(table.who(&foreign).unwrap().hold, own);
+    assert_eq!(table.who(&foreign).unwrap().hold(), own);
 }
 
 #[test]

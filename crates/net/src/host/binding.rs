@@ -66,17 +66,21 @@ impl Host {
 
     /// Whether a socket can be bound to an address as far as the host is concerned.
     fn bindable(&self, socket: SocketId, address: IpAddr) -> Result<Hold, OwnBindError> {
-        let hold = self
-            .sockets
-            .find(socket)
-            .and_then(|socket| socket.hold)
-            .ok_or(NoSuchSocket)?;
+        let hold = self.sockets.find(socket).ok_or(NoSuchSocket)?.hold;
         let holding = self.table.holding(hold).ok_or(NoSuchSocket)?;
         let address = address.to_canonical();
         if let IpAddr::V6(v6) = address {
             let group = v6.is_multicast() && holding.protocol == Protocol::Tcp;
             if group || is_link_scoped(v6) && holding.device.is_none() {
                 return Err(OwnBindError::NotPossible);
+            }
+            // RFC 4291 §2.5.3: ::1 is loopback's and no other device's. 127.0.0.1 is the whole host's, as all others are.
+            if v6.is_loopback()
+                && holding
+                    .device
+                    .is_some_and(|device| device != Self::LOOPBACK)
+            {
+                return Err(OwnBindError::NotOwn);
             }
         }
         let everybody = matches!(address, IpAddr::V4(v4) if self.routes.is_broadcast(v4));

@@ -145,12 +145,9 @@ impl Host {
         }
         if let (Keeper::Nobody, Some(record)) = (stream.keeper, stream.connection.time_wait()) {
             let record = record.clone();
-            if let Some(hold) = socket.hold {
-                // The hold is ours, and is released when the record is dropped.
-                let _ = self
-                    .table
-                    .time_wait(hold, Moment(record.deadline().as_nanos()));
-            }
+            let deadline = Moment(record.deadline().as_nanos());
+            // The hold is ours, and is released when the record is dropped.
+            let _ = self.table.time_wait(socket.hold, deadline);
             self.timers.set(id.index, Some(record.deadline()));
             socket.role = Role::Resting(record);
             return;
@@ -158,7 +155,7 @@ impl Host {
         self.timers.set(id.index, stream.connection.deadline());
     }
 
-    /// A connection is over. Its place in the port table is free; what is unread can still be read.
+    /// A connection is over. Its flow is free, and what it had not been bound to before; what is unread can still be read.
     pub(super) fn finished(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.find_mut(id) else {
             return;
@@ -180,9 +177,8 @@ impl Host {
             }
             Keeper::Caller | Keeper::Queue(_) => {
                 self.timers.clear(id.index);
-                if let Some(hold) = socket.hold.take() {
-                    self.table.release(hold);
-                }
+                // The hold is there as long as the socket is.
+                let _ = self.table.conclude(socket.hold);
             }
         }
     }
@@ -193,9 +189,7 @@ impl Host {
             return;
         };
         self.timers.clear(id.index);
-        if let Some(hold) = socket.hold {
-            self.table.release(hold);
-        }
+        self.table.release(socket.hold);
     }
 
     /// Wakes the sockets that are due.

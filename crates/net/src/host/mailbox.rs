@@ -179,7 +179,7 @@ impl Host {
 
     fn flow_towards(&mut self, id: SocketId, remote: Option<Endpoint>) -> Result<Flow, SendError> {
         let socket = self.sockets.find(id).ok_or(SendError::Gone)?;
-        let (hold, domain) = (socket.hold.ok_or(SendError::Gone)?, socket.domain);
+        let (hold, domain) = (socket.hold, socket.domain);
         let connected = self.table.flow(hold);
         let Some(remote) = remote.or(connected.map(|flow| flow.remote)) else {
             return Err(SendError::NoDestination);
@@ -258,7 +258,7 @@ impl Host {
     /// The peer that a UDP socket is connected to.
     #[must_use]
     pub fn peer(&self, socket: SocketId) -> Option<Endpoint> {
-        let hold = self.sockets.find(socket)?.hold?;
+        let hold = self.sockets.find(socket)?.hold;
         self.table.flow(hold).map(|flow| flow.remote)
     }
 

@@ -174,7 +174,7 @@ impl Host {
             IpAddr::V6(group) => Cover::V6(group),
         };
         let listens = |id: &SocketId| {
-            let hold = self.sockets.find(*id).and_then(|socket| socket.hold);
+            let hold = self.sockets.find(*id).map(|socket| socket.hold);
             let holding = hold.and_then(|hold| self.table.holding(hold));
             holding.is_some_and(|holding| {
                 let place = holding.port == Some(to.port()) && holding.cover.meets(cover);

@@ -124,7 +124,8 @@ impl Host {
             return Err(Discard::NoSocket);
         };
         let options = socket.options();
-        let (Role::Listener(listener), Some(hold)) = (&mut socket.role, socket.hold) else {
+        let hold = socket.hold;
+        let Role::Listener(listener) = &mut socket.role else {
             return Err(Discard::NoSocket);
         };
         if listener.queue.len() > listener.backlog {

@@ -130,7 +130,7 @@ impl Host {
     /// [`OwnListenError`].
     pub fn listen(&mut self, socket: SocketId, backlog: usize) -> Result<Port, OwnListenError> {
         let found = self.sockets.find_mut(socket).ok_or(NoSuchSocket)?;
-        let hold = found.hold.ok_or(NoSuchSocket)?;
+        let hold = found.hold;
         if let Some(address) = found.address.filter(|_| self.table.port(hold).is_none()) {
             let local = Local {
                 address,
@@ -192,7 +192,7 @@ impl Host {
         if found.stream().is_some() {
             return Err(OwnConnectError::Connected);
         }
-        let hold = found.hold.ok_or(NoSuchSocket)?;
+        let hold = found.hold;
         let remote = Endpoint::new(somewhere(remote.address()), remote.port());
         let device = self.table.holding(hold).and_then(|holding| holding.device);
         if !self.has_way(remote.address()) || !self.reaches(device, remote.address()) {
@@ -248,18 +248,17 @@ impl Host {
             | Setting::Ports(_) => {}
             setting => found.options.get_or_insert_default().note(setting),
         }
-        if let Some(hold) = found.hold {
-            // The hold is there as long as the socket has it.
-            let _ = match setting {
-                Setting::Reuse(reuse) => self.table.set_reuse(hold, reuse),
-                Setting::Domain(domain) => self.table.set_domain(hold, domain),
-                Setting::User(user) => self.table.set_user(hold, user),
-                Setting::Device(device) => self.table.set_device(hold, device),
-                Setting::Right(right) => self.table.set_right(hold, right),
-                Setting::Ports(range) => self.table.set_range(hold, range),
-                _ => Ok(()),
-            };
-        }
+        // The hold is there as long as the socket is.
+        let hold = found.hold;
+        let _ = match setting {
+            Setting::Reuse(reuse) => self.table.set_reuse(hold, reuse),
+            Setting::Domain(domain) => self.table.set_domain(hold, domain),
+            Setting::User(user) => self.table.set_user(hold, user),
+            Setting::Device(device) => self.table.set_device(hold, device),
+            Setting::Right(right) => self.table.set_right(hold, right),
+            Setting::Ports(range) => self.table.set_range(hold, range),
+            _ => Ok(()),
+        };
         match &mut found.role {
             Role::Stream(stream) => {
                 let connection = &mut stream.connection;
@@ -302,7 +301,7 @@ impl Host {
     /// Where a socket is bound: its port and the addresses that it covers; nothing without a port.
     #[must_use]
     pub fn bound(&self, socket: SocketId) -> Option<(wharf_port::Cover, Port)> {
-        let holding = self.table.holding(self.sockets.find(socket)?.hold?)?;
+        let holding = self.table.holding(self.sockets.find(socket)?.hold)?;
         holding.port.map(|port| (holding.cover, port))
     }
 }

@@ -41,7 +41,7 @@ impl Host {
     pub fn settings(&self, socket: SocketId) -> Option<Settings> {
         let found = self.sockets.find(socket)?;
         let (options, defaults) = (found.options(), &self.config.tcp);
-        let holding = found.hold.and_then(|hold| self.table.holding(hold));
+        let holding = self.table.holding(found.hold);
         let sending = match &found.role {
             Role::Datagrams(mailbox) => mailbox.sending,
             _ => Sending::default(),

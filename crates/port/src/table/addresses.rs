@@ -1,8 +1,9 @@
-//! Which ports are held at each specific address: what a choice for that address leaves out.
+//! Which ports are held at each specific address: the places there, and what a choice for that address leaves out.
 
 use super::arena::Arena;
-use super::index::Index;
+use super::index::{Index, Print};
 use super::keys::Keys;
+use super::port_map::PortMap;
 use super::ports::PortSet;
 use crate::Protocol;
 use crate::address::Packed;
@@ -10,11 +11,9 @@ use crate::address::Packed;
 /// The ports that are held at one address under one protocol.
 #[derive(Debug)]
 pub(super) struct AddressEntry {
-    protocol: Protocol,
-    address: Packed,
-    hash: u64,
-    /// Ports with any hold.
-    pub(super) held: PortSet,
+    print: Print,
+    /// Ports with any hold, and the numbers of their places.
+    pub(super) held: PortMap,
     /// Ports that somebody has for himself.
     pub(super) whole: PortSet,
 }
@@ -23,7 +22,7 @@ pub(super) struct AddressEntry {
 #[derive(Debug)]
 pub(super) struct Addresses {
     entries: Arena<AddressEntry>,
-    index: Index,
+    index: Index<()>,
 }
 
 impl Addresses {
@@ -38,6 +37,10 @@ impl Addresses {
         self.entries.len()
     }
 
+    pub(super) fn entry(&self, number: u32) -> &AddressEntry {
+        &self.entries[number]
+    }
+
     pub(super) fn entry_mut(&mut self, number: u32) -> &mut AddressEntry {
         &mut self.entries[number]
     }
@@ -48,16 +51,8 @@ impl Addresses {
         protocol: Protocol,
         address: Packed,
     ) -> Option<&AddressEntry> {
-        let hash = keys.place(protocol, address, 0);
-        let number = self.number(hash, protocol, address)?;
-        Some(&self.entries[number])
-    }
-
-    fn number(&self, hash: u64, protocol: Protocol, address: Packed) -> Option<u32> {
-        self.index.find(hash, |number| {
-            let entry = &self.entries[number];
-            entry.protocol == protocol && entry.address == address
-        })
+        let found = self.index.find(keys.address(protocol, address))?;
+        Some(&self.entries[found.number()])
     }
 
     pub(super) fn find_or_insert(
@@ -66,18 +61,16 @@ impl Addresses {
         protocol: Protocol,
         address: Packed,
     ) -> u32 {
-        let hash = keys.place(protocol, address, 0);
-        if let Some(number) = self.number(hash, protocol, address) {
-            return number;
+        let print = keys.address(protocol, address);
+        if let Some(found) = self.index.find(print) {
+            return found.number();
         }
         let number = self.entries.insert(AddressEntry {
-            protocol,
-            address,
-            hash,
-            held: PortSet::new(),
+            print,
+            held: PortMap::new(),
             whole: PortSet::new(),
         });
-        self.index.insert(hash, number);
+        self.index.insert(print, number, ());
         number
     }
 
@@ -85,7 +78,7 @@ impl Addresses {
     pub(super) fn tidy(&mut self, number: u32) {
         let entry = &self.entries[number];
         if entry.held.is_empty() {
-            self.index.remove(entry.hash, number);
+            self.index.remove(entry.print);
             self.entries.remove(number);
         }
     }

@@ -1,8 +1,8 @@
 //! Bind, listen, narrow: how a hold gets a place.
 
 use super::entry::{Entry, Origin, Phase};
-use super::groups::Newcomer;
 use super::register::{Grip, Span, Spot};
+use super::shelf::Newcomer;
 use super::{BindError, Event, Exhausted, Gone, Hold, InUse, ListenError, Right, Table, Why};
 use crate::{Local, Port, PortRange, Protocol};
 
@@ -36,7 +36,7 @@ impl<O: Clone> Table<O> {
             None => self.choose(slot, &spot).map_err(BindError::Exhausted)?,
         };
         spot.port = port.number();
-        self.change(slot, |entry| entry.settle(&spot));
+        self.change(slot, |entry| entry.settle(&spot, Origin::Bind));
         self.announce(slot, Event::Bound);
         Ok(port)
     }
@@ -75,19 +75,27 @@ impl<O: Clone> Table<O> {
         let mut spot = self.entries[slot].spot();
         let port = self.choose(slot, &spot).map_err(BindError::Exhausted)?;
         spot.port = port.number();
-        self.change(slot, |entry| entry.settle(&spot));
+        self.change(slot, |entry| entry.settle(&spot, Origin::Listen));
         Ok(())
     }
 
-    /// Makes a listening hold a bound one again; others are left as they are.
+    /// Makes a listening hold a bound one again; others are left as they are. Who had no port before he listened has none now.
     ///
     /// # Errors
     /// [`Gone`] if the hold was released.
     pub fn unlisten(&mut self, hold: Hold) -> Result<(), Gone> {
         let slot = self.slot(hold).ok_or(Gone)?;
-        if self.entries[slot].phase == Phase::Listening {
-            self.change(slot, |entry| entry.phase = Phase::Bound);
-            self.announce(slot, Event::Bound);
+        let entry = &self.entries[slot];
+        match (entry.phase, entry.origin) {
+            (Phase::Listening, Origin::Listen) => {
+                self.announce(slot, Event::Released);
+                self.change(slot, |entry| entry.part(false));
+            }
+            (Phase::Listening, _) => {
+                self.change(slot, |entry| entry.phase = Phase::Bound);
+                self.announce(slot, Event::Bound);
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -180,10 +188,10 @@ impl<O: Clone> Table<O> {
 }
 
 impl<O> Entry<O> {
-    fn settle(&mut self, spot: &Spot) {
+    fn settle(&mut self, spot: &Spot, origin: Origin) {
         (self.span, self.asked, self.local) = (spot.span, spot.span, spot.address);
         self.local_port = spot.port;
-        self.origin = Origin::Bind;
+        self.origin = origin;
         self.phase = Phase::Bound;
     }
 }

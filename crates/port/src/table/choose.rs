@@ -155,7 +155,7 @@ impl<O: Clone> Table<O> {
 
     fn taken_towards(&self, key: &FlowKey, local_port: u16) -> bool {
         let key = FlowKey { local_port, ..*key };
-        self.find_flow(&key, self.keys.flow(&key)).is_some()
+        self.find_flow(&key).is_some()
     }
 
     fn count_crowd(&mut self, key: &FlowKey, range: PortRange) {

@@ -3,7 +3,8 @@
 use core::net::IpAddr;
 
 use super::arena::NONE;
-use super::entry::{Entry, Origin, Phase, Role};
+use super::entry::{Entry, Origin, Phase};
+use super::index::Cell;
 use super::register::{Span, Spot};
 use super::{AcceptError, BindError, ConnectError, Event, FlowTaken, Gone, Hold, Request, Table};
 use crate::address::Packed;
@@ -149,19 +150,39 @@ impl<O: Clone> Table<O> {
 
     /// Ends what connect began: the hold has no peer any more, and covers again what it was bound to.
     ///
-    /// A port that connect chose is given back under UDP and kept under TCP, as Linux does; an admitted hold has nothing
-    /// left. A hold that covers its wildcard again
+    /// A port that connect chose is given back under UDP. Under TCP it is kept: Linux gives that back, too, but goes on to tell it to
+    /// who asks. An admitted hold has nothing left. A hold that covers its wildcard again
     /// may meet others that came in between; they stay the more specific ones and lose nothing.
     ///
     /// # Errors
     /// [`Gone`] if the hold was released.
     pub fn disconnect(&mut self, hold: Hold) -> Result<(), Gone> {
+        self.undo(hold, |entry| match entry.origin {
+            Origin::Bind | Origin::Listen | Origin::Accept => true,
+            Origin::Connect => entry.protocol == Protocol::Tcp,
+            Origin::Admit => false,
+        })
+    }
+
+    /// Notes that a connection did not come about, or is over without TIME-WAIT: the hold has no peer any more. What was bound
+    /// before is bound again; who had his port by the connection only has none now.
+    ///
+    /// # Errors
+    /// [`Gone`] if the hold was released.
+    pub fn conclude(&mut self, hold: Hold) -> Result<(), Gone> {
+        self.undo(hold, |entry| entry.origin == Origin::Bind)
+    }
+
+    fn undo(&mut self, hold: Hold, keeps_port: fn(&Entry<O>) -> bool) -> Result<(), Gone> {
         let slot = self.slot(hold).ok_or(Gone)?;
         if self.entries[slot].phase != Phase::Connected {
             return Ok(());
         }
         self.forget_flow(slot);
-        self.change(slot, Entry::part);
+        self.change(slot, |entry| {
+            let keeps_port = keeps_port(entry);
+            entry.part(keeps_port);
+        });
         if self.entries[slot].phase == Phase::Bound {
             self.announce(slot, Event::Bound);
         }
@@ -171,7 +192,7 @@ impl<O: Clone> Table<O> {
     /// Whether this hold may have the flow: nobody has, or both are UDP and agreed to share.
     fn check_flow(&self, slot: u32, flow: &Flow) -> Result<(), FlowTaken<O>> {
         let key = flow.into();
-        let Some(other) = self.find_flow(&key, self.keys.flow(&key)) else {
+        let Some(other) = self.find_flow(&key) else {
             return Ok(());
         };
         let sharing = self.entries.find(slot).is_some_and(|entry| {
@@ -189,11 +210,13 @@ impl<O: Clone> Table<O> {
     fn record_flow(&mut self, slot: u32) {
         let key = self.entries[slot].flow_key();
         self.dense.insert(&key);
-        let hash = self.keys.flow(&key);
-        let Some(before) = self.find_flow(&key, hash) else {
-            return self.flows.insert(hash, slot);
+        let print = self.keys.flow(&key);
+        let before = self.flows.find(print).map(Cell::number);
+        let owner = self.entries[slot].owner.clone();
+        self.flows.insert(print, slot, owner);
+        let Some(before) = before else {
+            return;
         };
-        self.flows.replace(hash, before, slot);
         self.twins.insert(slot, [before, NONE]);
         self.twins.entry(before).or_insert([NONE; 2])[1] = slot;
     }
@@ -207,11 +230,12 @@ impl<O: Clone> Table<O> {
         if after != NONE {
             return;
         }
-        let hash = self.keys.flow(&key);
+        let print = self.keys.flow(&key);
         if before != NONE {
-            return self.flows.replace(hash, slot, before);
+            let owner = self.entries[before].owner.clone();
+            return self.flows.insert(print, before, owner);
         }
-        self.flows.remove(hash, slot);
+        self.flows.remove(print);
         self.dense.remove(&key);
     }
 
@@ -227,18 +251,12 @@ impl<O: Clone> Table<O> {
 }
 
 impl<O> Entry<O> {
-    fn part(&mut self) {
+    pub(super) fn part(&mut self, keeps_port: bool) {
         (self.span, self.remote, self.remote_port) = (self.asked, Packed::NONE, 0);
         if self.asked != Span::One {
             self.local = Packed::NONE;
         }
-        self.role = Role::None;
         self.phase = Phase::Bound;
-        let keeps_port = match self.origin {
-            Origin::Bind | Origin::Accept => true,
-            Origin::Connect => self.protocol == Protocol::Tcp,
-            Origin::Admit => false,
-        };
         if !keeps_port {
             (self.asked, self.local) = Span::of(self.domain.wildcard());
             (self.span, self.local_port, self.phase) = (self.asked, 0, Phase::Open);

@@ -3,6 +3,7 @@
 use core::net::IpAddr;
 
 use super::arena::NONE;
+use super::index::{Cell, Print};
 use super::keys::FlowKey;
 use super::{Device, Hold, Table};
 use crate::address::Packed;
@@ -20,14 +21,22 @@ pub enum Match {
 }
 
 /// The hold that gets a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Found<'a, O> {
-    /// The hold.
-    pub hold: Hold,
+    table: &'a Table<O>,
+    slot: u32,
     /// Whose it is.
     pub owner: &'a O,
     /// By what it was found.
     pub by: Match,
+}
+
+impl<O> Found<'_, O> {
+    /// The hold. Its owner is at hand; for its handle, memory is looked at once more.
+    #[must_use]
+    pub fn hold(&self) -> Hold {
+        self.table.handle(self.slot)
+    }
 }
 
 impl<O> Table<O> {
@@ -35,7 +44,7 @@ impl<O> Table<O> {
     /// under TCP the latter two listen. IPv4 sockets go before IPv6 ones, a reuse-port group is picked from by a keyed
     /// hash of the flow.
     ///
-    /// The cost is one look-up for a hit by flow and two or three otherwise, whatever the table holds. Holds that are bound
+    /// The cost is one look-up for a hit by flow and two otherwise, whatever the table holds. Holds that are bound
     /// to a device are found by [`who_on`](Self::who_on) only, those with a flow by both.
     #[must_use]
     pub fn who(&self, flow: &Flow) -> Option<Found<'_, O>> {
@@ -65,7 +74,7 @@ impl<O> Table<O> {
             local_port: local.port().number(),
             remote_port: 0,
         };
-        self.receiver(&key, self.keys.flow(&key), device.number())
+        self.receiver(&key, self.keys.flow(&key).high, device.number())
     }
 
     /// Everybody who gets a UDP datagram for a group of hosts (RFC 1122 §3.3.7, §4.1.3.5): all that are bound where it goes, on the
@@ -89,16 +98,16 @@ impl<O> Table<O> {
     #[must_use]
     pub fn connected(&self, flow: &Flow) -> Option<Found<'_, O>> {
         let key = flow.into();
-        let slot = self.find_flow(&key, self.keys.flow(&key))?;
-        Some(self.found(slot, Match::Flow))
+        self.by_flow(self.keys.flow(&key))
     }
 
     fn look_up(&self, key: &FlowKey, device: u32) -> Option<Found<'_, O>> {
-        let hash = self.keys.flow(key);
-        if let Some(slot) = self.find_flow(key, hash) {
-            return Some(self.found(slot, Match::Flow));
+        let print = self.keys.flow(key);
+        let found = self.by_flow(print);
+        if found.is_some() {
+            return found;
         }
-        self.receiver(key, hash, device)
+        self.receiver(key, print.high, device)
     }
 
     /// The hold without a flow that gets a packet.
@@ -117,14 +126,24 @@ impl<O> Table<O> {
         Some(self.found(slot, Match::Wildcard))
     }
 
-    pub(super) fn find_flow(&self, key: &FlowKey, hash: u64) -> Option<u32> {
-        self.flows
-            .find(hash, |slot| self.entries[slot].flow_key() == *key)
+    pub(super) fn find_flow(&self, key: &FlowKey) -> Option<u32> {
+        self.flows.find(self.keys.flow(key)).map(Cell::number)
+    }
+
+    fn by_flow(&self, print: Print) -> Option<Found<'_, O>> {
+        let cell = self.flows.find(print)?;
+        Some(Found {
+            table: self,
+            slot: cell.number(),
+            owner: &cell.value,
+            by: Match::Flow,
+        })
     }
 
     fn found(&self, slot: u32, by: Match) -> Found<'_, O> {
         Found {
-            hold: self.handle(slot),
+            table: self,
+            slot,
             owner: &self.entries[slot].owner,
             by,
         }

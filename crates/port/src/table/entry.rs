@@ -1,9 +1,9 @@
 //! One hold: what the table keeps of a socket.
 
-use super::groups::{Kind, Newcomer, PortSharing};
 use super::keys::FlowKey;
 use super::receivers::{Chair, Family, Guest};
 use super::register::{Grip, Span, Spot};
+use super::shelf::{Kind, Newcomer, PortSharing};
 use super::{Moment, Request, Reuse, Right};
 use crate::address::Packed;
 use crate::{Domain, Endpoint, Flow, Port, Protocol};
@@ -21,22 +21,16 @@ pub(super) enum Phase {
 /// How a hold came to its port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// By bind or listen.
+    /// By bind.
     Bind,
+    /// By listening without one.
+    Listen,
     /// Chosen by connect.
     Connect,
     /// From a listener.
     Accept,
     /// It holds its flow only.
     Admit,
-}
-
-/// What a hold has besides: a chair among the receivers, or a deadline (in halves, which keeps entries small).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    None,
-    Seated(Chair),
-    Waiting([u32; 2]),
 }
 
 /// The fields stand in the order in which they are needed: what a packet's look-up reads is together in front.
@@ -61,7 +55,8 @@ pub(super) struct Entry<O> {
     pub(super) neighbours: [u32; 2],
     pub(super) user: u32,
     pub(super) device: u32,
-    pub(super) role: Role,
+    /// Where it sits while it receives, and in TIME-WAIT its deadline in two halves.
+    extra: [u32; 2],
 }
 
 impl<O> Entry<O> {
@@ -77,7 +72,7 @@ impl<O> Entry<O> {
             neighbours: [super::arena::NONE; 2],
             user: request.user,
             device: request.device.map_or(0, super::Device::number),
-            role: Role::None,
+            extra: [0; 2],
             protocol: request.protocol,
             domain: request.domain,
             reuse: request.reuse,
@@ -125,7 +120,7 @@ impl<O> Entry<O> {
     pub(super) const fn grip(&self) -> Grip {
         match self.origin {
             Origin::Connect => Grip::Flow,
-            Origin::Bind | Origin::Accept | Origin::Admit => Grip::Whole,
+            Origin::Bind | Origin::Listen | Origin::Accept | Origin::Admit => Grip::Whole,
         }
     }
 
@@ -186,9 +181,25 @@ impl<O> Entry<O> {
         self.phase = Phase::Connected;
     }
 
+    pub(super) const fn sit(&mut self, chair: Chair) {
+        self.extra = [chair.bench, chair.position];
+    }
+
+    /// Where a hold sits that receives and is in a group.
+    pub(super) const fn chair(&self) -> Chair {
+        let [bench, position] = self.extra;
+        Chair { bench, position }
+    }
+
+    pub(super) const fn rest(&mut self, until: Moment) {
+        self.phase = Phase::TimeWait;
+        self.extra = [(until.0 >> 32) as u32, until.0 as u32];
+    }
+
     pub(super) const fn until(&self) -> Option<Moment> {
-        match self.role {
-            Role::Waiting([high, low]) => Some(Moment((high as u64) << 32 | low as u64)),
+        let [high, low] = self.extra;
+        match self.phase {
+            Phase::TimeWait => Some(Moment((high as u64) << 32 | low as u64)),
             _ => None,
         }
     }
@@ -200,9 +211,8 @@ mod tests {
 
     #[test]
     fn a_million_flows_fit_into_128_bytes_each() {
-        // With generation and option in its cell, and at most 21.4 bytes in the index of flows (its cells
-        // of 8 bytes are three eighths full right after it grows).
+        // With generation and option in its cell, and what the index of flows takes, which `index` tests.
         let cell = size_of::<(u32, Option<Entry<u64>>)>();
-        assert!(cell + 22 <= 128, "{cell}");
+        assert!(cell + 38 <= 128, "{cell}");
     }
 }

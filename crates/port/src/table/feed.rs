@@ -85,7 +85,7 @@ impl<O: Clone> Table<O> {
     /// Whether the end of this hold is news: its beginning was.
     pub(super) fn announces(&self, slot: u32) -> bool {
         let entry = &self.entries[slot];
-        entry.origin == Origin::Bind && entry.phase != Phase::Open
+        matches!(entry.origin, Origin::Bind | Origin::Listen) && entry.phase != Phase::Open
     }
 
     pub(super) fn announce(&mut self, slot: u32, event: Event) {

@@ -8,119 +8,28 @@
 //! classes that yield to one user's port reuse can there be several groups; they differ by user, so
 //! the first two of them tell whether there is one of another user.
 //!
-//! A wildcard has to know about all specific places below it. So the groups of these are in turn
-//! the members of a group of the same kind on a shelf of the port: the number of places does not matter either.
-
-use alloc::vec::Vec;
+//! A wildcard has to know about all specific places below it. So a port has a shelf for each family, too: there the groups of
+//! one kind stand behind each other, and the latest, their leader, stands for all of them. The number of places does
+//! not matter either, and a newcomer among thousands touches the port and one other group.
 
 use hashbrown::HashMap;
 
-use super::Reuse;
 use super::arena::{Arena, NONE};
 use super::keys::Keyed;
+use super::shelf::{Heads, Kind, Level, Newcomer, PortSharing, Shelf, ShelfKey};
 
-/// To whose port reuse a hold yields.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum PortSharing {
-    Nobody,
-    /// It is in TIME-WAIT and had reuse port.
-    Anybody,
-    User(u32),
-}
-
-/// What the rule asks of an existing hold. Device 0 is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Kind {
-    pub(super) device: u32,
-    pub(super) address_sharing: bool,
-    pub(super) port_sharing: PortSharing,
-}
-
-/// What the rule asks of the hold that wants in.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Newcomer {
-    pub(super) device: u32,
-    pub(super) reuse: Reuse,
-    pub(super) user: u32,
-}
-
-/// Which shelf a group is on: a place's, or one family's shelf below the wildcards of a port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum ShelfKey {
-    Place(u32),
-    Below(u32, u8),
-}
-
-type Heads = [u32; 6];
-
-/// The heads of a shelf's lists: for holds without a device, and for each device.
-#[derive(Debug)]
-pub(super) struct Shelf {
-    plain: Heads,
-    devices: Vec<(u32, Heads)>,
-}
-
-impl Shelf {
-    pub(super) const fn new() -> Self {
-        Self {
-            plain: [NONE; 6],
-            devices: Vec::new(),
-        }
-    }
-
-    fn heads(&self, device: u32) -> Option<&Heads> {
-        if device == 0 {
-            return Some(&self.plain);
-        }
-        let found = self.devices.iter().find(|(name, _)| *name == device);
-        found.map(|(_, heads)| heads)
-    }
-
-    fn head_mut(&mut self, kind: &Kind) -> &mut u32 {
-        let heads = if kind.device == 0 {
-            &mut self.plain
-        } else {
-            let at = self
-                .devices
-                .iter()
-                .position(|(name, _)| *name == kind.device);
-            let at = at.unwrap_or_else(|| {
-                self.devices.push((kind.device, [NONE; 6]));
-                self.devices.len() - 1
-            });
-            &mut self.devices[at].1
-        };
-        &mut heads[kind.class()]
-    }
-
-    fn tidy(&mut self) {
-        self.devices.retain(|(_, heads)| *heads != [NONE; 6]);
-    }
-}
-
-impl Kind {
-    const fn class(&self) -> usize {
-        let port = match self.port_sharing {
-            PortSharing::Nobody => 0,
-            PortSharing::User(_) => 2,
-            PortSharing::Anybody => 4,
-        };
-        port + self.address_sharing as usize
-    }
-}
-
-/// Holds, or groups of places, of one kind on one shelf.
+/// Holds of one kind at one place.
 #[derive(Debug)]
 pub(super) struct Group {
-    pub(super) shelf: ShelfKey,
+    pub(super) place: u32,
     pub(super) kind: Kind,
     /// The first of the members; they are chained themselves.
     pub(super) first: u32,
     pub(super) count: u32,
-    /// The group that this one is a member of, if it is below a wildcard, and its neighbours in there.
-    pub(super) crowd: u32,
-    siblings: [u32; 2],
-    neighbours: [u32; 2],
+    /// The neighbours in the lists of its shelves, by [`Level`].
+    neighbours: [[u32; 2]; 2],
+    /// On the port's shelf: who stands before it and behind it. A leader has nobody before it.
+    row: [u32; 2],
 }
 
 /// All groups.
@@ -151,17 +60,17 @@ impl Groups {
     }
 
     /// A group on the shelf that does not let the newcomer in.
-    pub(super) fn conflict(&self, shelf: &Shelf, newcomer: &Newcomer) -> Option<u32> {
+    pub(super) fn conflict(&self, shelf: &Shelf, level: Level, newcomer: &Newcomer) -> Option<u32> {
         let devices = shelf.devices.iter();
         let devices = devices
             .filter(|(device, _)| newcomer.device == 0 || newcomer.device == *device)
             .map(|(_, heads)| heads);
         core::iter::once(&shelf.plain)
             .chain(devices)
-            .find_map(|heads| self.conflict_among(heads, newcomer))
+            .find_map(|heads| self.conflict_among(heads, level, newcomer))
     }
 
-    fn conflict_among(&self, heads: &Heads, newcomer: &Newcomer) -> Option<u32> {
+    fn conflict_among(&self, heads: &Heads, level: Level, newcomer: &Newcomer) -> Option<u32> {
         let classes = heads.iter().enumerate().filter(|(_, head)| **head != NONE);
         for (class, &head) in classes {
             let address_sharing = class % 2 == 1;
@@ -177,7 +86,7 @@ impl Groups {
                 }
                 continue;
             };
-            let next = self.arena[head].neighbours[1];
+            let next = self.arena[head].neighbours[level as usize][1];
             if user != newcomer.user {
                 return Some(head);
             }
@@ -188,7 +97,7 @@ impl Groups {
         None
     }
 
-    /// The group of this kind on the shelf.
+    /// The group of this kind on the shelf; below the wildcards, the leader of that kind.
     pub(super) fn find(&self, shelf: &Shelf, key: ShelfKey, kind: &Kind) -> Option<u32> {
         let head = shelf.heads(kind.device)?[kind.class()];
         if head == NONE {
@@ -201,86 +110,118 @@ impl Groups {
     }
 
     /// A new and empty group of this kind, first in its list.
-    pub(super) fn create(&mut self, shelf: &mut Shelf, key: ShelfKey, kind: Kind) -> u32 {
-        let head = shelf.head_mut(&kind);
+    pub(super) fn create(&mut self, shelf: &mut Shelf, place: u32, kind: Kind) -> u32 {
         let number = self.arena.insert(Group {
-            shelf: key,
+            place,
             kind,
             first: NONE,
             count: 0,
-            crowd: NONE,
-            siblings: [NONE; 2],
-            neighbours: [NONE, *head],
+            neighbours: [[NONE; 2]; 2],
+            row: [NONE; 2],
         });
-        if *head != NONE {
-            self.arena[*head].neighbours[0] = number;
-        }
-        *head = number;
-        if matches!(kind.port_sharing, PortSharing::User(_)) {
-            self.users.insert((key, kind), number);
-        }
+        self.put(shelf, ShelfKey::Place(place), number);
         number
     }
 
-    /// Takes an empty group off its shelf.
+    /// Takes an empty group off its place's shelf, the last that it is on.
     pub(super) fn destroy(&mut self, shelf: &mut Shelf, number: u32) {
-        let group = self.arena.remove(number);
-        let [before, after] = group.neighbours;
+        let place = self.arena[number].place;
+        self.take(shelf, ShelfKey::Place(place), number);
+        self.arena.remove(number);
+    }
+
+    /// Makes a group of a place the leader of its kind below the wildcards.
+    pub(super) fn join(&mut self, shelf: &mut Shelf, key: ShelfKey, number: u32) {
+        let kind = self.arena[number].kind;
+        let Some(leader) = self.find(shelf, key, &kind) else {
+            return self.put(shelf, key, number);
+        };
+        self.succeed(shelf, key, leader, number);
+        self.arena[leader].row[0] = number;
+        self.arena[number].row = [NONE, leader];
+    }
+
+    /// Takes a group from below the wildcards. Who stood behind a leader follows it.
+    pub(super) fn part(&mut self, shelf: &mut Shelf, key: ShelfKey, number: u32) {
+        let [before, behind] = core::mem::replace(&mut self.arena[number].row, [NONE; 2]);
+        if behind != NONE {
+            self.arena[behind].row[0] = before;
+        }
+        match (before, behind) {
+            (NONE, NONE) => self.take(shelf, key, number),
+            (NONE, _) => self.succeed(shelf, key, number, behind),
+            _ => self.arena[before].row[1] = behind,
+        }
+    }
+
+    /// Puts a group first in its list on a shelf.
+    fn put(&mut self, shelf: &mut Shelf, key: ShelfKey, number: u32) {
+        let (level, kind) = (key.level() as usize, self.arena[number].kind);
+        let after = core::mem::replace(shelf.head_mut(&kind), number);
+        self.arena[number].neighbours[level] = [NONE, after];
         if after != NONE {
-            self.arena[after].neighbours[0] = before;
+            self.arena[after].neighbours[level][0] = number;
+        }
+        if matches!(kind.port_sharing, PortSharing::User(_)) {
+            self.users.insert((key, kind), number);
+        }
+    }
+
+    /// Takes a group off a shelf.
+    fn take(&mut self, shelf: &mut Shelf, key: ShelfKey, number: u32) {
+        let (level, kind) = (key.level() as usize, self.arena[number].kind);
+        let [before, after] = self.arena[number].neighbours[level];
+        if after != NONE {
+            self.arena[after].neighbours[level][0] = before;
         }
         if before == NONE {
-            *shelf.head_mut(&group.kind) = after;
+            *shelf.head_mut(&kind) = after;
             shelf.tidy();
         } else {
-            self.arena[before].neighbours[1] = after;
+            self.arena[before].neighbours[level][1] = after;
         }
-        if matches!(group.kind.port_sharing, PortSharing::User(_)) {
-            self.users.remove(&(group.shelf, group.kind));
+        if matches!(kind.port_sharing, PortSharing::User(_)) {
+            self.users.remove(&(key, kind));
         }
     }
 
-    /// Makes a place's group a member of the crowd below the wildcards.
-    pub(super) fn join(&mut self, crowd: u32, number: u32) {
-        let first = core::mem::replace(&mut self.arena[crowd].first, number);
-        self.arena[crowd].count += 1;
-        if first != NONE {
-            self.arena[first].siblings[0] = number;
-        }
-        let group = &mut self.arena[number];
-        group.crowd = crowd;
-        group.siblings = [NONE, first];
-    }
-
-    /// Takes a place's group out of its crowd, and says whether that is now empty.
-    pub(super) fn part(&mut self, number: u32) -> bool {
-        let group = &self.arena[number];
-        let (crowd, [before, after]) = (group.crowd, group.siblings);
+    /// Puts a group on a shelf in the place of another of its kind.
+    fn succeed(&mut self, shelf: &mut Shelf, key: ShelfKey, old: u32, new: u32) {
+        let (level, kind) = (key.level() as usize, self.arena[new].kind);
+        let [before, after] = self.arena[old].neighbours[level];
+        self.arena[new].neighbours[level] = [before, after];
         if after != NONE {
-            self.arena[after].siblings[0] = before;
+            self.arena[after].neighbours[level][0] = new;
         }
         if before == NONE {
-            self.arena[crowd].first = after;
+            *shelf.head_mut(&kind) = new;
         } else {
-            self.arena[before].siblings[1] = after;
+            self.arena[before].neighbours[level][1] = new;
         }
-        self.arena[crowd].count -= 1;
-        self.arena[crowd].count == 0
+        if matches!(kind.port_sharing, PortSharing::User(_)) {
+            self.users.insert((key, kind), new);
+        }
     }
 
     /// Numbers of the groups on a shelf.
-    pub(super) fn on<'a>(&'a self, shelf: &'a Shelf) -> impl Iterator<Item = u32> + 'a {
+    pub(super) fn on<'a>(
+        &'a self,
+        shelf: &'a Shelf,
+        level: Level,
+    ) -> impl Iterator<Item = u32> + 'a {
         let devices = shelf.devices.iter().map(|(_, heads)| heads);
         let heads = core::iter::once(&shelf.plain).chain(devices).flatten();
-        heads.flat_map(|&head| self.chain(head, |group| group.neighbours[1]))
+        heads.flat_map(move |&head| {
+            self.chain(head, move |group| group.neighbours[level as usize][1])
+        })
     }
 
-    /// Numbers of the groups in a crowd.
-    pub(super) fn within(&self, crowd: u32) -> impl Iterator<Item = u32> + '_ {
-        self.chain(self.arena[crowd].first, |group| group.siblings[1])
+    /// Numbers of a leader and of those that stand behind it.
+    pub(super) fn row(&self, leader: u32) -> impl Iterator<Item = u32> + '_ {
+        self.chain(leader, |group| group.row[1])
     }
 
-    fn chain(&self, first: u32, next: fn(&Group) -> u32) -> impl Iterator<Item = u32> + '_ {
+    fn chain(&self, first: u32, next: impl Fn(&Group) -> u32) -> impl Iterator<Item = u32> {
         let some = |number: u32| (number != NONE).then_some(number);
         core::iter::successors(some(first), move |&number| some(next(&self.arena[number])))
     }

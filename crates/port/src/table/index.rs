@@ -1,130 +1,167 @@
-//! From a hash to a number: the look-up that every packet pays for.
+//! From a print to a number: the look-up that every packet pays for.
 //!
 //! # Theory of operation
 //!
-//! Open addressing with linear probing. A cell is half of the hash beside the number, eight cells to a cache
-//! line, so a look-up touches one line here and one where the number leads. The half is enough to grow and to
-//! remove without looking anywhere else: removal shifts the cells behind back, so there are no tombstones and
-//! long use does not slow it down. The hashes are keyed, so nobody can make long runs.
+//! A [`Print`] is 96 bits of a keyed hash and stands for what was hashed. Two flows of one print would be one flow to the
+//! table; nobody without the key can look for such two, and among a million flows an arbitrary packet is taken for one of
+//! them with a chance of less than 1 in 10^22. So a cell holds all that a look-up wants, and nothing has to be read in order to
+//! confirm it: in a table that no cache holds, a look-up waits for memory once, whether it finds something or not.
+//!
+//! The cells are a sorted array with gaps. A print's home is where it would stand if prints were spread evenly; it
+//! stands there or behind, in order, and with no gap between. So a look-up begins at home and ends at the print, at a greater one or
+//! at a gap, after two or three cells. Adding pushes greater ones to the next gap, removing pulls them back: there are no tombstones, and
+//! long use does not slow it down. Since order does not depend on size, growing is one pass from end to end, and
+//! may be by a quarter instead of by double: cells are never less than 64 % in use.
 
-use alloc::boxed::Box;
-use alloc::vec;
+use alloc::vec::Vec;
+use core::num::NonZeroU32;
 
-use super::arena::NONE;
-
-#[derive(Debug, Clone, Copy)]
-struct Cell {
-    mark: u32,
-    number: u32,
+/// What stands for a flow, a place or an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Print {
+    pub(super) high: u64,
+    pub(super) low: u32,
 }
 
-const EMPTY: Cell = Cell {
-    mark: 0,
-    number: NONE,
-};
-
-/// Numbers by hash. Whether a number is the right one, the caller knows.
+/// A number, and what a look-up wants to know besides.
 #[derive(Debug)]
-pub(super) struct Index {
-    cells: Box<[Cell]>,
+pub(super) struct Cell<V> {
+    high: u64,
+    low: u32,
+    /// One more than the number, so that a gap takes no room of its own.
+    successor: NonZeroU32,
+    pub(super) value: V,
+}
+
+impl<V> Cell<V> {
+    fn new(print: Print, number: u32, value: V) -> Self {
+        let successor = number.checked_add(1).and_then(NonZeroU32::new);
+        Self {
+            high: print.high,
+            low: print.low,
+            successor: successor.expect("the greatest number is nobody's"),
+            value,
+        }
+    }
+
+    const fn print(&self) -> Print {
+        Print {
+            high: self.high,
+            low: self.low,
+        }
+    }
+
+    pub(super) const fn number(&self) -> u32 {
+        self.successor.get() - 1
+    }
+}
+
+/// Cells by print.
+#[derive(Debug)]
+pub(super) struct Index<V> {
+    /// Homes, and behind them room for those that are pushed past the last; the very last one is always a gap.
+    cells: Vec<Option<Cell<V>>>,
+    homes: usize,
     count: usize,
 }
 
-const fn mark(hash: u64) -> u32 {
-    (hash >> 32) as u32
-}
+const FEWEST: usize = 8;
+const SPILL: usize = 16;
 
-impl Index {
+/// Of this many homes ...
+const OF: usize = 5;
+/// ... so many may be in use.
+const USED: usize = 4;
+
+impl<V> Index<V> {
     pub(super) fn new() -> Self {
-        Self {
-            cells: vec![EMPTY; 8].into_boxed_slice(),
+        let mut index = Self {
+            cells: Vec::new(),
+            homes: FEWEST,
             count: 0,
-        }
+        };
+        index.arrange(Vec::new());
+        index
     }
 
     pub(super) const fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    const fn mask(&self) -> usize {
-        self.cells.len() - 1
+    fn home(&self, print: Print) -> usize {
+        ((u128::from(print.high) * self.homes as u128) >> 64) as usize
     }
 
-    /// The number with this hash that is the right one.
-    pub(super) fn find(&self, hash: u64, right: impl Fn(u32) -> bool) -> Option<u32> {
-        self.position(hash, right).map(|at| self.cells[at].number)
+    /// What is known by this print.
+    pub(super) fn find(&self, print: Print) -> Option<&Cell<V>> {
+        let at = self.position(print).ok()?;
+        self.cells[at].as_ref()
     }
 
-    fn position(&self, hash: u64, right: impl Fn(u32) -> bool) -> Option<usize> {
-        let mut at = mark(hash) as usize & self.mask();
-        loop {
-            let cell = self.cells[at];
-            if cell.number == NONE {
-                return None;
+    /// Where the print stands, or where it would have to.
+    fn position(&self, print: Print) -> Result<usize, usize> {
+        let mut at = self.home(print);
+        while let Some(cell) = &self.cells[at] {
+            if cell.print() >= print {
+                let found = cell.print() == print;
+                return if found { Ok(at) } else { Err(at) };
             }
-            if cell.mark == mark(hash) && right(cell.number) {
-                return Some(at);
+            at += 1;
+        }
+        Err(at)
+    }
+
+    /// Adds a number, or puts it in the place of the one that is known by this print.
+    pub(super) fn insert(&mut self, print: Print, number: u32, value: V) {
+        if (self.count + 1) * OF > self.homes * USED {
+            self.homes += self.homes / 4;
+            let smaller = core::mem::take(&mut self.cells);
+            self.arrange(smaller);
+        }
+        let mut cell = Some(Cell::new(print, number, value));
+        match self.position(print) {
+            Ok(at) => self.cells[at] = cell,
+            Err(mut at) => {
+                self.count += 1;
+                while cell.is_some() {
+                    core::mem::swap(&mut self.cells[at], &mut cell);
+                    at += 1;
+                }
+                if at == self.cells.len() {
+                    self.cells.reserve_exact(SPILL);
+                    self.cells.push(None);
+                }
             }
-            at = (at + 1) & self.mask();
         }
     }
 
-    /// Adds a number that is not there yet.
-    pub(super) fn insert(&mut self, hash: u64, number: u32) {
-        if (self.count + 1) * 4 > self.cells.len() * 3 {
-            self.grow();
+    /// Fills the cells with others, which are in order.
+    fn arrange(&mut self, cells: Vec<Option<Cell<V>>>) {
+        self.cells.reserve_exact(self.homes + SPILL);
+        for cell in cells.into_iter().flatten() {
+            let home = self.home(cell.print());
+            while self.cells.len() < home {
+                self.cells.push(None);
+            }
+            self.cells.push(Some(cell));
         }
-        self.count += 1;
-        let mark = mark(hash);
-        self.settle(Cell { mark, number });
+        let least = (self.homes + 1).max(self.cells.len() + 1);
+        self.cells.resize_with(least, || None);
     }
 
-    fn settle(&mut self, cell: Cell) {
-        let mut at = cell.mark as usize & self.mask();
-        while self.cells[at].number != NONE {
-            at = (at + 1) & self.mask();
-        }
-        self.cells[at] = cell;
-    }
-
-    fn grow(&mut self) {
-        let larger = vec![EMPTY; self.cells.len() * 2].into_boxed_slice();
-        let smaller = core::mem::replace(&mut self.cells, larger);
-        for cell in smaller.iter().filter(|cell| cell.number != NONE) {
-            self.settle(*cell);
-        }
-    }
-
-    /// Puts another number in the place of one that is there.
-    pub(super) fn replace(&mut self, hash: u64, number: u32, by: u32) {
-        if let Some(at) = self.position(hash, |other| other == number) {
-            self.cells[at].number = by;
-        }
-    }
-
-    /// Removes a number, if it is there.
-    pub(super) fn remove(&mut self, hash: u64, number: u32) {
-        let Some(mut hole) = self.position(hash, |other| other == number) else {
+    /// Removes what is known by this print.
+    pub(super) fn remove(&mut self, print: Print) {
+        let Ok(mut at) = self.position(print) else {
             return;
         };
         self.count -= 1;
-        let mut at = hole;
-        loop {
-            at = (at + 1) & self.mask();
-            let cell = self.cells[at];
-            if cell.number == NONE {
-                break;
-            }
-            // A cell may move back to the hole if that is no further back than where it would like to be.
-            let wanted = cell.mark as usize & self.mask();
-            let [from_wanted, from_hole] =
-                [wanted, hole].map(|from| at.wrapping_sub(from) & self.mask());
-            if from_wanted >= from_hole {
-                self.cells[hole] = cell;
-                hole = at;
-            }
+        self.cells[at] = None;
+        while let Some(next) = &self.cells[at + 1]
+            && self.home(next.print()) <= at
+        {
+            self.cells.swap(at, at + 1);
+            at += 1;
         }
-        self.cells[hole] = EMPTY;
     }
 }
 
@@ -136,28 +173,54 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn a_gap_takes_no_room_of_its_own() {
+        assert_eq!(size_of::<Option<Cell<u64>>>(), 24);
+        assert_eq!(size_of::<Option<Cell<()>>>(), 16);
+    }
+
+    #[test]
+    fn a_million_cells_take_no_more_than_38_bytes_each() {
+        let mut index = Index::new();
+        let mut most = 0;
+        for number in 0..1_000_000_u32 {
+            let high = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            index.insert(Print { high, low: 0 }, number, 0_u64);
+            if index.count > 1000 {
+                most = most.max(index.cells.capacity() * 24 / index.count);
+            }
+        }
+        assert!(most < 38, "{most}");
+    }
+
     proptest! {
         #[test]
-        fn it_agrees_with_a_map(steps in prop::collection::vec((0_u32..200, any::<bool>()), 0..2000)) {
+        fn it_agrees_with_a_map(
+            spread: bool,
+            steps in prop::collection::vec((0_u32..300, any::<bool>()), 0..3000),
+        ) {
             let mut index = Index::new();
             let mut map = BTreeMap::new();
-            // Few marks, so that runs are long and wrap around.
-            let hash = |number: u32| u64::from(number % 23) << 32 | u64::from(number % 23 == 7) << 63;
-            for (number, add) in steps {
-                let known = map.contains_key(&number);
-                prop_assert_eq!(index.find(hash(number), |other| other == number), known.then_some(number));
-                if add && !known {
-                    index.insert(hash(number), number);
-                    map.insert(number, ());
-                } else if !add {
-                    index.remove(hash(number), number);
+            // Either evenly, or few homes and the last of them, so that runs are long and spill.
+            let print = |number: u32| {
+                let high = if spread { u64::from(number) * (u64::MAX / 300) } else { u64::MAX - u64::from(number % 23) };
+                Print { high, low: number }
+            };
+            for (step, (number, add)) in (0_u32..).zip(steps) {
+                let found = index.find(print(number)).map(|cell| (cell.number(), cell.value));
+                prop_assert_eq!(found, map.get(&number).copied());
+                if add {
+                    index.insert(print(number), step, !step);
+                    map.insert(number, (step, !step));
+                } else {
+                    index.remove(print(number));
                     map.remove(&number);
                 }
                 prop_assert_eq!(index.is_empty(), map.is_empty());
             }
-            for number in 0..200 {
-                let found = index.find(hash(number), |other| other == number);
-                prop_assert_eq!(found.is_some(), map.contains_key(&number));
+            for number in 0..300 {
+                let found = index.find(print(number)).map(|cell| (cell.number(), cell.value));
+                prop_assert_eq!(found, map.get(&number).copied());
             }
         }
     }

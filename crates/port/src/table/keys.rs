@@ -6,7 +6,9 @@
 use core::hash::BuildHasher;
 
 use siphasher::sip::SipHasher13;
+use siphasher::sip128;
 
+use super::index::Print;
 use crate::address::Packed;
 use crate::{Flow, Protocol};
 
@@ -36,47 +38,51 @@ impl From<&Flow> for FlowKey {
 #[derive(Debug)]
 pub(super) struct Keys {
     hashing: SipHasher13,
+    printing: sip128::SipHasher13,
     choosing: SipHasher13,
     drawn: u64,
 }
 
 impl Keys {
     pub(super) fn new(seed: &[u8; 32]) -> Self {
-        let half = |from: usize| {
-            let word = |at: usize| {
-                let mut bytes = [0; 8];
-                bytes.copy_from_slice(&seed[at..at + 8]);
-                u64::from_le_bytes(bytes)
-            };
-            SipHasher13::new_with_keys(word(from), word(from + 8))
+        let word = |at: usize| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&seed[at..at + 8]);
+            u64::from_le_bytes(bytes)
         };
         Self {
-            hashing: half(0),
-            choosing: half(16),
+            hashing: SipHasher13::new_with_keys(word(0), word(8)),
+            printing: sip128::SipHasher13::new_with_keys(word(0), word(8)),
+            choosing: SipHasher13::new_with_keys(word(16), word(24)),
             drawn: 0,
         }
     }
 
-    pub(super) fn flow(&self, key: &FlowKey) -> u64 {
-        let mut bytes = [0; 40];
+    /// The print of a flow. Between IPv4 addresses, the usual case, it is made of half the words.
+    pub(super) fn flow(&self, key: &FlowKey) -> Print {
         let ports = u64::from(key.local_port) << 16 | u64::from(key.remote_port);
-        let words = [key.local.words(), key.remote.words()];
         let last = u64::from(key.protocol.number()) << 32 | ports;
-        let words = words.iter().flatten().chain(core::iter::once(&last));
-        for (at, word) in bytes.chunks_exact_mut(8).zip(words) {
-            at.copy_from_slice(&word.to_le_bytes());
+        let [local, remote] = [key.local.words(), key.remote.words()];
+        if key.local.is_v4() && key.remote.is_v4() {
+            return self.print([local[1] << 32 | remote[1] & 0xffff_ffff, last]);
         }
-        self.hashing.hash(&bytes)
+        self.print([local[0], local[1], remote[0], remote[1], last])
     }
 
-    pub(super) fn place(&self, protocol: Protocol, address: Packed, port: u16) -> u64 {
+    /// The print of an address under one protocol.
+    pub(super) fn address(&self, protocol: Protocol, address: Packed) -> Print {
         let [high, low] = address.words();
-        let mut bytes = [0; 19];
-        bytes[..8].copy_from_slice(&high.to_le_bytes());
-        bytes[8..16].copy_from_slice(&low.to_le_bytes());
-        bytes[16..18].copy_from_slice(&port.to_le_bytes());
-        bytes[18] = protocol.number();
-        self.hashing.hash(&bytes)
+        self.print([high, low, u64::from(protocol.number())])
+    }
+
+    /// SipHash takes the length in, so that prints of different kinds have nothing in common.
+    fn print<const WORDS: usize>(&self, words: [u64; WORDS]) -> Print {
+        let bytes = words.map(u64::to_le_bytes);
+        let hash = self.printing.hash(bytes.as_flattened());
+        Print {
+            high: hash.h1,
+            low: hash.h2 as u32,
+        }
     }
 
     pub(super) fn maps(&self) -> Keyed {

@@ -39,12 +39,14 @@ mod groups;
 mod holding;
 mod index;
 mod keys;
+mod port_map;
 mod ports;
 mod receivers;
 mod register;
 mod request;
 mod reserve;
 mod rule;
+mod shelf;
 mod waiting;
 
 use hashbrown::HashMap;
@@ -61,7 +63,7 @@ pub use self::reserve::{Overlap, Reservation};
 
 use self::arena::{Arena, NONE};
 use self::choose::Dense;
-use self::entry::{Entry, Origin, Phase, Role};
+use self::entry::{Entry, Origin, Phase};
 use self::feed::Feed;
 use self::index::Index;
 use self::keys::{Keyed, Keys};
@@ -92,8 +94,9 @@ pub struct Table<Owner> {
     unprivileged: Port,
     keys: Keys,
     entries: Arena<Entry<Owner>>,
-    /// Full flows. Of several holds of one flow (UDP sockets that share) the latest is here.
-    flows: Index,
+    /// Full flows. Of several holds of one flow (UDP sockets that share) the latest is here. An owner is here beside his
+    /// hold, where a packet's look-up finds him at once; he does not change as long as there is the hold.
+    flows: Index<Owner>,
     /// The holds of a shared flow: the one before, the one after, by age.
     twins: HashMap<u32, [u32; 2], Keyed>,
     register: Register,
@@ -162,11 +165,6 @@ impl<O> Table<O> {
         self.slot(hold).map(|slot| &self.entries[slot].owner)
     }
 
-    /// Whose hold it is, to be changed; `None` if it was released.
-    pub fn owner_mut(&mut self, hold: Hold) -> Option<&mut O> {
-        self.slot(hold).map(|slot| &mut self.entries[slot].owner)
-    }
-
     fn slot(&self, hold: Hold) -> Option<u32> {
         let held = self.entries.holds(hold.slot, hold.generation);
         held.then_some(hold.slot)
@@ -195,11 +193,11 @@ impl<O> Table<O> {
         let (group, grip) = (entry.group, entry.grip());
         let [before, after] = core::mem::replace(&mut entry.neighbours, [NONE; 2]);
         entry.group = NONE;
-        if let Role::Seated(chair) = entry.role {
-            entry.role = Role::None;
+        if entry.receives() {
+            let chair = entry.chair();
             let place = self.register.place_mut(self.register.place_of(group));
             if let Some((moved, chair)) = self.receivers.unseat(&mut place.stacks, chair) {
-                self.entries[moved].role = Role::Seated(chair);
+                self.entries[moved].sit(chair);
             }
         }
         if after != NONE {
@@ -234,7 +232,7 @@ impl<O> Table<O> {
             let guest = entry.guest(self.stamp);
             let place = self.register.place_mut(self.register.place_of(group));
             let chair = self.receivers.seat(&mut place.stacks, guest, slot);
-            entry.role = Role::Seated(chair);
+            entry.sit(chair);
         }
     }
 }

@@ -44,7 +44,7 @@ pub(super) struct Guest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Chair {
     pub(super) bench: u32,
-    position: u32,
+    pub(super) position: u32,
 }
 
 #[derive(Debug)]
@@ -244,13 +244,15 @@ impl Receivers {
 }
 
 impl Bench {
+    /// Which of two would stand in front if they were in one line.
     fn before<'a>(&'a self, other: &'a Self) -> &'a Self {
-        let shared = self.shares_as.is_some() && other.shares_as.is_some();
-        if shared == (self.stamp < other.stamp) {
-            self
-        } else {
-            other
-        }
+        let first = match (self.shares_as, other.shares_as) {
+            (None, Some(_)) => true,
+            (Some(_), None) => false,
+            (None, None) => self.stamp > other.stamp,
+            (Some(_), Some(_)) => self.stamp < other.stamp,
+        };
+        if first { self } else { other }
     }
 
     fn pick(&self, hash: u64) -> u32 {

@@ -3,16 +3,13 @@
 //! A place is (protocol, port, cover). It exists while somebody holds it. What the register knows decides whether a
 //! newcomer may have a place, which is `rule`'s, and which ports a choice must leave out. It knows neither owners nor flows.
 
-use alloc::boxed::Box;
-use alloc::vec;
-use alloc::vec::Vec;
-
 use super::addresses::Addresses;
 use super::arena::{Arena, NONE};
-use super::groups::{Groups, Kind, Shelf, ShelfKey};
-use super::index::Index;
+use super::groups::Groups;
 use super::keys::Keys;
+use super::port_map::Pages;
 use super::ports::{Bitmap, Union};
+use super::shelf::{Kind, Shelf, ShelfKey};
 use crate::address::Packed;
 use crate::{Cover, Protocol};
 
@@ -86,6 +83,13 @@ pub(super) struct PortEntry {
     places: [u32; 2],
 }
 
+impl PortEntry {
+    /// The place of a wildcard.
+    fn wild(&self, span: Span) -> Option<u32> {
+        Some(self.wild[span as usize]).filter(|&number| number != NONE)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) spot: Spot,
@@ -94,9 +98,8 @@ pub(super) struct Place {
     pub(super) stacks: u32,
     holds: u32,
     whole: u32,
+    /// The number of its address among all that something is held at; [`NONE`] for a wildcard.
     address: u32,
-    /// Where the index has it; 0 for a wildcard, which is not there.
-    hash: u64,
 }
 
 /// Ports with a wildcard hold, and ports with specific holds, by family.
@@ -106,15 +109,12 @@ struct Usage {
     specific: [Bitmap; 2],
 }
 
-type Page = Option<Box<[u32; 256]>>;
-
 /// All ports, places and groups of a table.
 #[derive(Debug)]
 pub(super) struct Register {
-    pages: [Vec<Page>; 2],
+    pages: [Pages; 2],
     ports: Arena<PortEntry>,
     places: Arena<Place>,
-    place_index: Index,
     addresses: Addresses,
     usage: [Usage; 2],
     pub(super) groups: Groups,
@@ -122,17 +122,15 @@ pub(super) struct Register {
 
 impl Register {
     pub(super) fn new(keys: &Keys) -> Self {
-        let pages = || vec![None; 256];
         let pair = || [Bitmap::new(), Bitmap::new()];
         let usage = || Usage {
             wild: pair(),
             specific: pair(),
         };
         Self {
-            pages: [pages(), pages()],
+            pages: [Pages::new(), Pages::new()],
             ports: Arena::new(),
             places: Arena::new(),
-            place_index: Index::new(),
             addresses: Addresses::new(),
             usage: [usage(), usage()],
             groups: Groups::new(keys.maps()),
@@ -159,44 +157,38 @@ impl Register {
 
     /// Which place a hold's group is at.
     pub(super) fn place_of(&self, group: u32) -> u32 {
-        match self.groups.group(group).shelf {
-            ShelfKey::Place(place) => place,
-            ShelfKey::Below(..) => unreachable!("holds are in groups of places"),
-        }
+        self.groups.group(group).place
     }
 
     /// A port on which somebody holds something.
     pub(super) fn port(&self, protocol: Protocol, port: u16) -> Option<&PortEntry> {
-        let page = self.pages[protocol.index()][usize::from(port) >> 8].as_ref()?;
-        self.ports.find(page[usize::from(port) & 0xff])
+        let number = self.pages[protocol.index()].find(port)?;
+        self.ports.find(number)
     }
 
     fn port_or_new(&mut self, protocol: Protocol, port: u16) -> u32 {
-        let page = &mut self.pages[protocol.index()][usize::from(port) >> 8];
-        let page = page.get_or_insert_with(|| Box::new([NONE; 256]));
-        let number = &mut page[usize::from(port) & 0xff];
-        if *number == NONE {
-            *number = self.ports.insert(PortEntry {
-                wild: [NONE; 3],
-                below: [Shelf::new(), Shelf::new()],
-                places: [0; 2],
-            });
+        let pages = &mut self.pages[protocol.index()];
+        if let Some(number) = pages.find(port) {
+            return number;
         }
-        *number
-    }
-
-    fn find_specific(&self, keys: &Keys, spot: &Spot) -> Option<u32> {
-        let hash = keys.place(spot.protocol, spot.address, spot.port);
-        self.place_index
-            .find(hash, |number| self.places[number].spot == *spot)
+        let number = self.ports.insert(PortEntry {
+            wild: [NONE; 3],
+            below: [Shelf::new(), Shelf::new()],
+            places: [0; 2],
+        });
+        pages.set(port, number);
+        number
     }
 
     /// The place that is exactly this spot.
     pub(super) fn find(&self, keys: &Keys, port: &PortEntry, spot: &Spot) -> Option<u32> {
         match spot.span {
             Span::One if port.places == [0; 2] => None,
-            Span::One => self.find_specific(keys, spot),
-            span => Some(port.wild[span as usize]).filter(|&number| number != NONE),
+            Span::One => {
+                let address = self.addresses.find(keys, spot.protocol, spot.address)?;
+                address.held.find(spot.port)
+            }
+            span => port.wild(span),
         }
     }
 
@@ -223,15 +215,22 @@ impl Register {
         } else {
             Span::AllV6
         };
-        let wild = |span: Span| Some(entry.wild[span as usize]).filter(|&number| number != NONE);
-        [self.find(keys, entry, &spot), wild(family), wild(Span::All)]
+        let exact = self.find(keys, entry, &spot);
+        [exact, entry.wild(family), entry.wild(Span::All)]
     }
 
     /// Counts one more hold of this kind at the spot, and says in which group.
     pub(super) fn enter(&mut self, keys: &Keys, spot: Spot, kind: Kind, grip: Grip) -> u32 {
         let port = self.port_or_new(spot.protocol, spot.port);
-        let found = self.find(keys, &self.ports[port], &spot);
-        let place = found.unwrap_or_else(|| self.create_place(keys, port, spot));
+        let (address, found) = match spot.span {
+            Span::One => {
+                let addresses = &mut self.addresses;
+                let address = addresses.find_or_insert(keys, spot.protocol, spot.address);
+                (address, addresses.entry(address).held.find(spot.port))
+            }
+            span => (NONE, self.ports[port].wild(span)),
+        };
+        let place = found.unwrap_or_else(|| self.create_place(port, spot, address));
         let entry = &mut self.places[place];
         entry.holds += 1;
         if grip == Grip::Whole {
@@ -276,39 +275,28 @@ impl Register {
 
     fn create_group(&mut self, port: u32, place: u32, kind: Kind) -> u32 {
         let entry = &mut self.places[place];
-        let key = ShelfKey::Place(place);
-        let group = self.groups.create(&mut entry.shelf, key, kind);
+        let group = self.groups.create(&mut entry.shelf, place, kind);
         if entry.spot.span == Span::One {
             let family = entry.spot.families()[0];
             let shelf = &mut self.ports[port].below[family];
             let key = ShelfKey::Below(port, family as u8);
-            let found = self.groups.find(shelf, key, &kind);
-            let crowd = found.unwrap_or_else(|| self.groups.create(shelf, key, kind));
-            self.groups.join(crowd, group);
+            self.groups.join(shelf, key, group);
         }
         group
     }
 
     fn destroy_group(&mut self, port: u32, place: u32, group: u32) {
         let entry = &mut self.places[place];
-        let crowd = self.groups.group(group).crowd;
-        if crowd != NONE && self.groups.part(group) {
+        if entry.spot.span == Span::One {
             let family = entry.spot.families()[0];
-            self.groups
-                .destroy(&mut self.ports[port].below[family], crowd);
+            let shelf = &mut self.ports[port].below[family];
+            let key = ShelfKey::Below(port, family as u8);
+            self.groups.part(shelf, key, group);
         }
         self.groups.destroy(&mut entry.shelf, group);
     }
 
-    fn create_place(&mut self, keys: &Keys, port: u32, spot: Spot) -> u32 {
-        let (address, hash) = match spot.span {
-            Span::One => (
-                self.addresses
-                    .find_or_insert(keys, spot.protocol, spot.address),
-                keys.place(spot.protocol, spot.address, spot.port),
-            ),
-            _ => (NONE, 0),
-        };
+    fn create_place(&mut self, port: u32, spot: Spot, address: u32) -> u32 {
         let place = self.places.insert(Place {
             spot,
             shelf: Shelf::new(),
@@ -316,12 +304,11 @@ impl Register {
             holds: 0,
             whole: 0,
             address,
-            hash,
         });
         if spot.span == Span::One {
-            self.addresses.entry_mut(address).held.insert(spot.port);
+            let held = &mut self.addresses.entry_mut(address).held;
+            held.insert(spot.port, place);
             self.ports[port].places[spot.families()[0]] += 1;
-            self.place_index.insert(hash, place);
         } else {
             self.ports[port].wild[spot.span as usize] = place;
         }
@@ -330,14 +317,8 @@ impl Register {
     }
 
     fn destroy_place(&mut self, port: u32, place: u32) {
-        let Place {
-            spot,
-            address,
-            hash,
-            ..
-        } = self.places.remove(place);
+        let Place { spot, address, .. } = self.places.remove(place);
         if spot.span == Span::One {
-            self.place_index.remove(hash, place);
             self.ports[port].places[spot.families()[0]] -= 1;
             self.addresses.entry_mut(address).held.remove(spot.port);
             self.addresses.tidy(address);
@@ -348,8 +329,7 @@ impl Register {
         let entry = &self.ports[port];
         if entry.wild == [NONE; 3] && entry.places == [0; 2] {
             self.ports.remove(port);
-            let page = self.pages[spot.protocol.index()][usize::from(spot.port) >> 8].as_mut();
-            page.expect("a port in use has a page")[usize::from(spot.port) & 0xff] = NONE;
+            self.pages[spot.protocol.index()].set(spot.port, NONE);
         }
     }
 
@@ -378,9 +358,9 @@ impl Register {
             _ => None,
         };
         if let Some(entry) = entry {
-            union = union.with_set(match grip {
-                Grip::Whole => &entry.held,
-                Grip::Flow => &entry.whole,
+            union = union.with_members(match grip {
+                Grip::Whole => entry.held.members(),
+                Grip::Flow => entry.whole.members(),
             });
         }
         union

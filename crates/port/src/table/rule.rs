@@ -6,15 +6,18 @@
 use alloc::vec::Vec;
 
 use super::arena::NONE;
-use super::groups::Newcomer;
 use super::keys::Keys;
 use super::register::{PortEntry, Register, Span, Spot};
+use super::shelf::{Level, Newcomer};
 
 impl Register {
     /// The group of somebody who keeps the newcomer from the spot: a hold's group.
     pub(super) fn conflict(&self, keys: &Keys, spot: &Spot, newcomer: &Newcomer) -> Option<u32> {
         let port = self.port(spot.protocol, spot.port)?;
-        let at = |number: u32| self.groups.conflict(&self.place(number).shelf, newcomer);
+        let at = |number: u32| {
+            let shelf = &self.place(number).shelf;
+            self.groups.conflict(shelf, Level::Place, newcomer)
+        };
         let wild = spot
             .families()
             .iter()
@@ -30,9 +33,8 @@ impl Register {
     }
 
     fn conflict_below(&self, port: &PortEntry, spot: &Spot, newcomer: &Newcomer) -> Option<u32> {
-        let shelves = spot.families().iter().map(|&family| &port.below[family]);
-        let mut crowds = shelves.filter_map(|shelf| self.groups.conflict(shelf, newcomer));
-        crowds.next().map(|crowd| self.groups.group(crowd).first)
+        let mut shelves = spot.families().iter().map(|&family| &port.below[family]);
+        shelves.find_map(|shelf| self.groups.conflict(shelf, Level::Below, newcomer))
     }
 
     /// The groups of everybody whose cover meets the spot's.
@@ -51,12 +53,12 @@ impl Register {
             .then(|| self.find(keys, port, spot))
             .flatten();
         for place in exact.into_iter().chain(wild.filter(|&place| place != NONE)) {
-            groups.extend(self.groups.on(&self.place(place).shelf));
+            groups.extend(self.groups.on(&self.place(place).shelf, Level::Place));
         }
         if spot.span != Span::One {
             for &family in spot.families() {
-                let crowds = self.groups.on(&port.below[family]);
-                groups.extend(crowds.flat_map(|crowd| self.groups.within(crowd)));
+                let leaders = self.groups.on(&port.below[family], Level::Below);
+                groups.extend(leaders.flat_map(|leader| self.groups.row(leader)));
             }
         }
         groups

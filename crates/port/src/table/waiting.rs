@@ -4,7 +4,7 @@ use alloc::collections::BinaryHeap;
 use core::cmp::Reverse;
 
 use super::arena::Arena;
-use super::entry::{Entry, Phase, Role};
+use super::entry::{Entry, Phase};
 use super::{Gone, Hold, Moment, Table};
 
 /// The deadlines. One whose hold went early stays until its time comes, or until such ones are the majority.
@@ -47,8 +47,7 @@ impl<O: Clone> Table<O> {
             return Ok(());
         }
         self.change(slot, |entry| {
-            entry.phase = Phase::TimeWait;
-            entry.role = Role::Waiting([(until.0 >> 32) as u32, until.0 as u32]);
+            entry.rest(until);
         });
         let deadline = Reverse((until, hold.slot, hold.generation));
         self.waiting.deadlines.push(deadline);

@@ -132,6 +132,7 @@ impl<'a> Player<'a> {
             }
             15 => {
                 let _ = self.hold().map(|hold| self.table.disconnect(hold));
+                let _ = self.hold().map(|hold| self.table.conclude(hold));
             }
             16 => self.narrow()?,
             17 => self.wait()?,
@@ -173,7 +174,7 @@ impl<'a> Player<'a> {
             Ok(flow) => {
                 assert_eq!(self.table.flow(hold), Some(flow));
                 let found = self.table.connected(&flow).expect("it was connected");
-                assert!(flow.protocol == Protocol::Udp || found.hold == hold);
+                assert!(flow.protocol == Protocol::Udp || found.hold() == hold);
             }
             Err(ConnectError::Taken(error)) => self.exists(error.holder.hold),
             Err(ConnectError::InUse(error)) => self.exists(error.holder.hold),
@@ -184,7 +185,7 @@ impl<'a> Player<'a> {
 
     fn accept(&mut self) -> Option<()> {
         let flow = self.flow()?;
-        let found = self.table.who(&flow).map(|found| found.hold);
+        let found = self.table.who(&flow).map(|found| found.hold());
         let listener = found.or(self.hold())?;
         self.opened += 1;
         if self.holds.len() < MOST_HOLDS
@@ -282,7 +283,7 @@ impl<'a> Player<'a> {
             Some(device) => self.table.who_on(&flow, device),
             None => self.table.who(&flow),
         };
-        if let Some(hold) = found.map(|found| found.hold) {
+        if let Some(hold) = found.map(|found| found.hold()) {
             let holding = self.table.holding(hold).expect("who it is, exists");
             assert_eq!(holding.protocol, flow.protocol);
             assert_eq!(holding.port, Some(flow.local.port()));

@@ -112,7 +112,13 @@ impl Machine {
             Some(tcp::State::Closed) | None => Some(Err(errno::of_attempt(host.error(id)))),
             Some(_) => Some(done(())),
         };
-        self.wait(patience, decided).unwrap_or(Err("ETIMEDOUT"))
+        let answer = self.wait(patience, decided).unwrap_or(Err("ETIMEDOUT"));
+        if answer.is_err() {
+            // The call leaves a socket with which one can try again.
+            self.host.disconnect(self.now, id).map_err(|_| "EBADF")?;
+            self.settle();
+        }
+        answer
     }
 
     pub(super) fn client(&mut self, name: &str, to: IpAddr, remote: Endpoint) -> Answer {
