@@ -52,6 +52,7 @@ pub use settings::Settings;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use core::net::IpAddr;
 use wharf_port::table::{self, Device, Table};
 
@@ -106,6 +107,8 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub struct Host {
     config: Config,
+    /// What connections behave like on which nothing was set.
+    tcp: Arc<crate::tcp::Config>,
     keys: Keys,
     routes: Routes,
     neighbours: Neighbours,
@@ -145,6 +148,7 @@ impl Host {
             ..table::Config::new(config.seed)
         });
         Self {
+            tcp: Arc::new(config.tcp.clone()),
             keys: Keys::new(&config.seed),
             routes: Routes::new(&config),
             neighbours: Neighbours::new(keyed),

@@ -1,5 +1,6 @@
 //! One connection and, as its peer, the test itself: segment by segment.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -66,7 +67,7 @@ impl Peer {
         };
         let connection = Connection::accept(
             Instant::from_millis(1000),
-            config,
+            &Arc::new(config.clone()),
             &setup(ISN),
             &syn,
             Bytes::new(),
@@ -103,7 +104,11 @@ impl Peer {
 
     /// In SYN-SENT: the SYN was taken.
     pub(super) fn dialled(config: &Config) -> (Self, Outgoing) {
-        let connection = Connection::connect(Instant::from_millis(1000), config, &setup(ISN));
+        let connection = Connection::connect(
+            Instant::from_millis(1000),
+            &Arc::new(config.clone()),
+            &setup(ISN),
+        );
         let mut peer = Self::new(connection);
         peer.seq = SeqNum::new(PEER_ISN);
         let syn = peer.only();
