@@ -1,4 +1,4 @@
-//! Frames in, frames out: TAP, packet socket and memory links, and one that makes any of them worse.
+//! Frames in, frames out: TAP, packet socket and memory links, recordings, and one that makes any of them worse.
 //!
 //! A [`Link`] moves whole frames. Each frame is a byte string that begins with the 12-byte
 //! [`virtio_net_hdr_v1`][virtio] header, little-endian, followed by an Ethernet frame without its
@@ -12,6 +12,8 @@
 //! | [`Packet`] | a packet socket at one end of a veth pair, where there is no `/dev/net/tun` |
 //! | [`memory::End`] | a queue within the process |
 //! | [`qemu::Stream`] | a Unix stream socket, each frame behind its length, as QEMU's `-netdev stream` does |
+//! | [`pcap::Recorded`] | another link, and writes down what passes |
+//! | [`pcap::Replay`] | a recording, one way |
 //! | [`Impaired`] | another link, with loss, delay, reordering, … that a seed repeats |
 //!
 //! Nothing here waits: an empty link answers [`WouldBlock`](io::ErrorKind::WouldBlock), and links with a
@@ -45,6 +47,7 @@ use bytes::BytesMut;
 mod impaired;
 pub mod memory;
 mod packet;
+pub mod pcap;
 pub mod qemu;
 mod slots;
 #[allow(unsafe_code)]

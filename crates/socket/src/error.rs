@@ -1,23 +1,86 @@
 //! The host's errors as `std::io::Error`s: the standard kinds, the system's sentence, and what the port table has to say, such as who
 //! holds a port.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, ErrorKind};
 
-use wharf_net::tcp::{Error, WriteError};
+use thiserror::Error;
+use wharf_net::tcp::{self, WriteError};
 use wharf_net::{
     Discard, GroupError, OwnBindError, OwnConnectError, OwnListenError, RecvError, SendError,
     SocketId,
 };
-use wharf_port::table::{BindError, ConnectError, ListenError};
+use wharf_port::table::{BindError, ConnectError, Holding, ListenError};
 
-/// "address already in use: tcp/10.0.0.2:80 is taken: …".
-fn explained(kind: ErrorKind, why: impl Display) -> io::Error {
-    match kind {
-        // What every program's users have searched for, word by word.
-        ErrorKind::AddrInUse => io::Error::new(kind, format!("address already in use: {why}")),
-        _ => io::Error::new(kind, format!("{kind}: {why}")),
+/// Who holds a place, and how: what an [`AddrInUse`](ErrorKind::AddrInUse) error is about.
+pub type Holder = Holding<SocketId>;
+
+/// Who holds what the failed call wanted, if that is why it failed: of an error of `bind`, `listen` or `connect`.
+///
+/// ```
+/// use std::io;
+/// use wharf_socket::{Stack, TcpListener, holder};
+///
+/// async fn listen(stack: &Stack) -> io::Result<TcpListener> {
+///     let result = TcpListener::bind(stack, "10.0.0.1:80").await;
+///     if let Some(holder) = result.as_ref().err().and_then(holder) {
+///         eprintln!("no web server here, since {holder}");
+///     }
+///     result
+/// }
+/// ```
+#[must_use]
+pub fn holder(error: &io::Error) -> Option<&Holder> {
+    let explained: &Explained = error.get_ref()?.downcast_ref()?;
+    match &explained.cause {
+        Cause::Bind(OwnBindError::Refused(BindError::InUse(taken)))
+        | Cause::Listen(OwnListenError::Refused(ListenError::Bind(BindError::InUse(taken)))) => {
+            Some(&taken.holder)
+        }
+        Cause::Connect(OwnConnectError::Refused(refused)) => match &**refused {
+            ConnectError::InUse(taken) => Some(&taken.holder),
+            ConnectError::Taken(taken) => Some(&taken.holder),
+            _ => None,
+        },
+        _ => None,
     }
+}
+
+/// "address already in use: tcp/10.0.0.2:80 is taken: …", and the host's own error as its source.
+#[derive(Debug)]
+struct Explained {
+    kind: ErrorKind,
+    cause: Cause,
+}
+
+/// The host's own error.
+#[derive(Debug, Error)]
+enum Cause {
+    #[error(transparent)]
+    Bind(OwnBindError),
+    #[error(transparent)]
+    Listen(OwnListenError),
+    #[error(transparent)]
+    Connect(OwnConnectError),
+    #[error(transparent)]
+    Group(GroupError),
+}
+
+impl Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            // What every program's users have searched for, word by word.
+            ErrorKind::AddrInUse => f.write_str("address already in use")?,
+            kind => kind.fmt(f)?,
+        }
+        write!(f, ": {}", self.cause)
+    }
+}
+
+impl std::error::Error for Explained {}
+
+fn explained(kind: ErrorKind, cause: Cause) -> io::Error {
+    io::Error::new(kind, Explained { kind, cause })
 }
 
 pub(crate) fn bind(error: OwnBindError) -> io::Error {
@@ -27,7 +90,7 @@ pub(crate) fn bind(error: OwnBindError) -> io::Error {
         OwnBindError::NotPossible => ErrorKind::InvalidInput,
         OwnBindError::Refused(error) => bind_kind(error),
     };
-    explained(kind, error)
+    explained(kind, Cause::Bind(error))
 }
 
 fn bind_kind(error: &BindError<SocketId>) -> ErrorKind {
@@ -45,7 +108,7 @@ pub(crate) fn listen(error: OwnListenError) -> io::Error {
         OwnListenError::Refused(ListenError::Bind(error)) => bind_kind(error),
         OwnListenError::Gone(_) | OwnListenError::Refused(_) => ErrorKind::InvalidInput,
     };
-    explained(kind, error)
+    explained(kind, Cause::Listen(error))
 }
 
 pub(crate) fn connect(error: OwnConnectError) -> io::Error {
@@ -58,16 +121,16 @@ pub(crate) fn connect(error: OwnConnectError) -> io::Error {
             _ => ErrorKind::InvalidInput,
         },
     };
-    explained(kind, error)
+    explained(kind, Cause::Connect(error))
 }
 
-pub(crate) fn stream(error: Error) -> io::Error {
+pub(crate) fn stream(error: tcp::Error) -> io::Error {
     let kind = match error {
-        Error::Refused => ErrorKind::ConnectionRefused,
-        Error::Reset => ErrorKind::ConnectionReset,
-        Error::Aborted => ErrorKind::ConnectionAborted,
-        Error::TimedOut => ErrorKind::TimedOut,
-        Error::Unreachable => ErrorKind::HostUnreachable,
+        tcp::Error::Refused => ErrorKind::ConnectionRefused,
+        tcp::Error::Reset => ErrorKind::ConnectionReset,
+        tcp::Error::Aborted => ErrorKind::ConnectionAborted,
+        tcp::Error::TimedOut => ErrorKind::TimedOut,
+        tcp::Error::Unreachable => ErrorKind::HostUnreachable,
     };
     io::Error::new(kind, error)
 }
@@ -100,7 +163,7 @@ pub(crate) fn group(error: GroupError) -> io::Error {
         GroupError::NoMember => ErrorKind::AddrNotAvailable,
         GroupError::Crowded => ErrorKind::OutOfMemory,
     };
-    explained(kind, error)
+    explained(kind, Cause::Group(error))
 }
 
 pub(crate) fn receive(error: RecvError) -> io::Error {

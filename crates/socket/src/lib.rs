@@ -10,7 +10,7 @@
 //! # What can be relied upon
 //!
 //! - **Errors** are [`std::io::Error`]s of the kinds that the kernel's sockets have, and say more: who holds the
-//!   address in use, and why that excludes the newcomer.
+//!   address in use, and why that excludes the newcomer; [`holder`] has it for programs.
 //! - **Cancelling** is safe: a future that is dropped has done nothing, unless it was ready.
 //! - **Back-pressure** is everywhere: who writes faster than the peer reads waits, and so does who sends datagrams faster
 //!   than the link takes them. Nothing that a peer or a program does grows a queue without bound.
@@ -57,6 +57,7 @@ mod udp;
 mod wakers;
 
 pub use address::ToSocketAddr;
+pub use error::{Holder, holder};
 pub use gateway::{Arrival, Echo, Gateway, Knock};
 pub use links::{Descriptor, QemuServer};
 pub use ping::ping;

@@ -71,7 +71,7 @@ impl Dice {
     pub(super) fn below(&mut self, span: Duration) -> Duration {
         self.thrown += 1;
         let random = u128::from(hash(&self.keyed, self.thrown));
-        let nanos = span.as_nanos() * random >> 64;
+        let nanos = (span.as_nanos() * random) >> 64;
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 

@@ -74,7 +74,7 @@ impl<O> Table<O> {
             local_port: local.port().number(),
             remote_port: 0,
         };
-        self.receiver(&key, self.keys.flow(&key).high, device.number())
+        self.receiver(&key, self.keys.flow(&key), device.number())
     }
 
     /// Everybody who gets a UDP datagram for a group of hosts (RFC 1122 §3.3.7, §4.1.3.5): all that are bound where it goes, on the
@@ -107,11 +107,11 @@ impl<O> Table<O> {
         if found.is_some() {
             return found;
         }
-        self.receiver(key, print.high, device)
+        self.receiver(key, print, device)
     }
 
     /// The hold without a flow that gets a packet.
-    fn receiver(&self, key: &FlowKey, hash: u64, device: u32) -> Option<Found<'_, O>> {
+    fn receiver(&self, key: &FlowKey, print: Print, device: u32) -> Option<Found<'_, O>> {
         let reached = self
             .register
             .reached(&self.keys, key.protocol, key.local, key.local_port);
@@ -119,10 +119,10 @@ impl<O> Table<O> {
             Some(place) => self.register.place(place).stacks,
             None => NONE,
         });
-        if let Some(slot) = self.receivers.pick([exact, NONE], device, hash) {
+        if let Some(slot) = self.receivers.pick([exact, NONE], device, print.high) {
             return Some(self.found(slot, Match::Endpoint));
         }
-        let slot = self.receivers.pick([family, all], device, hash)?;
+        let slot = self.receivers.pick([family, all], device, print.high)?;
         Some(self.found(slot, Match::Wildcard))
     }
 
