@@ -1,8 +1,9 @@
 //! The host.
 //!
 //! One idea a file: `ingress` takes packets apart, `egress` and `edge` put them together, `route`, `neighbour` and `resolve` find
-//! the way, `autoconf` and `discovery` make addresses, `groups` and `membership` are about multicast, `reassembly` joins fragments, `icmp`, `icmp_error` and `echo` speak ICMP, `udp`, `tcp` and `knock` find sockets;
-//! `opening`, `cookie` and `life` keep connections, `stream`, `mailbox`, `own`, `binding` and `undo` are what a caller does with sockets.
+//! the way, `autoconf` and `discovery` make addresses, `groups`, `membership` and `reporting` are about multicast, `fragments` and
+//! `reassembly` join fragments, `icmp`, `icmp_error` and `echo` speak ICMP, `udp`, `tcp` and `knock` find sockets; `opening`, `cookie`
+//! and `life` keep connections, `stream`, `mailbox`, `own`, `settings`, `binding` and `undo` are what a caller does with sockets.
 
 mod autoconf;
 mod binding;
@@ -15,6 +16,7 @@ mod edge;
 mod egress;
 mod event;
 mod events;
+mod fragments;
 mod groups;
 mod icmp;
 mod icmp_error;
@@ -29,6 +31,7 @@ mod neighbour;
 mod opening;
 mod own;
 mod reassembly;
+mod reporting;
 mod resolve;
 mod route;
 mod settings;
