@@ -8,6 +8,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -35,8 +36,8 @@ fn encode(message: &impl Serialize, descriptors: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// One sendmsg(2): as much of `bytes` as fits, with `descriptors` on its first byte.
-fn send_once(
+/// One sendmsg(2): as much of `bytes` as fits, with `descriptors` on its first byte. It allocates nothing.
+pub(crate) fn send_once(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
     descriptors: &[BorrowedFd<'_>],
@@ -52,6 +53,17 @@ fn send_once(
         &mut ancillary,
         SendFlags::NOSIGNAL,
     )?)
+}
+
+/// `N` bytes that were sent at once, and the descriptor with them.
+pub(crate) fn receive_once<const N: usize>(
+    socket: BorrowedFd<'_>,
+) -> io::Result<([u8; N], Option<OwnedFd>)> {
+    let mut inbox = Inbox::default();
+    inbox.fill(socket)?;
+    let bytes = inbox.bytes.as_slice().try_into();
+    let bytes = bytes.map_err(|_| io::ErrorKind::UnexpectedEof)?;
+    Ok((bytes, inbox.descriptors.pop_front()))
 }
 
 /// What has arrived and is not yet a whole message.
@@ -142,6 +154,11 @@ impl Channel {
         Ok(())
     }
 
+    /// Whether something has arrived that no poll(2) of the socket tells of any more.
+    pub(crate) fn holds_more(&self) -> bool {
+        !self.inbox.bytes.is_empty()
+    }
+
     /// Waits for the next message; `None` when the other end is gone.
     pub(crate) fn receive<T: DeserializeOwned>(&mut self) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
         loop {
@@ -156,6 +173,18 @@ impl Channel {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+impl Channel {
+    /// The next message of those that have arrived; doesn't wait.
+    pub(crate) fn arrived<T: DeserializeOwned>(&mut self) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+        self.inbox.take()
+    }
+
+    /// Waits for no message longer than this; then the error is [`io::ErrorKind::WouldBlock`].
+    pub(crate) fn wait_at_most(&self, time: Duration) -> io::Result<()> {
+        self.socket.set_read_timeout(Some(time))
     }
 }
 

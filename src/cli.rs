@@ -1,50 +1,141 @@
 //! What can be typed: the commands, their options and their help. What they mean is in their own modules.
+//!
+//! - [`examples`]: what every help begins with;
+//! - [`ports`]: the commands about single ports.
+
+mod examples;
+mod ports;
 
 use std::ffi::OsString;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap_complete::Shell;
 use wharf_port::Port;
 
 use crate::space::Device;
 
-const EXAMPLES: &str = "\
-Examples:
-  wharf run -- npm run dev            port 3000 is free, whatever else runs
-  wharf run -- psql -h localhost      joins what runs in this directory
-  wharf ls                            every listening port of every space
-  wharf service 5432                  what a port is used for
-  wharf stop                          ends this directory's space
+pub(crate) use ports::{Assert, Events, Free, Wait};
 
+/// Examples come before the options, and after what the command does.
+const HELP: &str = "\
+{about-with-newline}
+{before-help}{usage-heading} {usage}
+
+{all-args}{after-help}";
+
+const STATUSES: &str = "\
 Exit status: 0 yes or done, 1 no or nothing, 2 usage, 3 not permitted, 4 conflict, 124 timeout, 125 wharf failed.
 `wharf run` passes on the program's own (128+n for signal n; 126 cannot be run, 127 not found).";
 
+const WHY_STATUSES: &str =
+    "Exit status: 0 held, 1 free, 2 usage, 3 held by somebody whom you may not see.";
+
 /// Gives every program its own network ports, without root.
 #[derive(Debug, Parser)]
-#[command(name = "wharf", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(name = "wharf", version, before_help = examples::WHARF, after_help = STATUSES, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
+/// The whole command line, as help, completions and the man page show it.
+pub(crate) fn definition() -> clap::Command {
+    Cli::command()
+        .help_template(HELP)
+        .mut_subcommands(|command| command.help_template(HELP))
+}
+
+/// What was typed; ends the program where that is wrong, or asks for help.
+pub(crate) fn typed() -> Command {
+    let matches = definition().try_get_matches();
+    let typed = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+    typed
+        .unwrap_or_else(|error| suggested(error).exit())
+        .command
+}
+
+/// The error, with the command that was meant if only two letters are wrong or in each other's place.
+fn suggested(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else {
+        return error;
+    };
+    let definition = definition();
+    let names = definition.get_subcommands().map(clap::Command::get_name);
+    let nearest = names
+        .map(|name| (strsim::damerau_levenshtein(name, typed), name))
+        .min()
+        .filter(|(distance, name)| *distance <= 2 && distance * 2 < name.len());
+    if let Some((_, name)) = nearest {
+        let meant = ContextValue::Strings(vec![name.to_owned()]);
+        error.insert(ContextKind::SuggestedSubcommand, meant);
+    }
+    error
+}
+
+/// What wharf starts itself as; nothing that a person types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Carries the spaces of this user.
+    Daemon,
+    /// Holds a space open.
+    Keeper,
+}
+
+/// The role that this process was started in, if it is not a person's command.
+pub(crate) fn role() -> Option<Role> {
+    let words: Vec<_> = std::env::args_os().skip(1).take(2).collect();
+    match words.first()?.to_str()? {
+        "daemon" if words.len() == 1 => Some(Role::Daemon),
+        "keeper" if words.len() == 1 => Some(Role::Keeper),
+        _ => None,
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a program in this project's space, where every port is free
+    #[command(before_help = examples::RUN)]
     Run(Run),
-    /// List every listening port of every space
-    #[command(visible_alias = "list")]
+    /// List whose the ports are, of spaces and of the machine
+    #[command(visible_alias = "list", before_help = examples::LS)]
     Ls(Ls),
-    /// End a space and what runs in it
+    /// Say whose a port is, the whole story, and what can be done
+    #[command(before_help = examples::WHY, after_help = WHY_STATUSES)]
+    Why(Why),
+    /// End a space and what runs in it, or who listens at a port
+    #[command(before_help = examples::STOP)]
     Stop(Stop),
+    /// Wait until a port listens
+    #[command(before_help = examples::WAIT)]
+    Wait(Wait),
+    /// Succeed only if the right program answers at a port
+    #[command(before_help = examples::ASSERT)]
+    Assert(Assert),
+    /// Print free ports, or start a program that has them
+    #[command(before_help = examples::FREE)]
+    Free(Free),
+    /// Tell what happens to the ports of spaces, as it happens
+    #[command(before_help = examples::EVENTS)]
+    Events(Events),
+    /// Print what a program in the space sees of wharf, for a shell
+    #[command(before_help = examples::ENV)]
+    Env(Env),
     /// Say what a port is used for, or which port a service has
+    #[command(before_help = examples::SERVICE)]
     Service(Service),
     /// Check that everything wharf needs is there, and say what to do where it is not
+    #[command(before_help = examples::DOCTOR)]
     Doctor(Doctor),
-    /// Carry the spaces of this user (started by itself)
-    #[command(hide = true)]
-    Daemon,
-    /// Hold a space open (started by the daemon)
-    #[command(hide = true)]
-    Keeper,
+    /// Answer coding agents, by the Model Context Protocol over standard input and output
+    #[command(before_help = examples::MCP)]
+    Mcp(Mcp),
+    /// Print what has a shell complete wharf's command line
+    #[command(before_help = examples::COMPLETIONS)]
+    Completions(Completions),
+    /// Show the manual page, or print it where there is no terminal
+    #[command(before_help = examples::MAN)]
+    Man,
 }
 
 #[derive(Debug, Args)]
@@ -77,7 +168,43 @@ pub(crate) struct Run {
 #[derive(Debug, Args)]
 pub(crate) struct Ls {
     /// Only this space
+    #[arg(conflicts_with_all = ["host", "all"])]
     pub(crate) space: Option<String>,
+
+    /// The machine's own ports instead of those of spaces
+    #[arg(long)]
+    pub(crate) host: bool,
+
+    /// The machine's and every space's, and sockets that are bound without listening
+    #[arg(short, long)]
+    pub(crate) all: bool,
+
+    /// Only UDP
+    #[arg(short, long)]
+    pub(crate) udp: bool,
+
+    /// Connections too, and what the kernel keeps after them
+    #[arg(short, long)]
+    pub(crate) flows: bool,
+
+    /// A live table: sort, filter, details, stop; with --json a line for each change
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+
+    /// Print JSON (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// A port, with or without a protocol or an address, or a URL: 3000, udp/53, 127.0.0.1:3000, http://localhost:3000
+    #[arg(value_name = "PORT|URL")]
+    pub(crate) port: String,
+
+    /// Whose it was in the spaces then: 14:00, "2026-03-01 14:00", or 2h for two hours ago
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
 
     /// Print JSON (docs/json.md)
     #[arg(long)]
@@ -86,12 +213,22 @@ pub(crate) struct Ls {
 
 #[derive(Debug, Args)]
 pub(crate) struct Stop {
-    /// The space to end [default: the one it is run in, or of this git worktree or directory]
-    pub(crate) space: Option<String>,
+    /// The space to end [default: the one it is run in, or of this git worktree or directory], or a port, to end only who
+    /// listens there
+    #[arg(value_name = "SPACE|PORT")]
+    pub(crate) what: Option<String>,
 
     /// End every space of this user
-    #[arg(long, conflicts_with = "space")]
+    #[arg(long, conflicts_with = "what")]
     pub(crate) all: bool,
+
+    /// Say what would be ended, and end nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+
+    /// End who listens at the port even if it is another project's
+    #[arg(short, long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -118,4 +255,27 @@ pub(crate) struct Doctor {
     /// Print the AppArmor profile for this binary, to be installed as root
     #[arg(long, conflicts_with = "json")]
     pub(crate) apparmor: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Env {
+    /// The space [default: the one it is run in, or of this git worktree or directory]
+    pub(crate) space: Option<String>,
+
+    /// Print JSON (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Mcp {
+    /// Only what changes nothing: no stop
+    #[arg(long)]
+    pub(crate) read_only: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: Shell,
 }

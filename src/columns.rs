@@ -93,11 +93,12 @@ impl Column {
 }
 
 /// Heads and rows, each line ended, without blanks at its end. Every row has a cell for each column.
-pub(crate) fn lay_out(columns: &[Column], rows: &[Vec<String>], colour: Colour) -> String {
-    let heads: Vec<String> = columns
-        .iter()
-        .map(|column| column.head.to_owned())
-        .collect();
+pub(crate) fn lay_out<T: AsRef<str>>(
+    columns: &[Column],
+    rows: &[Vec<T>],
+    colour: Colour,
+) -> String {
+    let heads: Vec<&str> = columns.iter().map(|column| column.head).collect();
     let widths = widths(columns, rows);
     let mut text = String::new();
     write_row(&mut text, columns, &heads, &widths, Line::Head, colour);
@@ -108,11 +109,11 @@ pub(crate) fn lay_out(columns: &[Column], rows: &[Vec<String>], colour: Colour) 
 }
 
 /// The width of each column, its head included.
-pub(crate) fn widths(columns: &[Column], rows: &[Vec<String>]) -> Vec<usize> {
+pub(crate) fn widths<T: AsRef<str>>(columns: &[Column], rows: &[Vec<T>]) -> Vec<usize> {
     let mut widths: Vec<usize> = columns.iter().map(|column| column.head.width()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.width());
+            *width = (*width).max(cell.as_ref().width());
         }
     }
     widths
@@ -131,28 +132,36 @@ pub(crate) fn visible(text: &str) -> String {
     visible
 }
 
-fn write_row(
+fn write_row<T: AsRef<str>>(
     text: &mut String,
     columns: &[Column],
-    row: &[String],
+    row: &[T],
     widths: &[usize],
     line: Line,
     colour: Colour,
 ) {
     let start = text.len();
     for ((cell, width), column) in row.iter().zip(widths).zip(columns) {
+        let cell = cell.as_ref();
         let style = match (colour, line) {
             (Colour::Ansi, Line::Head) => PLAIN.underline(),
             (Colour::Ansi, Line::Row) if !cell.is_empty() => column.style,
             _ => PLAIN,
         };
-        let blanks = " ".repeat(width.saturating_sub(cell.width()));
-        let styled = format_args!("{style}{cell}{style:#}");
-        let written = match column.side {
-            Side::Left => write!(text, "{styled}{blanks}{GAP}"),
-            Side::Right => write!(text, "{blanks}{styled}{GAP}"),
-        };
-        written.expect("writing to a string can't fail");
+        let blanks = std::iter::repeat_n(' ', width.saturating_sub(cell.width()));
+        if column.side == Side::Right {
+            text.extend(blanks.clone());
+        }
+        match colour {
+            Colour::Plain => text.push_str(cell),
+            Colour::Ansi => {
+                write!(text, "{style}{cell}{style:#}").expect("writing to a string can't fail");
+            }
+        }
+        if column.side == Side::Left {
+            text.extend(blanks);
+        }
+        text.push_str(GAP);
     }
     text.truncate(start + text[start..].trim_end_matches(' ').len());
     text.push('\n');

@@ -8,6 +8,8 @@ pub(crate) mod status {
     pub(crate) const USAGE: u8 = 2;
     /// The machine does not permit it.
     pub(crate) const NOT_PERMITTED: u8 = 3;
+    /// The time was over first.
+    pub(crate) const TIMEOUT: u8 = 124;
     /// wharf itself failed.
     pub(crate) const WHARF_FAILED: u8 = 125;
     /// The program is there and can't be run.

@@ -1,37 +1,76 @@
-//! `wharf ls`: every listening port of every space.
+//! `wharf ls`: whose the ports of spaces and of the machine are.
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::cli;
-use crate::client::{self, Absence};
-use crate::failure::status;
-use crate::list::render;
-use crate::protocol::{Ask, Reply};
+use crate::failure::{status, status_of};
+use crate::list::{Detail, Protocol, Question, States, render};
+use crate::protocol::Places;
+use crate::survey::{Survey, survey};
+use crate::watch::{self, Watched};
 
-/// Lists; exit status 1 when nothing listens.
+/// Lists; exit status 1 when there is nothing to list.
 pub(crate) fn ls(typed: cli::Ls) -> Result<ExitCode> {
-    let listeners = match client::ask(&Ask::List { space: typed.space }, Absence::Report) {
-        Ok(answer) => match answer.reply {
-            Reply::Listeners(listeners) => listeners,
-            other => bail!("the daemon answered {other:?}"),
-        },
-        Err(error) if typed.json && crate::failure::status_of(&error) == status::NOTHING => {
-            Vec::new()
-        }
-        Err(error) => return Err(error),
-    };
-    if typed.json {
-        println!("{}", render::json(&listeners));
-    } else {
-        print!("{}", render::table(&listeners, &render::Look::of_stdout()));
+    let places = places(&typed);
+    if typed.watch {
+        let question = question(&typed);
+        let watched = Watched { places, question };
+        return match typed.json {
+            true => watch::as_json(watched),
+            false => watch::in_terminal(watched),
+        };
     }
-    if listeners.is_empty() {
+    let found = match survey(&places, &question(&typed)) {
+        Err(error) if typed.json && status_of(&error) == status::NOTHING => Survey::default(),
+        found => found?,
+    };
+    let holds = found.holds;
+    if typed.json {
+        println!("{}", render::json(&holds, typed.flows));
+    } else {
+        print!("{}", render::table(&holds, &render::Look::of_stdout()));
+    }
+    if holds.is_empty() {
         if !typed.json {
-            eprintln!("{}", render::NOTHING);
+            eprintln!("{}", nothing(&places));
         }
         return Ok(ExitCode::from(status::NOTHING));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn places(typed: &cli::Ls) -> Places {
+    match &typed.space {
+        Some(space) => Places::Space(space.clone()),
+        None if typed.all => Places::Everywhere,
+        None if typed.host => Places::Machine,
+        None => Places::Spaces,
+    }
+}
+
+fn question(typed: &cli::Ls) -> Question {
+    Question {
+        states: match (typed.flows, typed.all) {
+            (true, _) => States::All,
+            (false, true) => States::Idle,
+            (false, false) => States::Listening,
+        },
+        protocol: typed.udp.then_some(Protocol::Udp),
+        port: None,
+        detail: Detail::Row,
+    }
+}
+
+/// What to say, on standard error, when there is nothing to list.
+fn nothing(places: &Places) -> &'static str {
+    match places {
+        Places::Machine => "wharf: nothing listens on the machine",
+        Places::Everywhere => "wharf: nothing listens on the machine or in any space",
+        Places::Space(_) => "wharf: nothing listens in that space",
+        Places::Spaces => {
+            "wharf: nothing listens in any space. Start a program in one: wharf run -- COMMAND"
+        }
+    }
 }

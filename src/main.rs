@@ -2,18 +2,31 @@
 //!
 //! This file is the table of contents; what each command does stands in the module of its name.
 
+mod assert;
+mod binding;
 mod channel;
 mod cli;
 mod client;
 mod columns;
+mod config;
+mod conflict;
 mod daemon;
 mod dns;
 mod doctor;
+mod env;
+mod event;
+mod events;
 mod failure;
+mod follow;
+mod free;
+mod history;
 mod list;
 mod ls;
+mod man;
+mod mcp;
 mod name;
 mod paths;
+mod place;
 mod protocol;
 mod relay;
 mod run;
@@ -21,18 +34,24 @@ mod service;
 mod signals;
 mod space;
 mod stop;
+mod survey;
 mod sys;
+mod wait;
+mod watch;
+mod why;
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
 
 fn main() -> ExitCode {
-    let typed = cli::Cli::parse();
-    carry_out(typed.command).unwrap_or_else(|error| {
+    let outcome = match cli::role() {
+        Some(role) => play(role).map(|()| ExitCode::SUCCESS),
+        None => carry_out(cli::typed()),
+    };
+    outcome.unwrap_or_else(|error| {
         eprintln!("wharf: {error:#}");
         ExitCode::from(failure::status_of(&error))
     })
@@ -42,18 +61,37 @@ fn carry_out(command: cli::Command) -> Result<ExitCode> {
     match command {
         cli::Command::Run(typed) => run::run(typed),
         cli::Command::Ls(typed) => ls::ls(typed),
+        cli::Command::Why(typed) => why::why(&typed),
         cli::Command::Stop(typed) => stop::stop(typed),
+        cli::Command::Wait(typed) => wait::wait(&typed),
+        cli::Command::Assert(typed) => assert::assert(&typed),
+        cli::Command::Free(typed) => free::free(&typed),
+        cli::Command::Events(typed) => events::events(&typed),
+        cli::Command::Env(typed) => env::env(typed),
         cli::Command::Service(typed) => service::service(&typed),
         cli::Command::Doctor(typed) => doctor::doctor(&typed),
-        cli::Command::Daemon => {
-            rustix::thread::set_name(c"wharf")?;
-            daemon::serve().map(|()| ExitCode::SUCCESS)
+        cli::Command::Mcp(typed) => mcp::mcp(&typed),
+        cli::Command::Completions(typed) => {
+            clap_complete::generate(
+                typed.shell,
+                &mut cli::definition(),
+                "wharf",
+                &mut std::io::stdout(),
+            );
+            Ok(ExitCode::SUCCESS)
         }
-        cli::Command::Keeper => {
-            rustix::thread::set_name(c"wharf")?;
+        cli::Command::Man => man::man(),
+    }
+}
+
+fn play(role: cli::Role) -> Result<()> {
+    rustix::thread::set_name(c"wharf")?;
+    match role {
+        cli::Role::Daemon => daemon::serve(),
+        cli::Role::Keeper => {
             // The daemon's socket is standard input.
             let daemon = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
-            space::keeper::keep(daemon).map(|()| ExitCode::SUCCESS)
+            space::keeper::keep(daemon)
         }
     }
 }

@@ -1,7 +1,13 @@
 //! What the commands and the daemon say to each other.
 //!
-//! A conversation opens with one [`Request`]. `Run` stays open for as long as the program runs, so that the daemon
-//! knows of its end however it comes; the others end with their [`Reply`].
+//! A conversation opens with one [`Request`]. Two stay open after their [`Reply`]; the others end with it.
+//!
+//! - `Run` (and `Resume`) lasts as long as the program runs, so that the daemon knows of its end however it comes. The run
+//!   tells its [`Progress`], and hears [`Notice`]s.
+//! - `Events` lasts until the command hangs up: [`Reply::Following`] says that nothing from here on is missed, then one
+//!   [`News`](crate::event::News) comes for each event. A command that wants the state as well asks `Survey` on a second
+//!   conversation after `Following`. One that reads too slowly is told how many events it has missed; the daemon waits
+//!   for nobody. While one follows, the daemon stays, even without a space.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
@@ -9,11 +15,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::list::Listener;
+use crate::binding::policy::Policy;
+use crate::event::Event;
+use crate::failure::{Failure, status};
+use crate::list::{Hold, Question};
 use crate::space::Device;
 
 /// Raised with every change that an older program would misread.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// What a command asks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,9 +47,16 @@ pub(crate) enum Ask {
         /// The ports of the machine that it let in.
         from_host: Vec<NonZeroU16>,
     },
-    /// Every listener of one space, or of all.
-    List {
-        /// Name of the space, or all.
+    /// Which sockets are there, and whose are they?
+    Survey {
+        /// Where.
+        places: Places,
+        /// Which of them.
+        question: Question,
+    },
+    /// Follow what happens to ports, in one space or in all, those that are made later included.
+    Events {
+        /// Name of the space, which need not run yet, or all.
         space: Option<String>,
     },
     /// End a space and what runs in it.
@@ -58,13 +74,57 @@ pub(crate) enum Target {
     All,
 }
 
+impl Target {
+    /// Whether it is that space, or one of those.
+    pub(crate) fn means(&self, space: &SpaceInfo) -> bool {
+        match self {
+            Self::Name(name) => space.name == *name,
+            Self::Directory(directory) => space.directory.as_ref() == Some(directory),
+            Self::All => true,
+        }
+    }
+
+    /// That it doesn't run, with exit status 1.
+    pub(crate) fn not_running(&self) -> Failure {
+        let message = match self {
+            Self::Name(name) => {
+                format!("no space called {name} runs; `wharf ls` lists those that do")
+            }
+            Self::Directory(directory) => format!("no space runs for {}", directory.display()),
+            Self::All => "no space runs".into(),
+        };
+        Failure {
+            message,
+            status: status::NOTHING,
+        }
+    }
+}
+
+/// Where sockets are looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Places {
+    /// In one space.
+    Space(String),
+    /// In all spaces.
+    Spaces,
+    /// On the machine itself.
+    Machine,
+    /// On the machine and in all spaces.
+    Everywhere,
+}
+
 /// What `wharf run` asks for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Run {
     /// Name or project; never [`Target::All`].
     pub(crate) target: Target,
+    /// What the project wants its space to be called.
+    pub(crate) name: Option<String>,
     /// Ports of the machine to let in.
     pub(crate) from_host: Vec<NonZeroU16>,
+    /// The project's rules about ports; they hold for the whole space until another run brings some. `None` if this one brings
+    /// none.
+    pub(crate) policy: Option<Policy>,
     /// The device, if the space is yet to be made.
     pub(crate) device: Device,
     /// The device's MTU in bytes, if the space is yet to be made.
@@ -83,8 +143,15 @@ pub(crate) enum Reply {
         /// What the user should know, a sentence each.
         remarks: Vec<String>,
     },
-    /// To `List`.
-    Listeners(Vec<Listener>),
+    /// To `Survey`.
+    Surveyed {
+        /// The spaces that were looked at.
+        spaces: Vec<SpaceInfo>,
+        /// What was found.
+        holds: Vec<Hold>,
+    },
+    /// To `Events`: from here on, [`News`](crate::event::News) come.
+    Following,
     /// To `Stop`: the names of the spaces that ended.
     Stopped(Vec<String>),
     /// It can't be done: the sentence for the user, and the command's exit status.
@@ -96,9 +163,26 @@ pub(crate) enum Reply {
     },
 }
 
-/// What `wharf run` says when its program is done: without it, the run was cut off and its processes are ended.
+/// What `wharf run` says after it was let in.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Finished;
+pub(crate) enum Progress {
+    /// The program runs, and its binds arrive at this listener: the one descriptor.
+    Supervised,
+    /// The program runs, and its binds can't be seen when they happen.
+    Unsupervised,
+    /// The program is done: without this, the run was cut off and its processes are ended. The daemon says what it still
+    /// has to say and hangs up.
+    Finished,
+}
+
+/// What the daemon says to a `wharf run`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Notice {
+    /// The listener is held twice from now on: the run needs to hold it no more.
+    Kept,
+    /// A program of this run wanted a port and didn't get it.
+    Conflict(Event),
+}
 
 /// A space, as its user sees it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -111,6 +195,8 @@ pub(crate) struct SpaceInfo {
     pub(crate) ipv4: Ipv4Addr,
     /// Its IPv6 address.
     pub(crate) ipv6: Ipv6Addr,
+    /// The number of its network namespace.
+    pub(crate) network: u64,
     /// Where its web servers are reached by name, if that is on.
     pub(crate) url: Option<String>,
 }

@@ -4,34 +4,41 @@
 //! reaches both, and only what another process sends to this one is passed on. When the daemon is gone, the next one is
 //! told of this run.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::num::NonZeroU16;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
+use wharf_port::Port;
 
 use crate::channel::Channel;
 use crate::client::Absence;
+use crate::config::Config;
 use crate::failure::{Failure, status};
-use crate::protocol::{Ask, Finished, Reply, Run, SpaceInfo, Target};
+use crate::protocol::{Ask, Notice, Progress, Reply, Run, SpaceInfo, Target};
 use crate::signals::{Caught, Signals};
-use crate::space::enter::{EnterError, Namespaces};
-use crate::{cli, client, space};
+use crate::space::enter::{EnterError, Namespaces, Started, Supervision};
+use crate::{cli, client, config, conflict, env, space};
+
+/// How long a daemon may take for its last word; usually it has none.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs the program and answers with its exit status.
 pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
-    let from_host: Vec<_> = typed
-        .from_host
-        .iter()
-        .filter_map(|port| NonZeroU16::new(port.number()))
-        .collect();
+    let config = config::of(&current_directory()?)?;
+    let from_host = let_in(&typed.from_host, &config);
     let asked = Ask::Run(Run {
         target: target(typed.space)?,
+        name: config.name,
         from_host: from_host.clone(),
+        policy: config.policy,
         device: typed.device,
         mtu: typed.mtu,
     });
@@ -56,8 +63,13 @@ pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
     let mut session = Session {
         channel: Some(answer.channel),
         resume,
+        supervision: Supervision::Inherited,
+        silent: typed.quiet,
     };
-    let ended = program.and_then(|(program, signals)| attend(program, signals, &mut session));
+    let ended = program.and_then(|(started, signals)| {
+        session.supervise(started.supervision);
+        attend(Pid::from_child(&started.child), signals, &mut session)
+    });
     session.finish();
     Ok(ExitCode::from(ended?))
 }
@@ -68,9 +80,25 @@ pub(crate) fn target(space: Option<String>) -> Result<Target> {
     if let Some(name) = space.or_else(|| std::env::var("WHARF_SPACE").ok()) {
         return Ok(Target::Name(name));
     }
-    let directory = std::env::current_dir()
-        .context("cannot tell the current directory; name a space with -s")?;
-    Ok(Target::Directory(space::project::root(&directory)))
+    let root = space::project::root(&current_directory()?);
+    Ok(Target::Directory(root))
+}
+
+fn current_directory() -> Result<PathBuf> {
+    std::env::current_dir().context("cannot tell the current directory")
+}
+
+/// The machine's ports that are typed or that the project wants, each once.
+fn let_in(typed: &[Port], config: &Config) -> Vec<NonZeroU16> {
+    let typed = typed
+        .iter()
+        .filter_map(|port| NonZeroU16::new(port.number()));
+    let wanted = config.from_host.iter().copied();
+    typed
+        .chain(wanted)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
 }
 
 fn announce(space: &SpaceInfo, remarks: &[String]) {
@@ -90,7 +118,7 @@ fn start(
     descriptors: Vec<OwnedFd>,
     space: &SpaceInfo,
     run: &str,
-) -> Result<(Pid, Signals)> {
+) -> Result<(Started, Signals)> {
     let signals = Signals::catch().context("cannot catch signals")?;
     let (name, arguments) = words.split_first().context("no program was named")?;
     let [user, network] = <[OwnedFd; 2]>::try_from(descriptors)
@@ -98,10 +126,10 @@ fn start(
     let mut command = Command::new(name);
     command
         .args(arguments)
-        .env("WHARF_SPACE", &space.name)
+        .envs(env::variables(space))
         .env("WHARF_RUN", run);
     match (Namespaces { user, network }).spawn(command) {
-        Ok(child) => Ok((Pid::from_child(&child), signals)),
+        Ok(started) => Ok((started, signals)),
         Err(EnterError::Namespace(error)) if error.raw_os_error() == Some(libc::EPERM) => Err(Failure {
             message: "this process is inside another space; start the program from outside of it, or without -s".into(),
             status: status::NOT_PERMITTED,
@@ -123,6 +151,9 @@ fn start(
 struct Session {
     channel: Option<Channel>,
     resume: Ask,
+    /// The listener is here until the daemon says that it is held twice.
+    supervision: Supervision,
+    silent: bool,
 }
 
 impl Session {
@@ -130,21 +161,87 @@ impl Session {
         self.channel.as_ref().map(AsFd::as_fd)
     }
 
+    /// The program runs, and its binds are to be seen by the daemon.
+    fn supervise(&mut self, supervision: Supervision) {
+        self.supervision = supervision;
+        if let Supervision::Refused(errno) = self.supervision
+            && !self.silent
+        {
+            eprintln!(
+                "wharf: binds can't be watched here ({errno}): ports are listed, and conflicts are not explained"
+            );
+        }
+        self.report_supervision();
+    }
+
+    fn report_supervision(&self) {
+        let Some(channel) = &self.channel else { return };
+        // If the daemon is gone, the next one is told.
+        match &self.supervision {
+            Supervision::Listener(listener) => {
+                channel
+                    .send(&Progress::Supervised, &[listener.as_fd()])
+                    .ok();
+            }
+            Supervision::Refused(_) => {
+                channel.send(&Progress::Unsupervised, &[]).ok();
+            }
+            Supervision::Inherited => {}
+        }
+    }
+
+    /// The daemon says something, or is gone.
+    fn hear(&mut self) {
+        let Some(channel) = &mut self.channel else {
+            return;
+        };
+        let mut heard = channel.receive();
+        while let Ok(Some((notice, _))) = heard {
+            match notice {
+                Notice::Kept => self.supervision = Supervision::Inherited,
+                Notice::Conflict(event) if !self.silent => eprint!("{}", conflict::explain(&event)),
+                Notice::Conflict(_) => {}
+            }
+            heard = match channel.arrived() {
+                Ok(None) => return,
+                arrived => arrived,
+            };
+        }
+        self.resume();
+    }
+
     /// The daemon is gone: start the next one, which takes the space up again, and tell it of this run.
     fn resume(&mut self) {
         self.channel = None;
         match client::ask(&self.resume, Absence::Start) {
-            Ok(answer) => self.channel = Some(answer.channel),
+            Ok(answer) => {
+                self.channel = Some(answer.channel);
+                self.report_supervision();
+            }
             Err(error) => eprintln!(
                 "wharf: the daemon is gone: {error:#}; the program goes on without a network"
             ),
         }
     }
 
-    fn finish(self) {
+    /// The program is done: the daemon says what it still has to say.
+    fn finish(mut self) {
+        let Some(channel) = &mut self.channel else {
+            return;
+        };
         // If the daemon is gone at this moment, there is nobody to tell.
-        self.channel
-            .map(|channel| channel.send(&Finished, &[]).ok());
+        if channel.wait_at_most(PATIENCE).is_err()
+            || channel.send(&Progress::Finished, &[]).is_err()
+        {
+            return;
+        }
+        while let Ok(Some((notice, _))) = channel.receive() {
+            if let Notice::Conflict(event) = notice
+                && !self.silent
+            {
+                eprint!("{}", conflict::explain(&event));
+            }
+        }
     }
 }
 
@@ -177,12 +274,11 @@ fn attend(program: Pid, mut signals: Signals, session: &mut Session) -> Result<u
             Err(rustix::io::Errno::INTR) => continue,
             polled => polled.context("cannot wait for signals")?,
         };
-        // The daemon says nothing to a run: what can be read is its end.
         if watched
             .get(1)
             .is_some_and(|daemon| !daemon.revents().is_empty())
         {
-            session.resume();
+            session.hear();
         }
     }
 }

@@ -2,7 +2,7 @@
 //! and reading into memory that nothing has written yet.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -22,6 +22,26 @@ pub(crate) fn before_exec(
 ) {
     // SAFETY: per the contract above `step` is async-signal-safe, which is what pre_exec asks.
     unsafe { command.pre_exec(step) };
+}
+
+/// Has the program of `command` find these descriptors under the numbers from 3 on, whatever is there in this process.
+pub(crate) fn pass_from_3(command: &mut Command, descriptors: &[OwnedFd]) -> io::Result<()> {
+    let end = 3 + i32::try_from(descriptors.len()).map_err(io::Error::other)?;
+    // Out of the way first, so that none is overwritten before it is in its place.
+    let aside: Vec<_> = descriptors
+        .iter()
+        .map(|descriptor| rustix::io::fcntl_dupfd_cloexec(descriptor, end))
+        .collect::<Result<_, _>>()?;
+    before_exec(command, move || {
+        for (number, descriptor) in (3..end).zip(&aside) {
+            // SAFETY: the numbers below `end` are nobody's any more: exec(2) follows, or the end of this process.
+            if unsafe { libc::dup2(descriptor.as_raw_fd(), number) } < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    });
+    Ok(())
 }
 
 /// Moves this process, which must have a single thread, into a user and a network namespace of its own.

@@ -50,7 +50,8 @@ fn a_thousand_connections_at_once_are_all_served(world: &World) -> Played {
     world.machine()?;
     let _server = world.serve(&["echo", "tcp", IPV4, "7"]);
     let shop = world.project("shop");
-    let _held = shop.hold();
+    // It listens, so the daemon has all that it will ever have of this run.
+    let _held = shop.serve(&["echo", "tcp", "127.0.0.1", "1"]);
     let daemon = world.daemon().expect("it runs");
     let before = traces::size(daemon).0;
     // Each takes a descriptor of its own in the client, where the limit is the user's.
@@ -72,7 +73,8 @@ fn many_connections_one_after_another_leave_nothing_behind(world: &World) -> Pla
     world.machine()?;
     let _server = world.serve(&["echo", "tcp", IPV4, "7"]);
     let shop = world.project("shop");
-    let _held = shop.hold();
+    // It listens, so the daemon has all that it will ever have of this run.
+    let _held = shop.serve(&["echo", "tcp", "127.0.0.1", "1"]);
     let daemon = world.daemon().expect("it runs");
     // The first thousand fill what is kept for reuse.
     shop.fares(&["queue", IPV4, "7", "1000"])
@@ -97,7 +99,8 @@ fn many_connections_one_after_another_leave_nothing_behind(world: &World) -> Pla
 
 fn many_runs_one_after_another_leave_nothing_behind(world: &World) -> Played {
     let (shop, blog) = (world.project("shop"), world.project("blog"));
-    let _held = shop.hold();
+    // It listens, so the daemon has all that it will ever have of this run.
+    let _held = shop.serve(&["echo", "tcp", "127.0.0.1", "1"]);
     blog.run(["true"]).run().ended_with(0);
     let daemon = world.daemon().expect("it runs");
     await_that("only one space is left", || {

@@ -135,40 +135,51 @@ fn the_map_has_every_part_of_the_code() {
 }
 
 #[test]
-fn every_option_stands_in_the_reference() {
+fn every_option_stands_in_the_reference_and_the_manual_and_has_a_test() {
     let reference = read(&root().join("docs/cli.md"));
-    let help = help(&[]);
-    let commands: Vec<_> = help
-        .lines()
-        .skip_while(|line| *line != "Commands:")
-        .skip(1)
-        .take_while(|line| !line.is_empty())
-        .filter_map(|line| line.split_whitespace().next())
+    let manual = manual();
+    let tests: Vec<_> = entries(&root().join("tests"))
+        .into_iter()
+        .filter(|file| file.is_file() && !file.ends_with("house.rs"))
+        .map(|file| read(&file))
         .collect();
-    assert!(
-        commands.contains(&"run"),
-        "the help lists no commands:\n{help}"
-    );
-    for command in commands {
+    for command in commands() {
         let heading = format!("## `wharf {command}");
         let section = reference
             .split("\n## ")
             .map(|part| format!("## {part}"))
             .find(|part| part.starts_with(&heading));
         let section = section.unwrap_or_else(|| panic!("docs/cli.md has no section {heading}`"));
-        let help = help_of(command);
-        let options = help
-            .split_whitespace()
-            .map(|word| word.trim_end_matches(','))
-            .filter(|word| word.starts_with('-'));
-        for option in
-            options.filter(|option| option.len() > 1 && !["--help", "-h", "-"].contains(option))
-        {
-            let (quoted, with_value) = (format!("`{option}`"), format!("`{option} "));
-            let stands = section.contains(&quoted) || section.contains(&with_value);
+        let chapter = format!(".SH WHARF {}\n", command.to_uppercase());
+        let chapter = manual
+            .split_once(&chapter)
+            .and_then(|(_, rest)| rest.split("\n.SH ").next())
+            .unwrap_or_else(|| panic!("the manual has no chapter on wharf {command}"));
+        // Each line has the one or two names of an option.
+        for line in help_of(&command).lines() {
+            let names: Vec<_> = line
+                .split_whitespace()
+                .map(|word| word.trim_end_matches(',').trim_end_matches("..."))
+                .filter(|word| {
+                    word.len() > 1 && word.starts_with('-') && !["-h", "--help"].contains(word)
+                })
+                .collect();
+            for name in &names {
+                let (quoted, with_value) = (format!("`{name}`"), format!("`{name} "));
+                let stands = section.contains(&quoted) || section.contains(&with_value);
+                assert!(stands, "docs/cli.md says nothing of wharf {command} {name}");
+                let stands = chapter.contains(&name.replace('-', "\\-"));
+                assert!(stands, "the manual says nothing of wharf {command} {name}");
+            }
+            let tested = tests.iter().any(|test| {
+                test.contains(&format!("\"{command}\""))
+                    && names
+                        .iter()
+                        .any(|name| test.contains(&format!("\"{name}\"")))
+            });
             assert!(
-                stands,
-                "docs/cli.md says nothing of wharf {command} {option}"
+                names.is_empty() || tested,
+                "no test has wharf {command} {names:?}"
             );
         }
     }
@@ -395,6 +406,32 @@ fn help(words: &[&str]) -> String {
         .expect("the binary was built for this test");
     assert!(output.status.success(), "{words:?}");
     String::from_utf8(output.stdout).expect("help is text")
+}
+
+/// The commands that the help lists.
+fn commands() -> Vec<String> {
+    let help = help(&[]);
+    let commands: Vec<_> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .map(str::to_owned)
+        .collect();
+    assert!(
+        commands.iter().any(|command| command == "run"),
+        "the help lists no commands:\n{help}"
+    );
+    commands
+}
+
+fn manual() -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_wharf"))
+        .arg("man")
+        .output()
+        .expect("the binary was built for this test");
+    String::from_utf8(output.stdout).expect("a manual is text")
 }
 
 fn help_of(command: &str) -> String {

@@ -11,15 +11,22 @@
 
 mod harness;
 
+mod binding;
 mod by_name;
+mod command_line;
+mod config;
+mod conflicts;
 mod devices;
 mod dns;
 mod doctor;
 mod endurance;
+mod events;
+mod free;
 mod from_host;
 mod joining;
 mod killed;
 mod listing;
+mod mcp;
 mod outward;
 mod own_ports;
 mod passing_through;
@@ -27,4 +34,8 @@ mod signals;
 mod spaces;
 mod status;
 mod stopping;
+mod stopping_ports;
 mod terminal;
+mod waiting;
+mod watching;
+mod why;

@@ -82,7 +82,7 @@ impl Doors {
 /// Who is in the way, and what to do.
 fn explain(address: IpAddr, port: u16, error: &io::Error) -> String {
     let mut sentence = format!("names are not served at {address}:{port}: {error}");
-    let covers = |listener: &&list::Listener| {
+    let covers = |listener: &&list::Hold| {
         listener.protocol == Protocol::Tcp
             && listener.port.get() == port
             && (listener.address == address || listener.address.is_unspecified())

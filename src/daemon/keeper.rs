@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -13,6 +13,8 @@ use rustix::process::Pid;
 use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::binding::notify::Listener;
+use crate::binding::standin::Kept;
 use crate::channel::AsyncChannel;
 use crate::doctor;
 use crate::failure::{Failure, status};
@@ -31,6 +33,8 @@ pub(super) struct Handover {
     pub(super) link: OwnedFd,
     pub(super) diag: OwnedFd,
     pub(super) keeper: Keeper,
+    /// The listeners that it kept for this daemon.
+    pub(super) kept: Vec<Kept>,
 }
 
 /// A keeper that serves.
@@ -39,17 +43,46 @@ pub(super) struct Keeper {
     requests: mpsc::Sender<Wish>,
 }
 
-type Wish = (Socket, oneshot::Sender<io::Result<OwnedFd>>);
+/// What a keeper is asked for.
+enum Wish {
+    Socket(Socket, oneshot::Sender<io::Result<OwnedFd>>),
+    Keep {
+        run: String,
+        /// The listener, and what the daemon has in hand.
+        descriptors: [OwnedFd; 2],
+        answer: oneshot::Sender<io::Result<()>>,
+    },
+}
 
 impl Keeper {
     /// Makes a socket inside the space.
     pub(super) async fn socket(&self, kind: Socket) -> io::Result<OwnedFd> {
+        self.wish(|answer| Wish::Socket(kind, answer)).await
+    }
+
+    /// Has a run's listener held for the next daemon, which finds in a file what this one had in hand.
+    pub(super) async fn keep(
+        &self,
+        run: &str,
+        listener: OwnedFd,
+        in_hand: OwnedFd,
+    ) -> io::Result<()> {
+        let wish = |answer| Wish::Keep {
+            run: run.to_owned(),
+            descriptors: [listener, in_hand],
+            answer,
+        };
+        self.wish(wish).await
+    }
+
+    async fn wish<T>(
+        &self,
+        wish: impl FnOnce(oneshot::Sender<io::Result<T>>) -> Wish,
+    ) -> io::Result<T> {
         let gone = || io::Error::new(io::ErrorKind::NotConnected, "the space's keeper is gone");
         let (answer, answered) = oneshot::channel();
-        self.requests
-            .send((kind, answer))
-            .await
-            .map_err(|_| gone())?;
+        let wish = wish(answer);
+        self.requests.send(wish).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 
@@ -61,11 +94,11 @@ impl Keeper {
             loop {
                 tokio::select! {
                     wish = wishes.recv() => {
-                        let Some((kind, answer)) = wish else {
+                        let Some(wish) = wish else {
                             channel.send(&Order::End, &[]).await.ok();
                             return;
                         };
-                        answer.send(one_socket(&mut channel, kind).await).ok();
+                        wish.fulfil(&mut channel).await;
                     }
                     report = channel.receive::<Report>() => {
                         tracing::warn!("a keeper ended: {report:?}");
@@ -77,6 +110,24 @@ impl Keeper {
             }
         });
         Self { requests }
+    }
+}
+
+impl Wish {
+    /// Who wished may have ended meanwhile.
+    async fn fulfil(self, channel: &mut AsyncChannel) {
+        match self {
+            Self::Socket(kind, answer) => {
+                answer.send(one_socket(channel, kind).await).ok();
+            }
+            Self::Keep {
+                run,
+                descriptors,
+                answer,
+            } => {
+                answer.send(keep(channel, run, &descriptors).await).ok();
+            }
+        }
     }
 }
 
@@ -92,6 +143,19 @@ async fn one_socket(channel: &mut AsyncChannel, kind: Socket) -> io::Result<Owne
             },
             _,
         )) => Err(io::Error::from_raw_os_error(errno)),
+        answer => Err(io::Error::other(format!("the keeper answered {answer:?}"))),
+    }
+}
+
+async fn keep(
+    channel: &mut AsyncChannel,
+    run: String,
+    descriptors: &[OwnedFd; 2],
+) -> io::Result<()> {
+    let descriptors = descriptors.each_ref().map(AsFd::as_fd);
+    channel.send(&Order::Keep { run }, &descriptors).await?;
+    match channel.receive().await? {
+        Some((Report::Kept { .. }, _)) => Ok(()),
         answer => Err(io::Error::other(format!("the keeper answered {answer:?}"))),
     }
 }
@@ -132,6 +196,7 @@ pub(super) async fn take_over(mut channel: AsyncChannel) -> Result<Handover> {
                 pid,
                 kind,
                 remarks,
+                kept,
             },
             descriptors,
         )) => {
@@ -141,6 +206,7 @@ pub(super) async fn take_over(mut channel: AsyncChannel) -> Result<Handover> {
                     charter.entry.name
                 );
             };
+            let kept = take_kept(&mut channel, kept).await?;
             let keeper = Keeper::serve(channel, charter.socket.clone());
             Ok(Handover {
                 charter,
@@ -151,10 +217,27 @@ pub(super) async fn take_over(mut channel: AsyncChannel) -> Result<Handover> {
                 link,
                 diag,
                 keeper,
+                kept,
             })
         }
         answer => Err(failure(answer.map(|(report, _)| report))),
     }
+}
+
+/// The listeners that come behind [`Report::Ready`].
+async fn take_kept(channel: &mut AsyncChannel, count: usize) -> Result<Vec<Kept>> {
+    let mut kept = Vec::new();
+    for _ in 0..count {
+        match channel.receive().await? {
+            Some((Report::Kept { run }, mut descriptors)) => {
+                let listener = descriptors.pop().context("a keeper sent no listener")?;
+                let listener = Listener::new(listener);
+                kept.push(Kept { run, listener });
+            }
+            answer => return Err(failure(answer.map(|(report, _)| report))),
+        }
+    }
+    Ok(kept)
 }
 
 fn failure(report: Option<Report>) -> anyhow::Error {

@@ -3,10 +3,14 @@
 //! It starts with the first space and goes with the last. Control runs here on one thread (tokio); each space's packets
 //! run on a thread of their own ([`crate::relay`]). It holds no right that its user does not have.
 
+mod attendance;
+mod chronicle;
 mod from_host;
 mod front;
 mod keeper;
 mod names;
+mod ports;
+mod releases;
 mod session;
 mod space;
 mod spaces;
@@ -135,6 +139,7 @@ fn run(listener: std::os::unix::net::UnixListener) -> Result<()> {
     LocalSet::new().block_on(&runtime, async {
         let listener = UnixListener::from_std(listener)?;
         let spaces = Spaces::start()?;
+        let history = keep_history(&spaces);
         spaces.adopt().await?;
         // Whoever comes first is told what stands in the way.
         drop(spaces.open_doors().await);
@@ -145,8 +150,22 @@ fn run(listener: std::os::unix::net::UnixListener) -> Result<()> {
             tokio::task::spawn_local(async move { session::converse(socket, spaces).await });
         }
         tracing::info!("the last space is gone; {}", spaces.summary());
+        if let Some(history) = history {
+            history.finish().await;
+        }
         Ok(())
     })
+}
+
+/// Has the history written, if it can be.
+fn keep_history(spaces: &Spaces) -> Option<chronicle::Chronicle> {
+    match chronicle::Chronicle::begin(spaces.events.subscribe()) {
+        Ok(history) => Some(history),
+        Err(error) => {
+            tracing::error!("no history is kept: {error:#}");
+            None
+        }
+    }
 }
 
 /// The next command that wants something; `None` when nothing is left to serve for [`LINGER`].

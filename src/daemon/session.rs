@@ -4,13 +4,18 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use anyhow::{Result, anyhow};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
 
 use super::from_host;
-use super::space::Attached;
+use super::space::{Attached, Space};
 use super::spaces::Spaces;
+use crate::binding::notify::Listener;
 use crate::channel::AsyncChannel;
+use crate::event::News;
 use crate::failure::{Failure, status, status_of};
-use crate::protocol::{Ask, Finished, Reply, Request, Run, Target, VERSION};
+use crate::list::{self, Question};
+use crate::protocol::{Ask, Notice, Places, Progress, Reply, Request, Run, Target, VERSION};
 
 /// Answers one command.
 pub(super) async fn converse(socket: tokio::net::UnixStream, spaces: Rc<Spaces>) {
@@ -50,23 +55,16 @@ async fn answer(request: Request, channel: &mut AsyncChannel, spaces: &Rc<Spaces
         } => {
             let space = spaces
                 .find(&space)
-                .ok_or_else(|| nothing(&Target::Name(space)))?
+                .ok_or_else(|| Target::Name(space).not_running())?
                 .attach();
             let remarks = from_host::let_in(&space, &from_host).await;
             stay(&space, &run, remarks, channel, spaces, Namespaces::Known).await
         }
-        Ask::List { space } => {
-            let listed = match space {
-                Some(name) => vec![
-                    spaces
-                        .find(&name)
-                        .ok_or_else(|| nothing(&Target::Name(name)))?,
-                ],
-                None => spaces.all(),
-            };
-            let listeners = spaces.listeners(&listed)?;
-            Ok(channel.send(&Reply::Listeners(listeners), &[]).await?)
+        Ask::Survey { places, question } => {
+            let surveyed = survey(places, &question, spaces)?;
+            Ok(channel.send(&surveyed, &[]).await?)
         }
+        Ask::Events { space } => follow(space, channel, spaces).await,
         Ask::Stop(target) => {
             let ended = stop(&target, spaces).await?;
             Ok(channel.send(&Reply::Stopped(ended), &[]).await?)
@@ -74,19 +72,25 @@ async fn answer(request: Request, channel: &mut AsyncChannel, spaces: &Rc<Spaces
     }
 }
 
-fn nothing(target: &Target) -> anyhow::Error {
-    let message = match target {
-        Target::Name(name) => {
-            format!("no space called {name} runs; `wharf ls` lists those that do")
+/// Looks for sockets.
+fn survey(places: Places, question: &Question, spaces: &Rc<Spaces>) -> Result<Reply> {
+    let looked_at = match &places {
+        Places::Space(name) => {
+            let found = spaces.find(name);
+            vec![found.ok_or_else(|| Target::Name(name.clone()).not_running())?]
         }
-        Target::Directory(directory) => format!("no space runs for {}", directory.display()),
-        Target::All => "no space runs".into(),
+        Places::Spaces | Places::Everywhere => spaces.all(),
+        Places::Machine => Vec::new(),
     };
-    Failure {
-        message,
-        status: status::NOTHING,
+    let mut holds = spaces.survey(&looked_at, question)?;
+    if matches!(places, Places::Machine | Places::Everywhere) {
+        holds.extend(list::machine(question)?);
     }
-    .into()
+    let infos = looked_at.iter().map(|space| space.info(spaces.url(space)));
+    Ok(Reply::Surveyed {
+        spaces: infos.collect(),
+        holds,
+    })
 }
 
 async fn enter(run: &Run, channel: &mut AsyncChannel, spaces: &Rc<Spaces>) -> Result<()> {
@@ -129,8 +133,14 @@ async fn stay(
     } else {
         &[]
     };
-    channel.send(&entered, descriptors).await?;
-    if !matches!(channel.receive().await, Ok(Some((Finished, _)))) {
+    let mut notices = space.ports.attendance.enter(run);
+    let sent = channel.send(&entered, descriptors).await;
+    let end = match sent {
+        Ok(()) => accompany(space, run, channel, &mut notices, spaces).await,
+        Err(_) => End::CutOff,
+    };
+    space.ports.attendance.leave(run);
+    if end == End::CutOff {
         tracing::info!(
             "a run in {} was cut off; what is left of it is ended",
             space.entry.name
@@ -140,11 +150,83 @@ async fn stay(
     Ok(())
 }
 
+/// How a run ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// As it said.
+    Finished,
+    /// It is gone, and has said nothing.
+    CutOff,
+}
+
+/// Hears what a run has to say, and tells it what concerns it, until it ends.
+async fn accompany(
+    space: &Space,
+    run: &str,
+    channel: &mut AsyncChannel,
+    notices: &mut mpsc::Receiver<Notice>,
+    spaces: &Spaces,
+) -> End {
+    loop {
+        let (progress, mut descriptors) = tokio::select! {
+            said = channel.receive::<Progress>() => match said {
+                Ok(Some(said)) => said,
+                Ok(None) | Err(_) => return End::CutOff,
+            },
+            Some(notice) = notices.recv() => {
+                // If it is gone, that is heard next.
+                channel.send(&notice, &[]).await.ok();
+                continue;
+            }
+        };
+        match progress {
+            Progress::Supervised => {
+                if let Some(listener) = descriptors.pop() {
+                    spaces.supervise(space, run, Listener::new(listener)).await;
+                }
+                channel.send(&Notice::Kept, &[]).await.ok();
+            }
+            Progress::Unsupervised => space.ports.attendance.is_unsupervised(run),
+            Progress::Finished => {
+                // What its program was refused last is told before this run is let go.
+                space.ports.settle();
+                while let Ok(notice) = notices.try_recv() {
+                    channel.send(&notice, &[]).await.ok();
+                }
+                return End::Finished;
+            }
+        }
+    }
+}
+
+/// Tells the events of one space, or of all, until the command hangs up.
+async fn follow(space: Option<String>, channel: &mut AsyncChannel, spaces: &Spaces) -> Result<()> {
+    let mut events = spaces.events.subscribe();
+    channel.send(&Reply::Following, &[]).await?;
+    loop {
+        let news = tokio::select! {
+            heard = events.recv() => match heard {
+                Ok(event) => News::Event(event),
+                Err(RecvError::Lagged(count)) => News::Missed(count),
+                Err(RecvError::Closed) => return Ok(()),
+            },
+            // The command has nothing to say: whatever comes is its end.
+            _ = channel.receive::<Progress>() => return Ok(()),
+        };
+        if let News::Event(event) = &news
+            && space.as_ref().is_some_and(|space| *space != event.space)
+        {
+            continue;
+        }
+        channel.send(&news, &[]).await?;
+    }
+}
+
 /// Ends spaces and what runs in them; answers with their names.
 async fn stop(target: &Target, spaces: &Rc<Spaces>) -> Result<Vec<String>> {
     let meant = spaces.meant(target).await;
     if meant.is_empty() {
-        return Err(nothing(target));
+        return Err(target.not_running().into());
     }
     let mut ending = tokio::task::JoinSet::new();
     for space in meant {

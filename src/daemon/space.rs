@@ -12,15 +12,24 @@ use std::num::NonZeroU16;
 use std::ops::Deref;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use jiff::Timestamp;
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinSet;
 
 use super::keeper::{Handover, Keeper};
+use super::ports::Ports;
+use crate::binding;
+use crate::binding::clerk::{Clerk, Ward};
+use crate::binding::notify::Listener;
+use crate::binding::policy::Policy;
+use crate::event::Event;
+use crate::failure::{Failure, status};
 use crate::list::{self, Member, NetNamespace, diag, holders};
 use crate::protocol::SpaceInfo;
 use crate::relay::{self, Relay};
@@ -46,8 +55,8 @@ pub(super) struct Space {
     pub(super) from_host: RefCell<HashSet<NonZeroU16>>,
     /// The loopback addresses inside at which names are answered.
     pub(super) named: RefCell<HashSet<IpAddr>>,
-    /// Cookies of wharf's own sockets inside, which no list shows.
-    hidden: RefCell<HashSet<u64>>,
+    /// Who has which port inside.
+    pub(super) ports: Rc<Ports>,
     /// Tasks that serve wharf's own sockets inside; they end with the space.
     servants: RefCell<JoinSet<()>>,
     diag: OwnedFd,
@@ -58,6 +67,8 @@ pub(super) struct Space {
     /// The programs behind listeners, by the cookie of these: looked up once for each.
     programs: RefCell<HashMap<u64, String>>,
     runs: Cell<usize>,
+    /// The runs whose binds arrive at the clerk.
+    supervised: RefCell<HashSet<String>>,
     changed: Notify,
 }
 
@@ -87,6 +98,7 @@ impl Space {
         handover: Handover,
         routes: &relay::Routes,
         names: relay::Names,
+        events: broadcast::Sender<Event>,
     ) -> Result<Rc<Self>> {
         let Handover {
             charter,
@@ -97,6 +109,7 @@ impl Space {
             link,
             diag,
             keeper,
+            kept: _,
         } = handover;
         let relay = Relay::start(relay::Setting {
             link,
@@ -107,22 +120,26 @@ impl Space {
             routes: routes.clone(),
             names,
         })?;
+        let namespace = NetNamespace::of(&namespaces.network)?;
+        let name = &charter.entry.name;
+        let ports = Rc::new(Ports::new(name, namespace, diag.try_clone()?, events));
         Ok(Rc::new(Self {
             id,
-            namespace: NetNamespace::of(&namespaces.network)?,
+            namespace,
+            ports,
             entry: charter.entry,
             namespaces,
             keeper,
             remarks: RefCell::new(remarks),
             from_host: RefCell::default(),
             named: RefCell::default(),
-            hidden: RefCell::default(),
             servants: RefCell::default(),
             diag,
             keeper_pid: pid,
             _relay: relay,
             programs: RefCell::default(),
             runs: Cell::new(0),
+            supervised: RefCell::default(),
             changed: Notify::new(),
         }))
     }
@@ -134,6 +151,7 @@ impl Space {
             directory: self.entry.directory.clone(),
             ipv4: self.entry.number.ipv4(),
             ipv6: self.entry.number.ipv6(),
+            network: self.namespace.number(),
             url,
         }
     }
@@ -208,9 +226,8 @@ impl Space {
     /// A socket inside that is wharf's own: lists don't show it.
     pub(super) async fn own_socket(&self, kind: Socket) -> io::Result<OwnedFd> {
         let socket = self.keeper.socket(kind).await?;
-        self.hidden
-            .borrow_mut()
-            .insert(rustix::net::sockopt::socket_cookie(&socket)?);
+        self.ports
+            .hide(rustix::net::sockopt::socket_cookie(&socket)?);
         Ok(socket)
     }
 
@@ -250,7 +267,7 @@ impl Space {
 
     /// What listens inside, and the name of the program that does. Cheap enough to be asked for each request.
     pub(super) fn listening(&self) -> Result<Vec<(diag::Socket, String)>> {
-        let hidden = self.hidden.borrow();
+        let hidden = self.ports.hidden();
         let mut sockets = diag::dump(self.diag.as_fd())?;
         sockets.retain(|socket| !hidden.contains(&socket.cookie));
         let mut known = self.programs.borrow_mut();
@@ -286,21 +303,71 @@ impl Space {
         Ok(programs)
     }
 
-    /// Cookies of wharf's own sockets inside.
-    pub(super) fn hidden(&self) -> HashSet<u64> {
-        self.hidden.borrow().clone()
-    }
-
     /// The space, to be listed together with others.
-    pub(super) fn view<'a>(&'a self, hidden: &'a HashSet<u64>) -> list::View<'a> {
+    pub(super) fn view<'a>(&'a self, known: &'a Known, url: Option<&'a str>) -> list::View<'a> {
         list::View {
             space: Some(&self.entry.name),
+            url,
             diag: self.diag.as_fd(),
             namespace: Some(self.namespace),
-            hidden,
-            first_seen: &|_| None,
+            hidden: &known.hidden,
+            first_seen: &*known.since,
         }
     }
+
+    /// What is known of the sockets inside, at this moment.
+    pub(super) fn known(&self) -> Known {
+        self.ports.settle();
+        let ledger = Arc::clone(&self.ports.ledger);
+        Known {
+            hidden: self.ports.hidden(),
+            since: Box::new(move |cookie| ledger.record().since(cookie)),
+        }
+    }
+
+    /// Has the project's rules about ports hold inside.
+    pub(super) fn obey(&self, policy: Option<&Policy>) -> Result<()> {
+        let Some(policy) = policy else { return Ok(()) };
+        let set = self.ports.ledger.record().set_policy(policy.clone());
+        set.map_err(|overlap| Failure {
+            message: format!(
+                "the rules of {} contradict each other: {overlap}",
+                self.entry.name
+            ),
+            status: status::USAGE,
+        })?;
+        Ok(())
+    }
+
+    /// Has the binds of a run arrive at the clerk, and, when this process dies, at the keeper. Nothing happens if they do.
+    pub(super) async fn supervise(
+        &self,
+        run: &str,
+        listener: Listener,
+        clerk: &Clerk,
+    ) -> Result<()> {
+        if !self.supervised.borrow_mut().insert(run.to_owned()) {
+            return Ok(());
+        }
+        let copy = listener.as_fd().try_clone_to_owned()?;
+        let in_hand = clerk.in_hand().try_clone_to_owned()?;
+        // First, so that there is no call in hand that the keeper doesn't know of. Without a keeper, it goes on as long as
+        // this process lives.
+        let kept = self.keeper.keep(run, copy, in_hand).await;
+        clerk.attend(Ward {
+            listener,
+            run: run.into(),
+            ledger: Arc::clone(&self.ports.ledger),
+            namespace: binding::netns_cookie(self.diag.as_fd()).ok(),
+        })?;
+        Ok(kept?)
+    }
+}
+
+/// What is known of the sockets in a space.
+pub(super) struct Known {
+    hidden: HashSet<u64>,
+    since: Box<dyn Fn(u64) -> Option<Timestamp>>,
 }
 
 fn signal(members: &[Member], signal: Signal) {

@@ -9,23 +9,30 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, broadcast};
 use tokio::time::timeout;
 
 use super::front::Doors;
 use super::keeper::{self, Handover};
 use super::names::{self, NameService};
 use super::space::{Attached, Space};
+use crate::binding::clerk::Clerk;
+use crate::binding::notify::Listener as BindListener;
+use crate::binding::standin::Kept;
 use crate::channel::AsyncChannel;
-use crate::list::{self, Listener};
+use crate::event::Event;
+use crate::list::{self, Hold, Question};
 use crate::paths;
 use crate::protocol::{Run, Target};
 use crate::relay::{Names, Routes};
 use crate::space::book::Book;
-use crate::space::keeper::{Charter, new_socket};
+use crate::space::keeper::{Charter, Socket, new_socket};
 
 /// How long a new daemon waits for each keeper, which has nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many events a follower may be behind before it misses some.
+const EVENTS_KEPT: usize = 1024;
 
 /// The spaces.
 pub(super) struct Spaces {
@@ -34,6 +41,10 @@ pub(super) struct Spaces {
     book: Mutex<Book>,
     routes: Routes,
     pub(super) names: Names,
+    /// What happens to ports, for everybody who follows it.
+    pub(super) events: broadcast::Sender<Event>,
+    /// Performs what programs bind.
+    clerk: Clerk,
     ids: Cell<u64>,
     commands: Cell<usize>,
     changed: Notify,
@@ -69,6 +80,8 @@ impl Spaces {
             book: Mutex::new(Book::open(paths::state()?.join("spaces.json"))?),
             routes: Routes::default(),
             names,
+            events: broadcast::Sender::new(EVENTS_KEPT),
+            clerk: Clerk::start()?,
             ids: Cell::new(0),
             commands: Cell::new(0),
             changed: Notify::new(),
@@ -128,11 +141,8 @@ impl Spaces {
                     let channel = AsyncChannel::new(tokio::net::UnixStream::from_std(socket)?);
                     let handover = timeout(PATIENCE, keeper::take_over(channel)).await;
                     let handover = handover.context("its keeper does not answer").flatten();
-                    match handover.and_then(|handover| self.carry(handover)) {
-                        Ok(space) => {
-                            self.furnish(&space).await;
-                            tracing::info!("{} goes on", space.entry.name);
-                        }
+                    match handover {
+                        Ok(handover) => self.go_on(handover).await,
                         Err(error) => tracing::error!("{} is lost: {error:#}", path.display()),
                     }
                 }
@@ -145,11 +155,37 @@ impl Spaces {
         Ok(())
     }
 
+    /// Carries on the space of a daemon that died, and the supervision of its runs.
+    async fn go_on(self: &Rc<Self>, mut handover: Handover) {
+        let name = handover.charter.entry.name.clone();
+        let kept = std::mem::take(&mut handover.kept);
+        match self.carry(handover) {
+            Ok(space) => {
+                for Kept { run, listener } in kept {
+                    self.supervise(&space, &run, listener).await;
+                }
+                self.furnish(&space).await;
+                tracing::info!("{name} goes on");
+            }
+            Err(error) => tracing::error!("{name} is lost: {error:#}"),
+        }
+    }
+
+    /// Has the binds of a run arrive here.
+    pub(super) async fn supervise(&self, space: &Space, run: &str, listener: BindListener) {
+        if let Err(error) = space.supervise(run, listener, &self.clerk).await {
+            tracing::error!("binds of a run in {}: {error:#}", space.entry.name);
+        }
+    }
+
     /// Attaches a run to the space that it means, which is made if it doesn't run.
     pub(super) async fn enter(self: &Rc<Self>, run: &Run) -> Result<Attached> {
         let mut book = self.book.lock().await;
-        let entry = book.enter(&run.target, |name| self.running.borrow().contains_key(name))?;
+        let entry = book.enter(&run.target, run.name.as_deref(), |name| {
+            self.running.borrow().contains_key(name)
+        })?;
         if let Some(space) = self.find(&entry.name) {
+            space.obey(run.policy.as_ref())?;
             return Ok(space.attach());
         }
         let socket = new_socket(&entry)?;
@@ -161,6 +197,7 @@ impl Spaces {
         };
         let space = self.carry(keeper::start(charter).await?)?;
         let attached = space.attach();
+        space.obey(run.policy.as_ref())?;
         self.furnish(&space).await;
         tracing::info!(
             "{} stands at {}",
@@ -176,11 +213,27 @@ impl Spaces {
             let remarks = service.serve(space).await;
             space.remarks.borrow_mut().extend(remarks);
         }
+        // For this, one socket is made in the space for its whole life.
+        if space.ports.hears() {
+            return;
+        }
+        let heard = match space.keeper.socket(Socket::Diag).await {
+            Ok(diag) => space.ports.hear_with(diag),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = heard {
+            tracing::warn!(
+                "ends of sockets in {} are not announced: {error}",
+                space.entry.name
+            );
+        }
     }
 
     fn carry(self: &Rc<Self>, handover: Handover) -> Result<Rc<Space>> {
         self.ids.set(self.ids.get() + 1);
-        let space = Space::carry(self.ids.get(), handover, &self.routes, self.names.clone())?;
+        let (names, events) = (self.names.clone(), self.events.clone());
+        let space = Space::carry(self.ids.get(), handover, &self.routes, names, events)?;
+        space.employ(Rc::clone(&space.ports).follow());
         self.running
             .borrow_mut()
             .insert(space.entry.name.clone(), Rc::clone(&space));
@@ -243,15 +296,18 @@ impl Spaces {
         self.running.borrow().values().cloned().collect()
     }
 
-    /// Every listener of these spaces.
-    pub(super) fn listeners(&self, spaces: &[Rc<Space>]) -> Result<Vec<Listener>> {
-        let hidden: Vec<_> = spaces.iter().map(|space| space.hidden()).collect();
+    /// The sockets of these spaces that the question is about.
+    pub(super) fn survey(&self, spaces: &[Rc<Space>], question: &Question) -> Result<Vec<Hold>> {
+        let known: Vec<_> = spaces
+            .iter()
+            .map(|space| (space.known(), self.url(space)))
+            .collect();
         let views: Vec<_> = spaces
             .iter()
-            .zip(&hidden)
-            .map(|(space, hidden)| space.view(hidden))
+            .zip(&known)
+            .map(|(space, (known, url))| space.view(known, url.as_deref()))
             .collect();
-        list::listeners(&views).context("cannot list the sockets of the spaces")
+        list::survey(&views, question).context("cannot list the sockets of the spaces")
     }
 
     /// A line for the log on what was done.

@@ -229,9 +229,10 @@ FAIL  user namespaces  forbidden: user.max_user_namespaces is 0
     #[test]
     fn the_json_form_is_the_documented_one() {
         let documented = include_str!("../../docs/json.md");
-        let example = documented
+        let (_, section) = documented.split_once("## `wharf doctor --json`").unwrap();
+        let example = section
             .split("```json\n")
-            .nth(2)
+            .nth(1)
             .unwrap()
             .split("```")
             .next()

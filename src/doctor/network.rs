@@ -10,7 +10,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
 
 use super::machine::{Machine, set_sysctl};
 use super::{Check, Settings};
-use crate::list::{self, Listener, Protocol};
+use crate::list::{self, Hold, Protocol};
 
 /// Whether spaces can be served by name: the port is free at both loopback addresses, or ours.
 pub(super) fn names_port(settings: &Settings) -> Check {
@@ -87,7 +87,7 @@ fn taken(endpoint: SocketAddr, daemon: Option<i32>) -> Taken {
 }
 
 /// Whether a listener is what keeps others from this TCP endpoint.
-fn covers(listener: &Listener, endpoint: SocketAddr) -> bool {
+fn covers(listener: &Hold, endpoint: SocketAddr) -> bool {
     if listener.protocol != Protocol::Tcp || listener.port.get() != endpoint.port() {
         return false;
     }

@@ -19,7 +19,7 @@ use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
-use super::process::{Moment, Process};
+use super::process::{Detail, Lookup, Process};
 
 /// A network namespace, by the inode of its file in `/proc/PID/ns/net`.
 ///
@@ -37,8 +37,28 @@ impl NetNamespace {
         Ok(Self(rustix::fs::fstat(namespace)?.st_ino))
     }
 
+    /// The one that this process is in.
+    pub(crate) fn own() -> Option<Self> {
+        let own = rustix::fs::open(
+            c"/proc/self/ns/net",
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        Self::of(own.ok()?).ok()
+    }
+
+    /// The number by which other programs know it (`net:[N]`).
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The namespace with this number.
+    pub(crate) fn numbered(number: u64) -> Self {
+        Self(number)
+    }
+
     /// The namespace that a process, given by its open `/proc/PID`, is in.
-    fn of_process(process: BorrowedFd<'_>) -> Option<Self> {
+    pub(super) fn of_process(process: BorrowedFd<'_>) -> Option<Self> {
         let mut target = [MaybeUninit::uninit(); LINK_BYTES];
         let (target, _) = rustix::fs::readlinkat_raw(process, c"ns/net", &mut target).ok()?;
         inode(target, b"net:[").map(Self)
@@ -93,29 +113,72 @@ const DIRECTORY_BYTES: usize = 8 * 1024;
 /// # Errors
 /// Only those of opening and reading `/proc` itself.
 pub(crate) fn holders(inodes: &HashSet<u64>, scope: Scope<'_>) -> Result<Vec<Holder>, Errno> {
-    let mut holders = Vec::new();
+    holders_with(inodes, scope, &Lookup::new(Detail::Row))
+}
+
+/// As [`holders`], with as much known of them as `lookup` is for.
+pub(super) fn holders_with(
+    inodes: &HashSet<u64>,
+    scope: Scope<'_>,
+    lookup: &Lookup,
+) -> Result<Vec<Holder>, Errno> {
     if inodes.is_empty() {
-        return Ok(holders);
+        return Ok(Vec::new());
     }
-    let moment = Moment::now();
-    walk(|pid, process| {
-        if !scope.includes(process) {
-            return;
+    let pids = pids()?;
+    let look = |pids: &[Pid]| -> Vec<Holder> {
+        pids.iter()
+            .filter_map(|&pid| holder(pid, inodes, scope, lookup))
+            .collect()
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads.min(THREADS).min(pids.len() / PER_THREAD + 1);
+    // Neighbours are alike (a server's workers), so every thread gets some of all.
+    let shares: Vec<Vec<Pid>> = (0..threads)
+        .map(|first| pids.iter().copied().skip(first).step_by(threads).collect())
+        .collect();
+    let [own, others @ ..] = shares.as_slice() else {
+        return Ok(Vec::new());
+    };
+    Ok(std::thread::scope(|scope| {
+        let running: Vec<_> = others
+            .iter()
+            .map(|share| scope.spawn(|| look(share)))
+            .collect();
+        let mut holders = look(own);
+        for thread in running {
+            // A panic in there is a bug of ours, and goes on here.
+            holders.extend(
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            );
         }
-        // A process that refuses to show its descriptors may hold what it likes: unknown.
-        let held = held(process, inodes).unwrap_or_default();
-        if held.is_empty() {
-            return;
-        }
-        // One that has ended since holds nothing any more.
-        if let Some(process) = Process::read(pid, process, &moment) {
-            holders.push(Holder {
-                process,
-                inodes: held,
-            });
-        }
-    })?;
-    Ok(holders)
+        holders
+    }))
+}
+
+/// No more threads look at processes, however many processors there are.
+const THREADS: usize = 8;
+
+/// For fewer processes than this, a thread costs more than it saves.
+const PER_THREAD: usize = 64;
+
+/// The process of this number, if it is in `scope` and holds any of these sockets.
+fn holder(pid: Pid, inodes: &HashSet<u64>, scope: Scope<'_>, lookup: &Lookup) -> Option<Holder> {
+    let path = format!("/proc/{}", pid.as_raw_pid());
+    let process = rustix::fs::open(path, DIRECTORY, Mode::empty()).ok()?;
+    if !scope.includes(process.as_fd()) {
+        return None;
+    }
+    // A process that refuses to show its descriptors may hold what it likes: unknown.
+    let inodes = held(process.as_fd(), inodes).unwrap_or_default();
+    if inodes.is_empty() {
+        return None;
+    }
+    // One that has ended since holds nothing any more.
+    let process = Process::read(pid, process.as_fd(), lookup)?;
+    Some(Holder { process, inodes })
 }
 
 /// The processes that live in a network namespace. Zombies don't live.
@@ -144,21 +207,26 @@ pub(crate) fn processes_in(namespace: NetNamespace) -> Result<Vec<Member>, Errno
 }
 
 /// Calls `visit` with the number and the open `/proc/PID` of every process.
-fn walk(mut visit: impl FnMut(Pid, BorrowedFd<'_>)) -> Result<(), Errno> {
-    let proc = rustix::fs::open(c"/proc", DIRECTORY, Mode::empty())?;
-    let mut space = [MaybeUninit::uninit(); DIRECTORY_BYTES];
-    let mut entries = RawDir::new(&proc, &mut space);
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let Some(pid) = number(entry.file_name()).and_then(Pid::from_raw) else {
-            continue;
-        };
-        if let Ok(process) = rustix::fs::openat(&proc, entry.file_name(), DIRECTORY, Mode::empty())
-        {
+pub(super) fn walk(mut visit: impl FnMut(Pid, BorrowedFd<'_>)) -> Result<(), Errno> {
+    for pid in pids()? {
+        let path = format!("/proc/{}", pid.as_raw_pid());
+        if let Ok(process) = rustix::fs::open(path, DIRECTORY, Mode::empty()) {
             visit(pid, process.as_fd());
         }
     }
     Ok(())
+}
+
+/// The numbers of all processes.
+fn pids() -> Result<Vec<Pid>, Errno> {
+    let proc = rustix::fs::open(c"/proc", DIRECTORY, Mode::empty())?;
+    let mut space = [MaybeUninit::uninit(); DIRECTORY_BYTES];
+    let mut entries = RawDir::new(&proc, &mut space);
+    let mut pids = Vec::new();
+    while let Some(entry) = entries.next() {
+        pids.extend(number(entry?.file_name()).and_then(Pid::from_raw));
+    }
+    Ok(pids)
 }
 
 /// The flags that every directory is opened with.
@@ -168,8 +236,29 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 
 /// Those of `inodes` that the process holds as sockets.
 fn held(process: BorrowedFd<'_>, inodes: &HashSet<u64>) -> Result<Vec<u64>, Errno> {
-    let descriptors = rustix::fs::openat(process, c"fd", DIRECTORY, Mode::empty())?;
     let mut held = Vec::new();
+    each_socket(process, |_, inode| {
+        if inodes.contains(&inode) {
+            held.push(inode);
+        }
+    })?;
+    held.sort_unstable();
+    held.dedup();
+    Ok(held)
+}
+
+/// Every socket that the process holds: descriptor and inode.
+pub(super) fn sockets_of(process: BorrowedFd<'_>) -> Result<Vec<(i32, u64)>, Errno> {
+    let mut sockets = Vec::new();
+    each_socket(process, |name, inode| {
+        sockets.extend(number(name).map(|descriptor| (descriptor, inode)));
+    })?;
+    Ok(sockets)
+}
+
+/// Calls `visit` with the name and the inode of every descriptor of the process that is a socket.
+fn each_socket(process: BorrowedFd<'_>, mut visit: impl FnMut(&CStr, u64)) -> Result<(), Errno> {
+    let descriptors = rustix::fs::openat(process, c"fd", DIRECTORY, Mode::empty())?;
     let mut space = [MaybeUninit::uninit(); DIRECTORY_BYTES];
     let mut entries = RawDir::new(&descriptors, &mut space);
     while let Some(entry) = entries.next() {
@@ -187,11 +276,11 @@ fn held(process: BorrowedFd<'_>, inodes: &HashSet<u64>) -> Result<Vec<u64>, Errn
             // Closed meanwhile.
             Err(_) => continue,
         };
-        held.extend(inode(target, b"socket:[").filter(|inode| inodes.contains(inode)));
+        if let Some(inode) = inode(target, b"socket:[") {
+            visit(entry.file_name(), inode);
+        }
     }
-    held.sort_unstable();
-    held.dedup();
-    Ok(held)
+    Ok(())
 }
 
 /// The number in a link's target such as `socket:[42]`.
@@ -201,7 +290,7 @@ fn inode(target: &[u8], prefix: &[u8]) -> Option<u64> {
 }
 
 /// The number that a directory entry is named by.
-fn number(name: &CStr) -> Option<i32> {
+pub(super) fn number(name: &CStr) -> Option<i32> {
     name.to_str().ok()?.parse().ok()
 }
 

@@ -83,7 +83,7 @@ const INTERPRETERS: &[Interpreter] = &[
 ];
 
 /// The program's name, with what it runs if it is an interpreter.
-pub(super) fn label(process: &Process) -> String {
+pub(crate) fn label(process: &Process) -> String {
     let label = match interpreter(&process.program).and_then(|it| it.runs_what(&process.command)) {
         Some(what) => format!("{} {what}", process.program),
         None => process.program.clone(),

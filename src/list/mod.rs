@@ -1,101 +1,118 @@
-//! Who listens: every port that takes connections or datagrams, and whose it is.
+//! Whose every port is: sockets of the machine and of spaces, and the processes behind them.
 //!
-//! [`diag`] asks the kernel which sockets listen, [`holders`] finds the
-//! processes behind them, [`process`] says what a person calls these, and
-//! [`render`] lays the result out as a table or as JSON (`docs/json.md`).
+//! This is the one model that `wharf ls`, `wharf why` and whoever else asks look at: a [`Question`] is put to some
+//! network namespaces ([`View`]), and the answer is a list of [`Hold`]s.
+//!
+//! - [`diag`] asks the kernel which sockets there are ([`bound`]: those that older kernels don't show);
+//! - [`holders`] finds the processes behind them, [`process`] says who these are ([`background`]: where they come from,
+//!   [`cgroup`] and [`containers`]: their unit or container, [`worktree`]: in which worktree and branch they work);
+//! - [`elsewhere`] looks into namespaces that are nobody's space;
+//! - [`unseen`] says what is known of those that may not be seen;
+//! - [`reach`] says how clients get there;
+//! - [`render`] and [`label`] lay a list out as a table or as JSON (`docs/json.md`).
 //!
 //! Nothing is remembered here: a list is made anew, from what the kernel says,
 //! each time somebody asks.
 
+pub(crate) mod background;
+mod bound;
+pub(crate) mod cgroup;
+pub(crate) mod containers;
 pub(crate) mod diag;
+mod elsewhere;
+mod hold;
 pub(crate) mod holders;
-mod label;
+pub(crate) mod label;
 mod process;
+mod reach;
 pub(crate) mod render;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
+mod unseen;
+mod users;
+mod worktree;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use wharf_port::{Port, registry};
+
 pub(crate) use wharf_port::Protocol;
 
-pub(crate) use diag::DumpError;
+pub(crate) use diag::{DumpError, State, States, Wanted};
+pub(crate) use elsewhere::elsewhere;
+pub(crate) use hold::{Hold, SinceFrom, protocol_by_name};
 pub(crate) use holders::{Member, NetNamespace, processes_in};
-pub(crate) use process::Process;
+pub(crate) use process::{Detail, Process, process_of_thread, program_of_thread};
 
 use holders::Scope;
+use process::Lookup;
 
-/// One listening socket: a TCP listener, or a UDP socket that takes datagrams from anybody.
-///
-/// The JSON form is part of what wharf promises: `docs/json.md`, schema 1.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Listener {
-    /// The space's name; `None` is the machine itself.
-    pub(crate) space: Option<String>,
-    /// TCP or UDP.
-    #[serde(with = "by_name")]
-    pub(crate) protocol: Protocol,
-    /// Where it listens; `0.0.0.0` and `::` stand for every address.
-    pub(crate) address: IpAddr,
-    /// The port.
-    pub(crate) port: NonZeroU16,
-    /// For IPv6 sockets, whether IPv4 peers are left to others.
-    pub(crate) ipv6_only: Option<bool>,
-    /// The user id of the oldest program that holds it, else of the user who opened it.
-    pub(crate) uid: u32,
-    /// The programs that hold it, oldest first; empty when none of them may be seen.
-    pub(crate) programs: Vec<Process>,
-    /// Since when it exists, as far as known.
-    pub(crate) since: Option<Timestamp>,
-    /// How `since` is known.
-    pub(crate) since_from: SinceFrom,
+/// What is asked of some namespaces.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Question {
+    /// What the sockets do.
+    pub(crate) states: States,
+    /// Only those of one protocol.
+    #[serde(with = "maybe_protocol")]
+    pub(crate) protocol: Option<Protocol>,
+    /// Only those that have this port.
+    pub(crate) port: Option<NonZeroU16>,
+    /// How much is to be known of their programs.
+    pub(crate) detail: Detail,
 }
 
-/// A protocol's JSON form: its name.
-mod by_name {
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serializer};
+impl Question {
+    /// Who listens?
+    pub(crate) const LISTENERS: Self = Self {
+        states: States::Listening,
+        protocol: None,
+        port: None,
+        detail: Detail::Row,
+    };
+
+    /// What is asked of the kernel.
+    const fn wanted(&self) -> Wanted {
+        Wanted {
+            states: self.states,
+            protocol: self.protocol,
+            port: self.port,
+        }
+    }
+}
+
+/// The JSON form of a protocol that may be missing.
+mod maybe_protocol {
+    use serde::{Deserialize, Deserializer, Serialize as _, Serializer};
     use wharf_port::Protocol;
 
     pub(super) fn serialize<S: Serializer>(
-        protocol: &Protocol,
+        protocol: &Option<Protocol>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(protocol.name())
+        protocol.map(Protocol::name).serialize(serializer)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
-    ) -> Result<Protocol, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(D::Error::custom)
+    ) -> Result<Option<Protocol>, D::Error> {
+        let name = Option::<String>::deserialize(deserializer)?;
+        name.map(|name| name.parse().map_err(serde::de::Error::custom))
+            .transpose()
     }
 }
 
-/// How it is known since when a listener exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum SinceFrom {
-    /// The socket was seen to appear at that time.
-    Socket,
-    /// Its oldest holder started at that time, so the socket may be younger.
-    Program,
-    /// Neither is known.
-    Unknown,
-}
-
-/// One network namespace to be listed, and what the caller knows about it.
+/// One network namespace to be looked at, and what the caller knows about it.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
     /// The space's name; `None` is the machine itself.
     pub(crate) space: Option<&'a str>,
+    /// Where the space's web servers are found by name.
+    pub(crate) url: Option<&'a str>,
     /// A diag socket made inside the namespace, which joined no multicast group.
     pub(crate) diag: BorrowedFd<'a>,
     /// Where holders are looked for: only among processes of this namespace, or everywhere.
@@ -111,6 +128,7 @@ impl fmt::Debug for View<'_> {
         formatter
             .debug_struct("View")
             .field("space", &self.space)
+            .field("url", &self.url)
             .field("diag", &self.diag)
             .field("namespace", &self.namespace)
             .field("hidden", &self.hidden)
@@ -118,17 +136,18 @@ impl fmt::Debug for View<'_> {
     }
 }
 
-/// Every listener of all these namespaces, in the order that people are shown.
+/// Every socket of these namespaces that the question is about, in the order that people are shown.
 ///
 /// `/proc` is walked once, whatever the number of namespaces.
 ///
 /// # Errors
 /// When the kernel's list of sockets or `/proc` can't be read. Processes that can't be looked at
 /// are no error: their sockets are listed without a program.
-pub(crate) fn listeners(views: &[View<'_>]) -> Result<Vec<Listener>, DumpError> {
+pub(crate) fn survey(views: &[View<'_>], question: &Question) -> Result<Vec<Hold>, DumpError> {
     let mut found = Vec::new();
     for view in views {
-        let sockets = diag::dump(view.diag)?;
+        let mut sockets = diag::dump_wanted(view.diag, &question.wanted())?;
+        sockets.extend(bound_besides(view, question, &sockets));
         let shown = sockets
             .into_iter()
             .filter(|socket| !view.hidden.contains(&socket.cookie));
@@ -141,37 +160,67 @@ pub(crate) fn listeners(views: &[View<'_>]) -> Result<Vec<Listener>, DumpError> 
         .collect();
     let namespaces: Option<Vec<_>> = views.iter().map(|view| view.namespace).collect();
     let scope = namespaces.as_deref().map_or(Scope::Everywhere, Scope::In);
-    let mut programs = programs(holders::holders(&inodes, scope)?);
-    let mut listeners: Vec<_> = found
-        .into_iter()
+    let lookup = Lookup::new(question.detail);
+    let mut programs = programs(holders::holders_with(&inodes, scope, &lookup)?);
+    let now = Timestamp::now();
+    let mut holds: Vec<_> = found
+        .iter()
         .map(|(view, socket)| {
             // An inode belongs to one socket, so its programs are needed once.
-            listener(
-                view,
-                &socket,
-                programs.remove(&socket.inode).unwrap_or_default(),
-            )
+            let programs = programs.remove(&socket.inode).unwrap_or_default();
+            of_socket(Some(view), socket, programs, &lookup, now)
         })
         .collect();
-    sort(&mut listeners);
-    join_groups(&mut listeners);
-    Ok(listeners)
+    if question.detail == Detail::Story {
+        unseen::tell(&mut holds, found.iter().map(|(_, socket)| socket.cgroup));
+    }
+    hold::sort(&mut holds);
+    hold::join_groups(&mut holds);
+    Ok(holds)
 }
 
-/// Every listener of the network namespace that the calling thread is in: the machine's own.
+/// Sockets of a view that are bound and don't listen, where the kernel keeps them to itself.
+fn bound_besides(
+    view: &View<'_>,
+    question: &Question,
+    sockets: &[diag::Socket],
+) -> Vec<diag::Socket> {
+    let asked = question.states != States::Listening && question.protocol != Some(Protocol::Udp);
+    if !asked || diag::shows_bound() {
+        return Vec::new();
+    }
+    let Some(namespace) = view.namespace.or_else(NetNamespace::own) else {
+        return Vec::new();
+    };
+    let known = sockets.iter().map(|socket| socket.inode).collect();
+    let mut bound = bound::sockets(namespace, &known);
+    bound.retain(|socket| question.port.is_none_or(|only| only == socket.port));
+    bound
+}
+
+/// Every such socket of the network namespace that the calling thread is in: the machine's own.
 ///
 /// # Errors
-/// As [`listeners`].
-pub(crate) fn machine_listeners() -> Result<Vec<Listener>, DumpError> {
+/// As [`survey`].
+pub(crate) fn machine(question: &Question) -> Result<Vec<Hold>, DumpError> {
     let diag = diag::open()?;
     let view = View {
         space: None,
+        url: None,
         diag: diag.as_fd(),
         namespace: None,
         hidden: &HashSet::new(),
         first_seen: &|_| None,
     };
-    listeners(&[view])
+    survey(&[view], question)
+}
+
+/// Every listener of the network namespace that the calling thread is in.
+///
+/// # Errors
+/// As [`survey`].
+pub(crate) fn machine_listeners() -> Result<Vec<Hold>, DumpError> {
+    machine(&Question::LISTENERS)
 }
 
 /// By inode, the processes that hold the socket, oldest first.
@@ -191,58 +240,66 @@ fn programs(holders: Vec<holders::Holder>) -> HashMap<u64, Vec<Process>> {
     programs
 }
 
-/// Puts together what is known about one socket.
-fn listener(view: &View<'_>, socket: &diag::Socket, programs: Vec<Process>) -> Listener {
+/// Puts together what is known about one socket; of a namespace that there is no view of, it isn't told how to reach it.
+fn of_socket(
+    view: Option<&View<'_>>,
+    socket: &diag::Socket,
+    programs: Vec<Process>,
+    lookup: &Lookup,
+    now: Timestamp,
+) -> Hold {
     let oldest = programs.first();
-    let seen = (view.first_seen)(socket.cookie);
+    let space = view.and_then(|view| view.space);
+    let seen = view.and_then(|view| (view.first_seen)(socket.cookie));
     let (since, since_from) = match (seen, oldest) {
         (Some(seen), _) => (Some(seen), SinceFrom::Socket),
         (None, Some(process)) => (Some(process.started), SinceFrom::Program),
         (None, None) => (None, SinceFrom::Unknown),
     };
-    Listener {
-        space: view.space.map(str::to_owned),
+    let uid = oldest.map_or(socket.uid, |process| process.uid);
+    let listens = socket.state == State::Listening;
+    let expires = socket
+        .expires
+        .and_then(|rest| SignedDuration::try_from(rest).ok());
+    Hold {
+        space: space.map(str::to_owned),
+        namespace: None,
         protocol: socket.protocol,
         address: socket.address,
         port: socket.port,
+        state: socket.state,
+        peer: socket.peer,
+        until: expires.and_then(|rest| now.checked_add(rest).ok()),
         ipv6_only: socket.ipv6_only,
-        uid: oldest.map_or(socket.uid, |process| process.uid),
+        sockets: 1,
+        waiting: match listens && socket.protocol == Protocol::Tcp {
+            true => socket.waiting,
+            false => 0,
+        },
+        inode: (socket.inode != 0).then_some(socket.inode),
+        usage: usage(socket.protocol, socket.port),
+        uid,
+        // What only the kernel keeps is nobody's; it says 0 there.
+        user: match socket.inode {
+            0 => None,
+            _ => lookup.users.name(uid),
+        },
         programs,
+        unseen: None,
         since,
         since_from,
+        reach: match view.filter(|_| listens) {
+            Some(view) => reach::of(space, view.url, socket),
+            None => Vec::new(),
+        },
     }
 }
 
-/// By space, the machine first; then by port, protocol, address.
-fn sort(listeners: &mut [Listener]) {
-    listeners.sort_by(|a, b| {
-        let key = |listener: &Listener| (listener.port, listener.protocol, listener.address);
-        a.space.cmp(&b.space).then_with(|| key(a).cmp(&key(b)))
-    });
-}
-
-/// Sockets that share one port of one address (`SO_REUSEPORT`) are one listener to a person: their
-/// programs together, since the first of them.
-fn join_groups(listeners: &mut Vec<Listener>) {
-    listeners.dedup_by(|later, first| {
-        let place = |listener: &Listener| (listener.port, listener.protocol, listener.address);
-        let one = first.space == later.space && place(first) == place(later);
-        if one {
-            first.programs.append(&mut later.programs);
-            first
-                .programs
-                .sort_unstable_by_key(|program| (program.started, program.pid));
-            first.programs.dedup_by_key(|program| program.pid);
-            first.ipv6_only = first.ipv6_only.min(later.ipv6_only);
-            if later
-                .since
-                .is_some_and(|since| first.since.is_none_or(|first| since < first))
-            {
-                (first.since, first.since_from) = (later.since, later.since_from);
-            }
-        }
-        one
-    });
+/// What people use a port for.
+fn usage(protocol: Protocol, port: NonZeroU16) -> Option<String> {
+    let common = registry::common(Port::new(port.get())?).iter();
+    let mut under = common.filter(|row| row.uses.has(protocol));
+    under.next().map(|row| row.name.to_owned())
 }
 
 #[cfg(test)]
@@ -254,14 +311,14 @@ mod tests {
 
     use rustix::net::sockopt;
 
+    use super::hold::{join_groups, sort};
     use super::testing::{Standing, own_pid, sample};
     use super::*;
 
     /// The row of the listener at this port of TCP.
-    fn at(listeners: &[Listener], port: u16) -> Option<&Listener> {
-        let is_it = |listener: &&Listener| {
-            listener.port.get() == port && listener.protocol == Protocol::Tcp
-        };
+    fn at(listeners: &[Hold], port: u16) -> Option<&Hold> {
+        let is_it =
+            |listener: &&Hold| listener.port.get() == port && listener.protocol == Protocol::Tcp;
         listeners.iter().find(is_it)
     }
 
@@ -272,6 +329,7 @@ mod tests {
     ) -> View<'a> {
         View {
             space: Some("shop"),
+            url: None,
             diag,
             namespace: None,
             hidden,
@@ -353,7 +411,11 @@ mod tests {
         let first_seen = |asked: u64| (asked == cookie).then_some(seen);
         let hide = HashSet::from([sockopt::socket_cookie(&hidden).unwrap()]);
         let diag = diag::open().unwrap();
-        let listeners = listeners(&[view(diag.as_fd(), &hide, &first_seen)]).unwrap();
+        let listeners = survey(
+            &[view(diag.as_fd(), &hide, &first_seen)],
+            &Question::LISTENERS,
+        )
+        .unwrap();
         let found = at(&listeners, shown.local_addr().unwrap().port()).unwrap();
         assert_eq!(found.space.as_deref(), Some("shop"));
         assert_eq!(
@@ -374,7 +436,7 @@ mod tests {
             namespace: Some(elsewhere),
             ..view(diag.as_fd(), &none, &|_| None)
         };
-        let listeners = listeners(&[view]).unwrap();
+        let listeners = survey(&[view], &Question::LISTENERS).unwrap();
         let found = at(&listeners, listener.local_addr().unwrap().port()).unwrap();
         assert_eq!(found.programs, []);
         assert_eq!((found.since, found.since_from), (None, SinceFrom::Unknown));

@@ -6,13 +6,19 @@
 //! To have read: `proc_pid_stat(5)`, `proc_pid_exe(5)`, `proc_pid_cmdline(5)`.
 
 use std::ffi::CStr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Pid;
 use rustix::time::ClockId;
 use serde::{Deserialize, Serialize};
+
+use super::background::Background;
+use super::users::Users;
+use super::worktree::Worktrees;
 
 /// A process that holds a socket.
 ///
@@ -31,31 +37,106 @@ pub(crate) struct Process {
     pub(crate) started: Timestamp,
     /// The real user id, as seen from the machine.
     pub(crate) uid: u32,
+    /// That user's name, if the machine knows one.
+    pub(crate) user: Option<String>,
+    /// The root of the git worktree that holds the current directory.
+    pub(crate) worktree: Option<String>,
+    /// The branch that is checked out there, or the beginning of the commit's name.
+    pub(crate) branch: Option<String>,
+    /// Where it comes from. Only where a story is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) background: Option<Background>,
+}
+
+/// How much is to be known of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Detail {
+    /// What a row of a table has.
+    Row,
+    /// Its background, too.
+    Story,
+}
+
+/// What is needed to read processes, read once for all of them.
+#[derive(Debug)]
+pub(super) struct Lookup {
+    pub(super) moment: Moment,
+    pub(super) users: Users,
+    worktrees: Mutex<Worktrees>,
+    detail: Detail,
+}
+
+impl Lookup {
+    /// Reads the clocks and the names of users.
+    pub(super) fn new(detail: Detail) -> Self {
+        Self {
+            moment: Moment::now(),
+            users: Users::of_machine(),
+            worktrees: Mutex::default(),
+            detail,
+        }
+    }
 }
 
 /// A command line longer than this is cut off.
 const COMMAND_BYTES: usize = 64 * 1024;
 
 /// `/proc/PID/stat` and `status` are far shorter.
-const RECORD_BYTES: usize = 16 * 1024;
+pub(super) const RECORD_BYTES: usize = 16 * 1024;
 
 impl Process {
+    /// Reads the process that a thread belongs to; `None` when it has ended.
+    pub(crate) fn of_thread(thread: Pid) -> Option<Self> {
+        let pid = process_of_thread(thread)?;
+        let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let path = format!("/proc/{}", pid.as_raw_nonzero());
+        let process = rustix::fs::open(path, directory, Mode::empty()).ok()?;
+        Self::read(pid, process.as_fd(), &Lookup::new(Detail::Row))
+    }
+
     /// Reads the process whose open `/proc/PID` this is; `None` when it has ended.
-    pub(crate) fn read(pid: Pid, process: BorrowedFd<'_>, moment: &Moment) -> Option<Self> {
+    pub(super) fn read(pid: Pid, process: BorrowedFd<'_>, lookup: &Lookup) -> Option<Self> {
         let stat = file(process, c"stat", RECORD_BYTES)?;
         let stat = Stat::parse(&stat)?;
-        let status = file(process, c"status", RECORD_BYTES)?;
         let command = arguments(&file(process, c"cmdline", COMMAND_BYTES)?);
         let executable = link(process, c"exe");
+        let directory = link(process, c"cwd");
+        let worktree = directory.as_deref().and_then(|path| {
+            // What a panic may have left undone is only looked up again.
+            let worktrees = lookup.worktrees.lock();
+            worktrees
+                .unwrap_or_else(PoisonError::into_inner)
+                .of(process, path)
+        });
+        let (worktree, branch) = worktree.map_or((None, None), |it| (Some(it.root), it.branch));
+        let uid = real_uid(process)?;
         Some(Self {
             pid: pid.as_raw_nonzero().get(),
             program: program(executable.as_deref(), &command, stat.name),
             command,
-            directory: link(process, c"cwd"),
-            started: moment.started(stat.start_ticks),
-            uid: real_uid(&status)?,
+            directory,
+            started: lookup.moment.started(stat.start_ticks),
+            uid,
+            user: lookup.users.name(uid),
+            worktree,
+            branch,
+            background: (lookup.detail == Detail::Story).then(|| Background::of(process, &stat)),
         })
     }
+}
+
+/// The process that a thread belongs to; `None` when the thread has ended.
+pub(crate) fn process_of_thread(thread: Pid) -> Option<Pid> {
+    let status = std::fs::read(format!("/proc/{}/status", thread.as_raw_nonzero())).ok()?;
+    Pid::from_raw(number(&status, b"Tgid:")?)
+}
+
+/// The name of the executable's file that a thread runs; `None` when it may not be seen.
+pub(crate) fn program_of_thread(thread: Pid) -> Option<String> {
+    let path = std::fs::read_link(format!("/proc/{}/exe", thread.as_raw_nonzero())).ok()?;
+    let path = path.to_string_lossy();
+    let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
+    Some(file_name(path).to_owned())
 }
 
 /// The reading of two clocks at once, which turns "ticks since boot" into a time of day.
@@ -100,9 +181,13 @@ fn hundredth(time: Timestamp) -> Timestamp {
 
 /// What is needed of `/proc/PID/stat`.
 #[derive(Debug, PartialEq, Eq)]
-struct Stat<'a> {
+pub(super) struct Stat<'a> {
     /// The name that the process gave itself, at most 15 bytes, any of them.
-    name: &'a [u8],
+    pub(super) name: &'a [u8],
+    /// Field 4: the parent's number.
+    pub(super) parent: i32,
+    /// Field 5: the number of the process group, which is that of its leader.
+    pub(super) group: i32,
     /// Field 22: clock ticks between boot and start.
     start_ticks: u64,
 }
@@ -110,22 +195,46 @@ struct Stat<'a> {
 impl<'a> Stat<'a> {
     /// The name stands in parentheses and may hold parentheses, spaces and newlines, so the last
     /// closing one ends it.
-    fn parse(line: &'a [u8]) -> Option<Self> {
+    pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
         let opening = line.iter().position(|&byte| byte == b'(')?;
         let closing = line.iter().rposition(|&byte| byte == b')')?;
         let name = line.get(opening + 1..closing)?;
         let rest = str::from_utf8(line.get(closing + 1..)?).ok()?;
         // Field 3 is the first one after the name.
-        let start_ticks = rest.split_ascii_whitespace().nth(22 - 3)?.parse().ok()?;
-        Some(Self { name, start_ticks })
+        let mut fields = rest.split_ascii_whitespace().skip(1);
+        let parent = fields.next()?.parse().ok()?;
+        let group = fields.next()?.parse().ok()?;
+        let start_ticks = fields.nth(22 - 6)?.parse().ok()?;
+        Some(Self {
+            name,
+            parent,
+            group,
+            start_ticks,
+        })
+    }
+}
+
+/// The real user id.
+///
+/// Whoever may be looked at has one user id for everything, which owns `/proc/PID`. Programs that changed theirs belong to
+/// root there; only of those the longer way is needed.
+fn real_uid(process: BorrowedFd<'_>) -> Option<u32> {
+    match rustix::fs::fstat(process).ok()?.st_uid {
+        0 => uid_in_status(&file(process, c"status", RECORD_BYTES)?),
+        owner => Some(owner),
     }
 }
 
 /// The real user id in `/proc/PID/status`: `Uid:`, then real, effective, saved, file system.
-fn real_uid(status: &[u8]) -> Option<u32> {
+fn uid_in_status(status: &[u8]) -> Option<u32> {
+    number(status, b"Uid:")
+}
+
+/// The first number behind a name in `/proc/PID/status`.
+fn number<N: FromStr>(status: &[u8], name: &[u8]) -> Option<N> {
     let line = status
         .split(|&byte| byte == b'\n')
-        .find_map(|line| line.strip_prefix(b"Uid:"))?;
+        .find_map(|line| line.strip_prefix(name))?;
     str::from_utf8(line)
         .ok()?
         .split_ascii_whitespace()
@@ -135,7 +244,7 @@ fn real_uid(status: &[u8]) -> Option<u32> {
 }
 
 /// The program's name: its executable's file, else what it was called as, else what it calls itself.
-fn program(executable: Option<&str>, command: &[String], name: &[u8]) -> String {
+pub(super) fn program(executable: Option<&str>, command: &[String], name: &[u8]) -> String {
     let executable = executable.map(|path| path.strip_suffix(" (deleted)").unwrap_or(path));
     let path = executable.or_else(|| command.first().map(String::as_str));
     match path.map(file_name) {
@@ -150,7 +259,7 @@ pub(super) fn file_name(path: &str) -> &str {
 }
 
 /// Splits a command line at its NUL bytes. The last argument ends with one.
-fn arguments(bytes: &[u8]) -> Vec<String> {
+pub(super) fn arguments(bytes: &[u8]) -> Vec<String> {
     let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
     if bytes.is_empty() {
         return Vec::new();
@@ -162,20 +271,22 @@ fn arguments(bytes: &[u8]) -> Vec<String> {
 }
 
 /// A link's target; `None` when it may not be read.
-fn link(process: BorrowedFd<'_>, name: &CStr) -> Option<String> {
+pub(super) fn link(process: BorrowedFd<'_>, name: &CStr) -> Option<String> {
     let target = rustix::fs::readlinkat(process, name, Vec::new()).ok()?;
     Some(target.to_string_lossy().into_owned())
 }
 
 /// A file's first `limit` bytes; `None` when it can't be read.
-fn file(process: BorrowedFd<'_>, name: &CStr, limit: usize) -> Option<Vec<u8>> {
+pub(super) fn file(process: BorrowedFd<'_>, name: &CStr, limit: usize) -> Option<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = rustix::fs::openat(process, name, flags, Mode::empty()).ok()?;
-    let mut bytes = Vec::with_capacity(1024);
+    let mut bytes = Vec::with_capacity(4096);
     while bytes.len() < limit {
         bytes.reserve(1024);
+        let room = bytes.spare_capacity_mut().len();
         let spare = rustix::buffer::spare_capacity(&mut bytes);
-        if rustix::io::read(&file, spare).ok()? == 0 {
+        // These files are made on reading: where there is room left, that was all.
+        if rustix::io::read(&file, spare).ok()? < room {
             break;
         }
     }
@@ -187,7 +298,6 @@ fn file(process: BorrowedFd<'_>, name: &CStr, limit: usize) -> Option<Vec<u8>> {
 mod tests {
     use std::ffi::OsStr;
     use std::fs::File;
-    use std::os::fd::AsFd;
     use std::os::unix::ffi::OsStrExt as _;
     use std::path::Path;
     use std::process::Command;
@@ -198,9 +308,9 @@ mod tests {
     /// What is known about a child, before and after `change`, and after its end.
     fn look(mut child: Standing, change: impl FnOnce()) -> (Process, Process, Option<Process>) {
         let directory = File::open(format!("/proc/{}", child.number())).unwrap();
-        let moment = Moment::now();
+        let lookup = Lookup::new(Detail::Row);
         let pid = child.pid();
-        let read = || Process::read(pid, directory.as_fd(), &moment);
+        let read = || Process::read(pid, directory.as_fd(), &lookup);
         let before = read().unwrap();
         change();
         let after = read().unwrap();
@@ -270,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_name_may_hold_parentheses_spaces_and_newlines() {
-        let fields = "S 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987 11 12";
+        let fields = "S 7 8 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987 11 12";
         for name in ["sleep", "a b", ") (", ") S 1 (x", "\n)", "", "\u{1f6a2}"] {
             let line = format!("42 ({name}) {fields}\n");
             let stat = Stat::parse(line.as_bytes()).unwrap();
@@ -278,6 +388,8 @@ mod tests {
                 stat,
                 Stat {
                     name: name.as_bytes(),
+                    parent: 7,
+                    group: 8,
                     start_ticks: 987
                 }
             );
@@ -330,9 +442,9 @@ mod tests {
     #[test]
     fn the_real_user_is_the_first_of_four() {
         assert_eq!(
-            real_uid(b"Name:\tx\nUid:\t1001\t0\t0\t0\nGid:\t5\t5\t5\t5\n"),
+            uid_in_status(b"Name:\tx\nUid:\t1001\t0\t0\t0\nGid:\t5\t5\t5\t5\n"),
             Some(1001)
         );
-        assert_eq!(real_uid(b"Name:\tUid: 5\n"), None);
+        assert_eq!(uid_in_status(b"Name:\tUid: 5\n"), None);
     }
 }

@@ -5,6 +5,7 @@
 //! the same table is whole and plain. Programs want the JSON form, which is
 //! described in `docs/json.md`.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _};
 
 use anstyle::AnsiColor;
@@ -13,16 +14,12 @@ use jiff::{Timestamp, Zoned};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{Listener, label};
+use super::{Hold, label};
 use crate::columns::{self, Colour, Column, GAP, NAME, PLAIN, UNKNOWN, terminal_width, visible};
 
 /// The number of the JSON form that this program writes. It grows when a field changes its
 /// meaning or goes; a new field doesn't change it.
 pub(crate) const SCHEMA: u32 = 1;
-
-/// What to say, on standard error, when there is nothing to list.
-pub(crate) const NOTHING: &str = "wharf: nothing listens in any space. \
-     Start a program in one: wharf run -- COMMAND";
 
 /// How a table is to look.
 #[derive(Debug, Clone)]
@@ -54,88 +51,197 @@ impl Look {
     }
 }
 
-/// The JSON form of a list, on one line, without a line end.
-pub(crate) fn json(listeners: &[Listener]) -> String {
+/// The JSON form of a list, on one line, without a line end; what does not listen is among `flows`, if these are wanted or
+/// there are any.
+pub(crate) fn json(holds: &[Hold], flows_wanted: bool) -> String {
     #[derive(Serialize)]
     struct List<'a> {
         schema: u32,
-        listeners: &'a [Listener],
+        listeners: Vec<&'a Hold>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        flows: Option<Vec<&'a Hold>>,
     }
+    let (listeners, flows): (Vec<_>, Vec<_>) = holds.iter().partition(|hold| hold.listens());
     serde_json::to_string(&List {
         schema: SCHEMA,
         listeners,
+        flows: (flows_wanted || !flows.is_empty()).then_some(flows),
     })
     .expect("a list holds only strings, numbers and sequences, which always have a JSON form")
 }
 
 /// The table of a list, each line ended; empty for an empty list.
-pub(crate) fn table(listeners: &[Listener], look: &Look) -> String {
-    if listeners.is_empty() {
+///
+/// Whole for a file or a pipe. On a terminal, columns that say nothing are left out, then so many as don't fit.
+pub(crate) fn table(holds: &[Hold], look: &Look) -> String {
+    if holds.is_empty() {
         return String::new();
     }
-    let mut rows: Vec<Vec<String>> = listeners
-        .iter()
-        .map(|listener| row(listener, look))
-        .collect();
-    if let Some(width) = look.width {
-        fit(&mut rows, width);
-    }
-    columns::lay_out(&COLUMNS, &rows, look.colour)
+    let (columns, rows) = grid(holds, look);
+    columns::lay_out(&columns, &rows, look.colour)
 }
 
-const COLUMNS: [Column; 8] = [
-    Column::left("SPACE", NAME),
-    Column::left("PROTO", PLAIN),
-    Column::left("ADDRESS", PLAIN),
-    Column::right("PORT", PLAIN.bold()),
-    Column::left("PROGRAM", AnsiColor::Green.on_default()),
-    Column::right("PID", PLAIN),
-    Column::left("DIRECTORY", PLAIN),
-    Column::left("SINCE", PLAIN.dimmed()),
-];
+/// The columns that are shown, and a row of cells for each hold.
+pub(crate) fn grid<'a>(holds: &'a [Hold], look: &Look) -> (Vec<Column>, Vec<Vec<Cow<'a, str>>>) {
+    let mut rows: Vec<Vec<Cow<'_, str>>> = holds.iter().map(|hold| row(hold, look)).collect();
+    let mut shown: Vec<Cell> = Cell::ALL.to_vec();
+    if holds.iter().all(Hold::listens) {
+        shown.retain(|cell| ![Cell::State, Cell::Peer].contains(cell));
+    }
+    if let Some(width) = look.width {
+        shown.retain(|cell| cell.says_something(holds, &rows));
+        fit(&mut rows, &mut shown, width);
+    }
+    let columns: Vec<_> = shown.iter().map(|cell| cell.column()).collect();
+    let rows: Vec<_> = rows
+        .into_iter()
+        .map(|mut row| {
+            shown
+                .iter()
+                .map(|cell| std::mem::take(&mut row[*cell as usize]))
+                .collect()
+        })
+        .collect();
+    (columns, rows)
+}
 
-/// The place of DIRECTORY, the only column that is cut to fit.
-const DIRECTORY: usize = 6;
+/// The columns, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cell {
+    Space,
+    Proto,
+    Address,
+    Port,
+    State,
+    Peer,
+    Use,
+    Program,
+    Pid,
+    User,
+    Directory,
+    Branch,
+    Since,
+    Reach,
+}
 
-/// A directory is never cut to fewer columns than this: better a wrapped line than no name.
-const DIRECTORY_COLUMNS: usize = 16;
-
-/// The cells of one listener.
-fn row(listener: &Listener, look: &Look) -> Vec<String> {
-    let oldest = listener.programs.first();
-    let pid = match (oldest, listener.programs.len()) {
-        (None, _) => UNKNOWN.to_owned(),
-        (Some(process), 1) => process.pid.to_string(),
-        (Some(process), count) => format!("{} +{}", process.pid, count - 1),
-    };
-    let directory = oldest.and_then(|process| process.directory.as_deref());
-    let cells = [
-        listener.space.clone().unwrap_or_else(|| UNKNOWN.to_owned()),
-        listener.protocol.to_string(),
-        listener.address.to_string(),
-        listener.port.to_string(),
-        oldest.map_or_else(|| UNKNOWN.to_owned(), label::label),
-        pid,
-        directory.map_or_else(|| UNKNOWN.to_owned(), |path| with_tilde(path, look)),
-        listener
-            .since
-            .map_or_else(|| UNKNOWN.to_owned(), |since| moment(since, &look.now)),
+impl Cell {
+    const ALL: [Self; 14] = [
+        Self::Space,
+        Self::Proto,
+        Self::Address,
+        Self::Port,
+        Self::State,
+        Self::Peer,
+        Self::Use,
+        Self::Program,
+        Self::Pid,
+        Self::User,
+        Self::Directory,
+        Self::Branch,
+        Self::Since,
+        Self::Reach,
     ];
-    cells.iter().map(|cell| visible(cell)).collect()
+
+    /// Those that a narrow terminal does without, the most dispensable first.
+    const DISPENSABLE: [Self; 5] = [
+        Self::Since,
+        Self::User,
+        Self::Use,
+        Self::Reach,
+        Self::Branch,
+    ];
+
+    const fn column(self) -> Column {
+        match self {
+            Self::Space => Column::left("SPACE", NAME),
+            Self::Proto => Column::left("PROTO", PLAIN),
+            Self::Address => Column::left("ADDRESS", PLAIN),
+            Self::Port => Column::right("PORT", PLAIN.bold()),
+            Self::State => Column::left("STATE", PLAIN),
+            Self::Peer => Column::left("PEER", PLAIN),
+            Self::Use => Column::left("USE", PLAIN.dimmed()),
+            Self::Program => Column::left("PROGRAM", AnsiColor::Green.on_default()),
+            Self::Pid => Column::right("PID", PLAIN),
+            Self::User => Column::left("USER", PLAIN),
+            Self::Directory => Column::left("DIRECTORY", PLAIN),
+            Self::Branch => Column::left("BRANCH", NAME),
+            Self::Since => Column::left("SINCE", PLAIN.dimmed()),
+            Self::Reach => Column::left("REACH", PLAIN),
+        }
+    }
+
+    /// Whether the column tells its reader anything: not that all is the machine's, or the reader's own.
+    fn says_something(self, holds: &[Hold], rows: &[Vec<Cow<'_, str>>]) -> bool {
+        let own = rustix::process::getuid().as_raw();
+        match self {
+            Self::Space => holds.iter().any(|hold| hold.space.is_some()),
+            Self::User => holds.iter().any(|hold| hold.uid != own),
+            Self::Use | Self::Branch | Self::Reach | Self::Peer => {
+                rows.iter().any(|row| row[self as usize] != UNKNOWN)
+            }
+            _ => true,
+        }
+    }
+}
+
+/// What is cut to fit, and to how many columns at least: better a wrapped line than no name.
+const CUT: [(Cell, usize); 2] = [(Cell::Directory, 16), (Cell::Program, 16)];
+
+/// The cells of one hold.
+fn row<'a>(hold: &'a Hold, look: &Look) -> Vec<Cow<'a, str>> {
+    let known = |text: Option<&'a str>| Cow::Borrowed(text.unwrap_or(UNKNOWN));
+    let made = |text: Option<String>| text.map_or(Cow::Borrowed(UNKNOWN), Cow::Owned);
+    let oldest = hold.programs.first();
+    let cells = Cell::ALL.map(|cell| match cell {
+        Cell::Space => known(hold.space.as_deref()),
+        Cell::Proto => known(Some(hold.protocol.name())),
+        Cell::Address => made(Some(hold.address.to_string())),
+        Cell::Port => made(Some(hold.port.to_string())),
+        Cell::State => known(Some(hold.state.name())),
+        Cell::Peer => made(hold.peer.map(|peer| peer.to_string())),
+        Cell::Use => known(hold.usage.as_deref()),
+        Cell::Program => made(oldest.map(label::label)),
+        Cell::Pid => made(pid(hold)),
+        Cell::User => match (&hold.user, hold.inode) {
+            (Some(name), _) => known(Some(name)),
+            (None, Some(_)) => made(Some(hold.uid.to_string())),
+            (None, None) => known(None),
+        },
+        Cell::Directory => oldest
+            .and_then(|process| process.directory.as_deref())
+            .map_or(Cow::Borrowed(UNKNOWN), |path| with_tilde(path, look)),
+        Cell::Branch => known(oldest.and_then(|process| process.branch.as_deref())),
+        Cell::Since => made(hold.since.map(|since| moment(since, &look.now))),
+        Cell::Reach => known(hold.reach.first().map(String::as_str)),
+    });
+    let shown = |cell: Cow<'a, str>| match cell.chars().any(char::is_control) {
+        true => Cow::Owned(visible(&cell)),
+        false => cell,
+    };
+    cells.into_iter().map(shown).collect()
+}
+
+/// The oldest holder, and how many more there are.
+fn pid(hold: &Hold) -> Option<String> {
+    match hold.programs.as_slice() {
+        [] => None,
+        [process] => Some(process.pid.to_string()),
+        [oldest, rest @ ..] => Some(format!("{} +{}", oldest.pid, rest.len())),
+    }
 }
 
 /// Writes the home directory as `~`.
-fn with_tilde(path: &str, look: &Look) -> String {
+pub(crate) fn with_tilde<'a>(path: &'a str, look: &Look) -> Cow<'a, str> {
     let home = look.home.as_deref().map(|home| home.trim_end_matches('/'));
     match home.and_then(|home| path.strip_prefix(home)) {
-        Some("") => "~".to_owned(),
-        Some(rest) if rest.starts_with('/') => format!("~{rest}"),
-        _ => path.to_owned(),
+        Some("") => Cow::Borrowed("~"),
+        Some(rest) if rest.starts_with('/') => Cow::Owned(format!("~{rest}")),
+        _ => Cow::Borrowed(path),
     }
 }
 
 /// A time in the reader's own zone: the time alone if it was today, else with its date.
-fn moment(time: Timestamp, now: &Zoned) -> String {
+pub(crate) fn moment(time: Timestamp, now: &Zoned) -> String {
     let time = time.to_zoned(now.time_zone().clone());
     let format = if time.date() == now.date() {
         "%H:%M:%S"
@@ -145,17 +251,49 @@ fn moment(time: Timestamp, now: &Zoned) -> String {
     time.strftime(format).to_string()
 }
 
-/// Cuts directories so that the table is no wider than `width` columns.
-fn fit(rows: &mut [Vec<String>], width: usize) {
-    let widths = columns::widths(&COLUMNS, rows);
-    let all: usize = widths.iter().sum::<usize>() + GAP.len() * (COLUMNS.len() - 1);
-    let directory = widths[DIRECTORY];
-    let room = directory
-        .saturating_sub(all.saturating_sub(width))
-        .max(DIRECTORY_COLUMNS);
-    for row in rows {
-        row[DIRECTORY] = tail(&row[DIRECTORY], room);
+/// Makes the table no wider than `width` columns: cuts directories, leaves out what is dispensable, cuts names of
+/// programs.
+fn fit(rows: &mut [Vec<Cow<'_, str>>], shown: &mut Vec<Cell>, width: usize) {
+    let columns = Cell::ALL.map(Cell::column);
+    let widths = columns::widths(&columns, rows);
+    let [(_, directory_least), (_, program_least)] = CUT;
+    let too_much = |shown: &[Cell]| {
+        let all: usize = shown.iter().map(|cell| widths[*cell as usize]).sum();
+        (all + GAP.len() * shown.len().saturating_sub(1)).saturating_sub(width)
+    };
+    let spare = |cell: Cell, least: usize| widths[cell as usize].saturating_sub(least);
+    for dispensable in Cell::DISPENSABLE {
+        if too_much(shown) > spare(Cell::Directory, directory_least) {
+            shown.retain(|cell| *cell != dispensable);
+        }
     }
+    let from_directory = too_much(shown).min(spare(Cell::Directory, directory_least));
+    let from_program = (too_much(shown) - from_directory).min(spare(Cell::Program, program_least));
+    for row in rows {
+        for (cell, less) in [
+            (Cell::Directory, from_directory),
+            (Cell::Program, from_program),
+        ] {
+            let text = &mut row[cell as usize];
+            let room = widths[cell as usize] - less;
+            if text.width() > room {
+                *text = Cow::Owned(match cell {
+                    Cell::Directory => tail(text, room),
+                    _ => beginning(text, room),
+                });
+            }
+        }
+    }
+}
+
+/// The beginning of a text, in at most `room` columns.
+fn beginning(text: &str, room: usize) -> String {
+    if text.width() <= room {
+        return text.to_owned();
+    }
+    let mut cuts = text.char_indices().map(|(index, _)| &text[..index]);
+    let longest = cuts.rfind(|start| start.width() < room);
+    format!("{}…", longest.unwrap_or_default())
 }
 
 /// The end of a path, which says more than its beginning, in at most `room` columns.
@@ -176,7 +314,7 @@ fn tail(path: &str, room: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::testing::sample;
-    use super::super::{Protocol, SinceFrom};
+    use super::super::{Protocol, SinceFrom, State};
     use super::*;
 
     /// A pipe's look, on the day of the samples.
@@ -191,7 +329,7 @@ mod tests {
     }
 
     /// Three listeners: an ordinary one, one with three holders, one that nobody seems to hold.
-    fn three() -> Vec<Listener> {
+    fn three() -> Vec<Hold> {
         let mut many = sample(Some("shop-b"), Protocol::Tcp, "::", 80);
         many.programs = (0..3).map(|_| many.programs[0].clone()).collect();
         many.programs[0].program = "nginx".to_owned();
@@ -200,20 +338,20 @@ mod tests {
         unseen.programs.clear();
         unseen.since = None;
         unseen.since_from = SinceFrom::Unknown;
-        vec![
-            sample(Some("shop"), Protocol::Tcp, "127.0.0.1", 8000),
-            many,
-            unseen,
-        ]
+        (unseen.uid, unseen.user) = (0, None);
+        let mut ordinary = sample(Some("shop"), Protocol::Tcp, "127.0.0.1", 8000);
+        ordinary.usage = Some("Web application".to_owned());
+        ordinary.reach = vec!["http://8000.shop.localhost:7070".to_owned()];
+        vec![ordinary, many, unseen]
     }
 
     #[test]
     fn the_table_is_aligned_and_whole() {
         let expected = "\
-SPACE   PROTO  ADDRESS    PORT  PROGRAM                     PID  DIRECTORY       SINCE
-shop    tcp    127.0.0.1  8000  python3 -m http.server     4242  /home/ada/shop  10:00:00
-shop-b  tcp    ::           80  nginx                   4242 +2  /home/ada/shop  2026-02-27 09:05
--       udp    10.77.0.1    53  -                             -  -               -
+SPACE   PROTO  ADDRESS    PORT  USE              PROGRAM                     PID  USER  DIRECTORY       BRANCH  SINCE             REACH
+shop    tcp    127.0.0.1  8000  Web application  python3 -m http.server     4242  ada   /home/ada/shop  main    10:00:00          http://8000.shop.localhost:7070
+shop-b  tcp    ::           80  -                nginx                   4242 +2  ada   /home/ada/shop  main    2026-02-27 09:05  -
+-       udp    10.77.0.1    53  -                -                             -  0     -               -       -                 -
 ";
         assert_eq!(table(&three(), &plain()), expected);
     }
@@ -224,28 +362,62 @@ shop-b  tcp    ::           80  nginx                   4242 +2  /home/ada/shop 
     }
 
     #[test]
-    fn a_narrow_terminal_cuts_the_directory_and_nothing_else() {
+    fn what_does_not_listen_brings_columns_of_its_own() {
+        let mut flow = sample(None, Protocol::Tcp, "10.0.0.1", 40_000);
+        flow.state = State::TimeWait;
+        flow.peer = Some("192.0.2.7:443".parse().unwrap());
+        let text = table(&[flow], &plain());
+        assert!(text.contains("  STATE      PEER           "), "{text}");
+        assert!(text.contains("  time-wait  192.0.2.7:443  "), "{text}");
+    }
+
+    /// A terminal of this width.
+    fn terminal(width: usize) -> Look {
+        Look {
+            width: Some(width),
+            home: Some("/home/ada".to_owned()),
+            ..plain()
+        }
+    }
+
+    #[test]
+    fn a_narrow_terminal_cuts_directories_then_leaves_out_columns_then_cuts_programs() {
         let mut listeners = three();
         let directory = "/home/ada/src/customers/acme/web/packages/frontend";
         listeners[0].programs[0].directory = Some(directory.to_owned());
-        let look = Look {
-            width: Some(104),
-            home: Some("/home/ada".to_owned()),
-            ..plain()
+        let heads = |width| {
+            let text = table(&listeners, &terminal(width));
+            let widest = text.lines().map(|line| line.width()).max();
+            assert!(widest <= Some(width), "{widest:?}\n{text}");
+            let heads = text.lines().next().unwrap_or_default();
+            (heads.split_whitespace().count(), text)
         };
-        let text = table(&listeners, &look);
-        let widest = text.lines().map(|line| line.width()).max();
-        assert!(widest <= Some(104), "{widest:?}\n{text}");
-        assert!(text.contains("  …/packages/frontend  "), "{text}");
-        assert!(text.contains("python3 -m http.server"), "{text}");
-        let very_narrow = table(
-            &listeners,
-            &Look {
-                width: Some(10),
-                ..look
-            },
+        let (wide, text) = heads(172);
+        assert!(wide == 12 && text.contains("…/packages/frontend"), "{text}");
+        let (middle, text) = heads(120);
+        assert!(
+            middle < wide && text.contains("python3 -m http.server"),
+            "{text}"
         );
-        assert!(very_narrow.contains("…ckages/frontend"), "{very_narrow}");
+        assert!(!text.contains("SINCE") && text.contains("BRANCH"), "{text}");
+        let (narrow, text) = heads(80);
+        assert_eq!(narrow, 7, "{text}");
+        assert!(text.contains("python3 -m http…"), "{text}");
+        // Narrower than this, lines wrap.
+        let least = table(&listeners, &terminal(10));
+        assert!(least.contains("…ckages/frontend"), "{least}");
+    }
+
+    #[test]
+    fn a_terminal_is_not_told_what_it_knows() {
+        let mut own = sample(None, Protocol::Tcp, "127.0.0.1", 8000);
+        own.uid = rustix::process::getuid().as_raw();
+        own.programs[0].branch = None;
+        let text = table(&[own.clone()], &terminal(300));
+        for head in ["SPACE", "USER", "BRANCH", "REACH"] {
+            assert!(!text.contains(head), "{text}");
+        }
+        assert!(table(&[own], &plain()).contains("USER"));
     }
 
     #[test]
@@ -314,20 +486,35 @@ shop-b  tcp    ::           80  nginx                   4242 +2  /home/ada/shop 
 
     #[test]
     fn the_json_form_is_the_documented_one_and_is_read_back() {
-        let listener = sample(Some("shop"), Protocol::Tcp, "127.0.0.1", 8000);
-        let text = json(std::slice::from_ref(&listener));
+        let mut listener = sample(Some("shop"), Protocol::Tcp, "127.0.0.1", 8000);
+        listener.usage = Some("Web application".to_owned());
+        listener.reach = vec![
+            "http://8000.shop.localhost:7070".to_owned(),
+            "localhost:8000 in shop".to_owned(),
+        ];
+        let text = json(std::slice::from_ref(&listener), false);
         let documented = include_str!("../../docs/json.md");
-        let example = documented
-            .split("```json\n")
-            .nth(1)
-            .unwrap()
-            .split("```")
-            .next()
-            .unwrap();
+        let section = documented.split("## `wharf ls --json`").nth(1).unwrap();
+        let example = section.split("```json\n").nth(1).unwrap();
+        let example = example.split("```").next().unwrap();
         let example: serde_json::Value = serde_json::from_str(example).unwrap();
         let mut written: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(written, example);
-        let read: Vec<Listener> = serde_json::from_value(written["listeners"].take()).unwrap();
+        let read: Vec<Hold> = serde_json::from_value(written["listeners"].take()).unwrap();
         assert_eq!(read, [listener]);
+    }
+
+    #[test]
+    fn what_does_not_listen_is_among_the_flows() {
+        let mut flow = sample(None, Protocol::Tcp, "10.0.0.1", 40_000);
+        flow.state = State::Connected;
+        let read = |holds: &[Hold], wanted| -> serde_json::Value {
+            serde_json::from_str(&json(holds, wanted)).unwrap()
+        };
+        let both = read(&[flow], false);
+        assert_eq!(both["listeners"], serde_json::json!([]));
+        assert_eq!(both["flows"][0]["state"], "connected");
+        assert_eq!(read(&[], true)["flows"], serde_json::json!([]));
+        assert_eq!(read(&[], false).get("flows"), None);
     }
 }

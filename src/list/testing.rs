@@ -7,10 +7,10 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::Pid;
 
 use super::process::file_name;
-use super::{Listener, Process, Protocol, SinceFrom};
+use super::{Hold, Process, Protocol, SinceFrom, State};
 
 /// A process as if started by this command line, which is split at its blanks.
-pub(super) fn sample_process(command: &str) -> Process {
+pub(crate) fn sample_process(command: &str) -> Process {
     let command: Vec<String> = command.split(' ').map(str::to_owned).collect();
     Process {
         pid: 4242,
@@ -19,27 +19,37 @@ pub(super) fn sample_process(command: &str) -> Process {
         directory: Some("/home/ada/shop".to_owned()),
         started: "2026-03-01T10:00:00Z".parse().unwrap(),
         uid: 1001,
+        user: Some("ada".to_owned()),
+        worktree: Some("/home/ada/shop".to_owned()),
+        branch: Some("main".to_owned()),
+        background: None,
     }
 }
 
 /// A listener held by one program.
-pub(super) fn sample(
-    space: Option<&str>,
-    protocol: Protocol,
-    address: &str,
-    port: u16,
-) -> Listener {
+pub(crate) fn sample(space: Option<&str>, protocol: Protocol, address: &str, port: u16) -> Hold {
     let process = sample_process("/usr/bin/python3 -m http.server");
-    Listener {
+    Hold {
         space: space.map(str::to_owned),
+        namespace: None,
         protocol,
         address: address.parse().unwrap(),
         port: NonZeroU16::new(port).unwrap(),
+        state: State::Listening,
+        peer: None,
+        until: None,
         ipv6_only: None,
+        sockets: 1,
+        waiting: 0,
+        inode: Some(57_005),
+        usage: None,
         uid: process.uid,
+        user: process.user.clone(),
         since: Some(process.started),
         since_from: SinceFrom::Program,
         programs: vec![process],
+        unseen: None,
+        reach: Vec::new(),
     }
 }
 

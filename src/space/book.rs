@@ -91,20 +91,30 @@ impl Book {
     }
 
     /// The entry that `target` means, entered and saved if it is new. Entries of removed projects make room, unless
-    /// they are `running`.
+    /// they are `running`. A project that wants another `name` than it had gets it when it isn't running.
     pub(crate) fn enter(
         &mut self,
         target: &Target,
+        name: Option<&str>,
         running: impl Fn(&str) -> bool,
     ) -> Result<Entry> {
-        if let Some(entry) = self.find(target) {
-            return Ok(entry.clone());
+        if let Some(entry) = self.find(target).cloned() {
+            return match (target, name) {
+                (Target::Directory(directory), Some(name)) if !running(&entry.name) => {
+                    self.renamed(entry, directory, name)
+                }
+                _ => Ok(entry),
+            };
         }
         self.forget_removed_projects(running);
         let entry = match target {
             Target::Name(name) => self.entry(checked(name)?, None)?,
             Target::Directory(directory) => {
-                self.entry(self.free_name(directory), Some(directory))?
+                let base = match name {
+                    Some(name) => checked(name)?,
+                    None => label(&directory.file_name().unwrap_or_default().to_string_lossy()),
+                };
+                self.entry(self.free_name(&base), Some(directory))?
             }
             Target::All => bail!("one space must be named"),
         };
@@ -130,17 +140,31 @@ impl Book {
         })
     }
 
-    /// The directory's own name as a label, with a number behind it if another project has it.
-    fn free_name(&self, directory: &Path) -> String {
-        let base = label(&directory.file_name().unwrap_or_default().to_string_lossy());
+    /// Gives a project the name that it wants, unless it has it, or has it with a number behind it.
+    fn renamed(&mut self, entry: Entry, directory: &Path, name: &str) -> Result<Entry> {
+        let base = checked(name)?;
+        if names(&base)
+            .take(self.spaces.len() + 1)
+            .any(|name| name == entry.name)
+        {
+            return Ok(entry);
+        }
+        let name = self.free_name(&base);
+        let found = self
+            .spaces
+            .iter_mut()
+            .find(|one| one.directory.as_deref() == Some(directory))
+            .expect("the entry was found in the book");
+        found.name = name;
+        let entry = found.clone();
+        self.save()?;
+        Ok(entry)
+    }
+
+    /// The name, with a number behind it if another space has it.
+    fn free_name(&self, base: &str) -> String {
         let free = |name: &String| !self.spaces.iter().any(|entry| entry.name == *name);
-        let numbered = (2..).map(|n: u32| {
-            let end = format!("-{n}");
-            let cut = base.len().min(63 - end.len());
-            format!("{}{end}", base[..cut].trim_end_matches('-'))
-        });
-        std::iter::once(base.clone())
-            .chain(numbered)
+        names(base)
             .find(free)
             .expect("there are more numbers than entries")
     }
@@ -162,6 +186,16 @@ impl Book {
             .and_then(|()| fs::rename(&beside, &self.file));
         written.with_context(|| format!("cannot write {}", self.file.display()))
     }
+}
+
+/// The name, and the same with 2, 3, … behind it.
+fn names(base: &str) -> impl Iterator<Item = String> {
+    let numbered = (2..).map(move |n: u32| {
+        let end = format!("-{n}");
+        let cut = base.len().min(63 - end.len());
+        format!("{}{end}", base[..cut].trim_end_matches('-'))
+    });
+    std::iter::once(base.to_owned()).chain(numbered)
 }
 
 /// `name` if it can be a space's.
@@ -200,10 +234,16 @@ mod tests {
     fn a_project_keeps_its_name_and_number_over_restarts() {
         let top = tempfile::tempdir().unwrap();
         let target = Target::Directory(top.path().to_path_buf());
-        let first = book(top.path()).enter(&target, |_| false).unwrap();
-        assert_eq!(book(top.path()).enter(&target, |_| false).unwrap(), first);
+        let first = book(top.path()).enter(&target, None, |_| false).unwrap();
+        assert_eq!(
+            book(top.path()).enter(&target, None, |_| false).unwrap(),
+            first
+        );
         fs::remove_file(top.path().join("spaces.json")).unwrap();
-        assert_eq!(book(top.path()).enter(&target, |_| false).unwrap(), first);
+        assert_eq!(
+            book(top.path()).enter(&target, None, |_| false).unwrap(),
+            first
+        );
     }
 
     #[test]
@@ -214,17 +254,46 @@ mod tests {
             fs::create_dir_all(directory).unwrap();
         }
         let mut book = book(top.path());
-        let first = book.enter(&Target::Directory(a), |_| false).unwrap();
-        let second = book.enter(&Target::Directory(b), |_| false).unwrap();
+        let first = book.enter(&Target::Directory(a), None, |_| false).unwrap();
+        let second = book.enter(&Target::Directory(b), None, |_| false).unwrap();
         assert_eq!(
             (first.name.as_str(), second.name.as_str()),
             ("shop", "shop-2")
         );
         assert_ne!(first.number, second.number);
         assert_eq!(
-            book.enter(&Target::Name("shop-2".into()), |_| false)
+            book.enter(&Target::Name("shop-2".into()), None, |_| false)
                 .unwrap(),
             second
+        );
+    }
+
+    #[test]
+    fn a_project_gets_the_name_that_it_wants_once_nothing_runs_in_it() {
+        let top = tempfile::tempdir().unwrap();
+        let (a, b) = (top.path().join("a"), top.path().join("b"));
+        for directory in [&a, &b] {
+            fs::create_dir_all(directory).unwrap();
+        }
+        let mut book = book(top.path());
+        let mut enter = |directory: &Path, name, running: bool| {
+            let target = Target::Directory(directory.to_path_buf());
+            book.enter(&target, name, |_| running).unwrap()
+        };
+        let first = enter(&a, None, false);
+        assert_eq!(enter(&a, Some("shop"), true).name, "a");
+        let renamed = enter(&a, Some("shop"), false);
+        assert_eq!(
+            (renamed.name.as_str(), renamed.number),
+            ("shop", first.number)
+        );
+        // A worktree has the same file, and keeps the name that it got.
+        assert_eq!(enter(&b, Some("shop"), false).name, "shop-2");
+        assert_eq!(enter(&b, Some("shop"), false).name, "shop-2");
+        assert_eq!(enter(&a, None, false).name, "shop");
+        assert_eq!(
+            Book::open(top.path().join("spaces.json")).unwrap().spaces,
+            book.spaces
         );
     }
 
@@ -232,7 +301,7 @@ mod tests {
     fn a_name_that_is_no_label_is_refused_with_one_that_is() {
         let top = tempfile::tempdir().unwrap();
         let error = book(top.path())
-            .enter(&Target::Name("My Shop".into()), |_| false)
+            .enter(&Target::Name("My Shop".into()), None, |_| false)
             .unwrap_err();
         assert!(
             error.to_string().contains("\"my-shop\" would be"),

@@ -1,16 +1,19 @@
 //! How a program gets into a space: between fork and exec its process moves into the two namespaces.
 //!
 //! The process keeps its user, groups, directory, environment and terminal; of the machine it leaves only the network.
-//! It dies with the `wharf run` that started it, so that a killed `wharf run` leaves no program behind.
+//! It dies with the `wharf run` that started it, so that a killed `wharf run` leaves no program behind. Last of all it
+//! takes on the filter that has its binds arrive at the daemon ([`crate::binding`]); it has the right to do so only before exec.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
 
+use rustix::io::Errno;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::sys;
+use crate::{binding, channel, sys};
 
 /// The namespaces of a space.
 #[derive(Debug)]
@@ -32,6 +35,26 @@ pub(crate) enum EnterError {
     Exec(io::Error),
 }
 
+/// A program that was started.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// Its process.
+    pub(crate) child: Child,
+    /// Whether its binds are seen.
+    pub(crate) supervision: Supervision,
+}
+
+/// Whether the binds of a program are seen when they happen.
+#[derive(Debug)]
+pub(crate) enum Supervision {
+    /// They arrive here.
+    Listener(OwnedFd),
+    /// They arrive where those of this process do, which is in the space already.
+    Inherited,
+    /// The kernel refused the filter.
+    Refused(Errno),
+}
+
 impl Namespaces {
     /// Whether this process is inside already.
     pub(crate) fn are_ours(&self) -> io::Result<bool> {
@@ -41,10 +64,11 @@ impl Namespaces {
     }
 
     /// Starts `command` inside. This process must have a single thread.
-    pub(crate) fn spawn(self, mut command: Command) -> Result<Child, EnterError> {
+    pub(crate) fn spawn(self, mut command: Command) -> Result<Started, EnterError> {
         let inside = self.are_ours().map_err(EnterError::Namespace)?;
         let parent = rustix::process::getpid();
-        let (mut outcome, report) = io::pipe().map_err(EnterError::Namespace)?;
+        let (outcome, report) = UnixStream::pair().map_err(EnterError::Namespace)?;
+        let filter = binding::filter::program();
         sys::before_exec(&mut command, move || {
             if !inside {
                 enter(self.user.as_fd(), LinkNameSpaceType::User)?;
@@ -52,17 +76,41 @@ impl Namespaces {
             }
             set_parent_process_death_signal(Some(Signal::KILL))?;
             if getppid() != Some(parent) {
-                return Err(rustix::io::Errno::SRCH.into());
+                return Err(Errno::SRCH.into());
             }
-            (&report).write_all(&[1])
+            let (said, listener) = match inside {
+                true => (INSIDE, None),
+                false => match binding::install(&filter) {
+                    Ok(listener) => (0, Some(listener)),
+                    Err(errno) => (errno.raw_os_error(), None),
+                },
+            };
+            let listener = listener.as_ref().map(AsFd::as_fd);
+            channel::send_once(report.as_fd(), &said.to_ne_bytes(), listener.as_slice()).map(drop)
         });
-        command.spawn().map_err(|error| {
-            drop(command);
-            match outcome.read(&mut [0]) {
-                Ok(1) => EnterError::Exec(error),
-                _ => EnterError::Namespace(error),
-            }
-        })
+        let spawned = command.spawn();
+        drop(command);
+        let supervision = Supervision::reported(&outcome);
+        match (spawned, supervision) {
+            (Ok(child), Ok(supervision)) => Ok(Started { child, supervision }),
+            (Err(error), Ok(_)) => Err(EnterError::Exec(error)),
+            (Err(error), _) | (_, Err(error)) => Err(EnterError::Namespace(error)),
+        }
+    }
+}
+
+/// What the new process says in the place of an error number when it is in the space from the start.
+const INSIDE: i32 = -1;
+
+impl Supervision {
+    /// What the new process said before exec.
+    fn reported(outcome: &UnixStream) -> io::Result<Self> {
+        let (said, listener) = channel::receive_once::<4>(outcome.as_fd())?;
+        match (i32::from_ne_bytes(said), listener) {
+            (0, Some(listener)) => Ok(Self::Listener(listener)),
+            (INSIDE, _) => Ok(Self::Inherited),
+            (errno, _) => Ok(Self::Refused(Errno::from_raw_os_error(errno))),
+        }
     }
 }
 

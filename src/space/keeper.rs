@@ -2,7 +2,8 @@
 //!
 //! It is started by the daemon, makes the space (namespaces, device, addresses) and then serves one daemon at a time.
 //! If the daemon dies, it keeps everything (device, namespaces) for the next one, which finds it by its socket in the
-//! runtime directory; if none comes and nothing else runs in the space, it goes. It never looks at a packet.
+//! runtime directory; if none comes and nothing else runs in the space, it goes. Meanwhile it lets the programs' binds
+//! pass ([`crate::binding::standin`]). It never looks at a packet.
 
 use std::fs;
 use std::io;
@@ -18,6 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use super::book::Entry;
 use super::network::{self, Device, Kind};
+use crate::binding::notify::Listener;
+use crate::binding::standin::{Kept, StandIn};
 use crate::channel::Channel;
 use crate::{list, paths, sys};
 
@@ -49,6 +52,11 @@ pub(crate) enum Order {
     Mapped,
     /// Make a socket inside.
     Socket(Socket),
+    /// Hold a run's listener for the next daemon. Descriptors: the listener, and what the daemon has in hand.
+    Keep {
+        /// The run's name.
+        run: String,
+    },
     /// The space ends.
     End,
 }
@@ -64,6 +72,8 @@ pub(crate) enum Socket {
     Udp4,
     /// UDP over IPv6.
     Udp6,
+    /// sock_diag: tells of the sockets inside.
+    Diag,
 }
 
 /// What the keeper reports.
@@ -81,6 +91,13 @@ pub(crate) enum Report {
         kind: Kind,
         /// What could not be set, a sentence each.
         remarks: Vec<String>,
+        /// How many runs have listeners, each of which comes as [`Self::Kept`] behind this.
+        kept: usize,
+    },
+    /// A run's listener, as the one descriptor; or, after [`Order::Keep`], that it is held, without.
+    Kept {
+        /// The run's name.
+        run: String,
     },
     /// The socket asked for, as the one descriptor.
     Socket,
@@ -113,6 +130,8 @@ struct Inside {
     network: OwnedFd,
     made: network::SetUp,
     diag: OwnedFd,
+    /// The listeners of the runs inside.
+    stand_in: StandIn,
 }
 
 /// The life of a keeper; `daemon` is the socket to the daemon that started it.
@@ -128,7 +147,7 @@ pub(crate) fn keep(daemon: UnixStream) -> Result<()> {
     let Some((Order::Mapped, _)) = daemon.receive()? else {
         return Ok(());
     };
-    let inside = match Inside::make(charter) {
+    let mut inside = match Inside::make(charter) {
         Ok(inside) => inside,
         Err(error) => return fail(&daemon, Step::Network, &error),
     };
@@ -167,14 +186,15 @@ impl Inside {
         let diag = list::diag::open()?;
         let user = fs::File::open("/proc/self/ns/user")?.into();
         let network = fs::File::open("/proc/self/ns/net")?.into();
-        // From here on it makes plain sockets, for which it needs no right at all.
-        let none = CapabilitySet::empty();
+        // From here on it makes plain sockets, for which it needs no right at all, and may have to look whether a program
+        // inside has bound its socket.
+        let left = CapabilitySet::SYS_PTRACE;
         set_capabilities(
             None,
             CapabilitySets {
-                effective: none,
-                permitted: none,
-                inheritable: none,
+                effective: left,
+                permitted: left,
+                inheritable: CapabilitySet::empty(),
             },
         )?;
         Ok(Self {
@@ -183,6 +203,7 @@ impl Inside {
             network,
             made,
             diag,
+            stand_in: StandIn::default(),
         })
     }
 
@@ -192,58 +213,107 @@ impl Inside {
             pid: rustix::process::getpid().as_raw_pid(),
             kind: self.made.kind,
             remarks: self.made.remarks.clone(),
+            kept: self.stand_in.kept().len(),
         };
         let descriptors = [&self.user, &self.network, &self.made.link, &self.diag].map(AsFd::as_fd);
-        daemon.send(&ready, &descriptors)
+        daemon.send(&ready, &descriptors)?;
+        for Kept { run, listener } in self.stand_in.kept() {
+            let kept = Report::Kept { run: run.clone() };
+            daemon.send(&kept, &[listener.as_fd()])?;
+        }
+        Ok(())
     }
 
     /// Serves one daemon after the other, until one says `End` or nobody needs the space any more.
-    fn serve(&self, first: Channel, successors: &UnixListener) -> Result<()> {
+    fn serve(&mut self, first: Channel, successors: &UnixListener) -> Result<()> {
         let mut daemon = Some(first);
         loop {
-            match wait(daemon.as_ref().map(AsFd::as_fd), successors.as_fd())? {
+            match self.wait(daemon.as_ref().map(AsFd::as_fd), successors.as_fd())? {
                 Woken::Daemon => match daemon.as_mut().map(|daemon| self.obey(daemon)) {
                     Some(Ok(Next::Stay)) => {}
                     Some(Ok(Next::End)) => return Ok(()),
-                    Some(Ok(Next::Orphaned) | Err(_)) | None => daemon = None,
+                    Some(Ok(Next::Orphaned) | Err(_)) | None => {
+                        daemon = None;
+                        self.stand_in.take_over()?;
+                    }
                 },
                 Woken::Successor => {
                     let successor = Channel::new(successors.accept()?.0);
+                    // It may be here before the former one's end was seen.
+                    self.stand_in.take_over()?;
+                    self.stand_in.tidy();
                     daemon = self.report(&successor).is_ok().then_some(successor);
                 }
-                Woken::Clock => {
-                    let namespace = list::NetNamespace::of(&self.network)?;
-                    let own = rustix::process::getpid();
-                    if list::processes_in(namespace)?
-                        .iter()
-                        .all(|process| process.pid == own)
-                    {
-                        return Ok(());
-                    }
-                }
+                Woken::Listener if daemon.is_some() => self.stand_in.tidy(),
+                Woken::Listener => self.stand_in.let_pass()?,
+                Woken::Clock if self.is_alone()? => return Ok(()),
+                Woken::Clock => {}
             }
         }
     }
 
-    fn obey(&self, daemon: &mut Channel) -> Result<Next> {
+    /// Whether nothing else runs inside.
+    fn is_alone(&self) -> Result<bool> {
+        let namespace = list::NetNamespace::of(&self.network)?;
+        let own = rustix::process::getpid();
+        let processes = list::processes_in(namespace)?;
+        Ok(processes.iter().all(|process| process.pid == own))
+    }
+
+    fn obey(&mut self, daemon: &mut Channel) -> Result<Next> {
         match daemon.receive()? {
-            None => Ok(Next::Orphaned),
-            Some((Order::End, _)) => Ok(Next::End),
-            Some((Order::Socket(kind), _)) => {
-                match kind.make() {
-                    Ok(socket) => daemon.send(&Report::Socket, &[socket.as_fd()])?,
-                    Err(error) => fail(daemon, Step::Socket, &error.into())?,
-                }
-                Ok(Next::Stay)
+            None => return Ok(Next::Orphaned),
+            Some((Order::End, _)) => return Ok(Next::End),
+            Some((Order::Socket(kind), _)) => match kind.make() {
+                Ok(socket) => daemon.send(&Report::Socket, &[socket.as_fd()])?,
+                Err(error) => fail(daemon, Step::Socket, &error.into())?,
+            },
+            Some((Order::Keep { run }, descriptors)) => {
+                let [listener, in_hand] = <[OwnedFd; 2]>::try_from(descriptors)
+                    .map_err(|_| anyhow::anyhow!("the daemon sent no listener"))?;
+                let listener = Listener::new(listener);
+                let kept = Report::Kept { run: run.clone() };
+                self.stand_in.keep(Kept { run, listener }, in_hand);
+                daemon.send(&kept, &[])?;
             }
-            Some((Order::Make(_) | Order::Mapped, _)) => Ok(Next::Stay),
+            Some((Order::Make(_) | Order::Mapped, _)) => {}
         }
+        Ok(Next::Stay)
+    }
+
+    /// Waits for whoever wants something. The listeners are a living daemon's; only their end is seen then.
+    fn wait(&self, daemon: Option<BorrowedFd<'_>>, successors: BorrowedFd<'_>) -> Result<Woken> {
+        let (timeout, calls) = match daemon {
+            Some(_) => (None, PollFlags::empty()),
+            None => (Some(&ORPHAN_LOOK), PollFlags::IN),
+        };
+        let mut watched = vec![PollFd::from_borrowed_fd(successors, PollFlags::IN)];
+        watched.extend(daemon.map(|daemon| PollFd::from_borrowed_fd(daemon, PollFlags::IN)));
+        let listeners = watched.len();
+        let kept = self.stand_in.kept().iter();
+        watched.extend(kept.map(|kept| PollFd::new(&kept.listener, calls)));
+        loop {
+            match poll(&mut watched, timeout) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+                Ok(0) => return Ok(Woken::Clock),
+                Ok(_) => break,
+            }
+        }
+        Ok(
+            match watched.iter().position(|one| !one.revents().is_empty()) {
+                Some(0) => Woken::Successor,
+                Some(found) if found < listeners => Woken::Daemon,
+                _ => Woken::Listener,
+            },
+        )
     }
 }
 
 impl Socket {
     fn make(self) -> io::Result<OwnedFd> {
         let (family, kind) = match self {
+            Self::Diag => return list::diag::open().map_err(io::Error::other),
             Self::Tcp4 => (AddressFamily::INET, SocketType::STREAM),
             Self::Tcp6 => (AddressFamily::INET6, SocketType::STREAM),
             Self::Udp4 => (AddressFamily::INET, SocketType::DGRAM),
@@ -263,22 +333,8 @@ enum Next {
 enum Woken {
     Daemon,
     Successor,
+    Listener,
     Clock,
-}
-
-fn wait(daemon: Option<BorrowedFd<'_>>, successors: BorrowedFd<'_>) -> Result<Woken> {
-    let timeout = daemon.is_none().then_some(&ORPHAN_LOOK);
-    let mut watched = vec![PollFd::from_borrowed_fd(successors, PollFlags::IN)];
-    watched.extend(daemon.map(|daemon| PollFd::from_borrowed_fd(daemon, PollFlags::IN)));
-    loop {
-        match poll(&mut watched, timeout) {
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-            Ok(0) => return Ok(Woken::Clock),
-            Ok(_) if !watched[0].revents().is_empty() => return Ok(Woken::Successor),
-            Ok(_) => return Ok(Woken::Daemon),
-        }
-    }
 }
 
 /// Where a new keeper of the space is to be found: at a place of its own, so that one that ends late doesn't take the

@@ -1,11 +1,24 @@
-//! Which project a directory belongs to: the root of its git worktree, else the directory itself.
+//! Which project a directory belongs to: where its `wharf.toml` is, else the root of its git worktree, else the directory
+//! itself.
 //!
 //! Branches don't matter, worktrees do: each has a `.git` of its own (a directory, or a file in a linked worktree).
 
 use std::path::{Path, PathBuf};
 
-/// The root of the git worktree that holds `directory`, else `directory`.
+use crate::config;
+
+/// The directory of the `wharf.toml` that holds for `directory`, else the root of the git worktree that holds it, else
+/// `directory`.
 pub(crate) fn root(directory: &Path) -> PathBuf {
+    root_below(directory, std::env::home_dir().as_deref())
+}
+
+fn root_below(directory: &Path, home: Option<&Path>) -> PathBuf {
+    if let Some(file) = config::find(directory, home)
+        && let Some(parent) = file.parent()
+    {
+        return parent.to_path_buf();
+    }
     let holds_git = |candidate: &&Path| candidate.join(".git").symlink_metadata().is_ok();
     directory
         .ancestors()
@@ -31,8 +44,19 @@ mod tests {
             "gitdir: ../shop/.git/worktrees/shop-b\n",
         )
         .unwrap();
-        assert_eq!(root(&main.join("src/deep")), main);
-        assert_eq!(root(&linked.join("src")), linked);
-        assert_eq!(root(top.path()), top.path());
+        assert_eq!(root_below(&main.join("src/deep"), None), main);
+        assert_eq!(root_below(&linked.join("src"), None), linked);
+        assert_eq!(root_below(top.path(), None), top.path());
+    }
+
+    #[test]
+    fn a_part_of_a_worktree_with_a_file_of_its_own_is_a_project() {
+        let top = tempfile::tempdir().unwrap();
+        let part = top.path().join("front");
+        fs::create_dir_all(top.path().join(".git")).unwrap();
+        fs::create_dir_all(part.join("src")).unwrap();
+        fs::write(part.join(config::FILE), "").unwrap();
+        assert_eq!(root_below(&part.join("src"), None), part);
+        assert_eq!(root_below(top.path(), None), top.path());
     }
 }

@@ -3,13 +3,17 @@
 //! - [`world`]: directories, user, names port, projects;
 //! - [`process`]: running programs, with a deadline on everything that is awaited;
 //! - [`peer`]: the servers and clients that scenes use, in Python;
+//! - [`events`]: what the daemon tells of ports;
 //! - [`machine`]: a machine made for one scene, with addresses and name servers of its own;
+//! - [`program`]: test programs in C and Go;
 //! - [`terminal`]: a pseudo-terminal, typed on and read;
 //! - [`traces`]: the processes and namespaces that belong to a world.
 
+pub(crate) mod events;
 pub(crate) mod machine;
 pub(crate) mod peer;
 pub(crate) mod process;
+pub(crate) mod program;
 pub(crate) mod terminal;
 pub(crate) mod traces;
 pub(crate) mod world;

@@ -171,6 +171,11 @@ impl Process {
         });
     }
 
+    /// What it has said on standard output until now.
+    pub(crate) fn stdout_so_far(&self) -> String {
+        self.stdout.text()
+    }
+
     /// Waits until it has said `text` on standard error.
     #[track_caller]
     pub(crate) fn warns(&self, text: &str) {
@@ -194,6 +199,22 @@ impl Process {
             panic!(
                 "{}\nnever ended the line {head:?}; it said\n{said}",
                 self.line
+            )
+        })
+    }
+
+    /// Waits for a whole line on standard output in which `look` finds what it looks for.
+    #[track_caller]
+    pub(crate) fn line_that<T>(&self, look: impl Fn(&str) -> Option<T>) -> T {
+        let whole = |said: &str| said.rfind('\n').map(|end| said[..end].to_owned());
+        let found = self
+            .stdout
+            .await_that(|said| whole(said)?.lines().find_map(&look));
+        found.unwrap_or_else(|said| {
+            panic!(
+                "{}\nnever said what was awaited, but\n{said}\nand on standard error\n{}",
+                self.line,
+                self.stderr.text()
             )
         })
     }

@@ -74,6 +74,12 @@ impl Terminal {
         self.master.write_all(keys.as_bytes()).unwrap();
     }
 
+    /// Sends the leader a signal, as another process would.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.leader);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
     /// Changes its size, in characters.
     pub(crate) fn resize(&self, columns: u16, rows: u16) {
         let size = Winsize {

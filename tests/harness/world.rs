@@ -297,7 +297,17 @@ impl World {
         networks.iter().for_each(Network::is_gone);
         assert!(!self.log().contains("panicked"), "{}", self.log());
         self.holds_only("run", &["wharf", "wharf/keepers", "wharf/lock"]);
-        self.holds_only("state", &["wharf", "wharf/daemon.log", "wharf/spaces.json"]);
+        // A daemon that was killed may leave the journal of its last transaction.
+        self.holds_only(
+            "state",
+            &[
+                "wharf",
+                "wharf/daemon.log",
+                "wharf/history.db",
+                "wharf/history.db-journal",
+                "wharf/spaces.json",
+            ],
+        );
         let hidden = files(&self.home())
             .into_iter()
             .filter(|file| file.starts_with('.'));

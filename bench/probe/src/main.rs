@@ -3,6 +3,7 @@
 //! Both sides are plain blocking sockets with `TCP_NODELAY`, so that what is measured is the way between them. It is
 //! *not* a load generator: throughput is iperf3's part (see `bench/run`).
 
+mod calls;
 mod client;
 mod server;
 mod summary;
@@ -37,6 +38,8 @@ enum Command {
     Latency(Load),
     /// Connect, ask, be answered, see the server close; then again
     Connections(Load),
+    /// Time single system calls: binding, and others
+    Calls,
 }
 
 #[derive(Debug, clap::Args)]
@@ -56,6 +59,10 @@ fn main() -> std::io::Result<()> {
         Command::Serve { address } => server::serve(address),
         Command::Latency(load) => report(&load, client::round_trips),
         Command::Connections(load) => report(&load, client::connections),
+        Command::Calls => {
+            println!("{}", calls::measure()?);
+            Ok(())
+        }
     }
 }
 

@@ -59,7 +59,7 @@ impl Summary {
 }
 
 /// The smallest sample that at least `percent` of all are not above (the nearest-rank method).
-fn percentile(sorted: &[u64], percent: usize) -> Option<u64> {
+pub(crate) fn percentile(sorted: &[u64], percent: usize) -> Option<u64> {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.checked_sub(1)?).copied()
 }

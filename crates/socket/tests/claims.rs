@@ -253,7 +253,7 @@ async fn many_threads_share_a_stack() {
         let echo = Arc::clone(&echo);
         tokio::spawn(async move {
             while let Ok(received) = echo.recv_whole().await {
-                echo.send_to(&received.payload, received.source())
+                echo.send_to(&received.payload, received.sender().unwrap())
                     .await
                     .unwrap();
             }

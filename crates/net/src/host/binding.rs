@@ -74,6 +74,9 @@ impl Host {
             if group || is_link_scoped(v6) && holding.device.is_none() {
                 return Err(OwnBindError::NotPossible);
             }
+            if holding.port.is_some() {
+                return Err(OwnBindError::Refused(BindError::AlreadyBound));
+            }
             // RFC 4291 §2.5.3: ::1 is loopback's and no other device's. 127.0.0.1 is the whole host's, as all others are.
             if v6.is_loopback()
                 && holding

@@ -11,7 +11,7 @@
 //! stands there or behind, in order, and with no gap between. So a look-up begins at home and ends at the print, at a greater one or
 //! at a gap, after two or three cells. Adding pushes greater ones to the next gap, removing pulls them back: there are no tombstones, and
 //! long use does not slow it down. Since order does not depend on size, growing is one pass from end to end, and
-//! may be by a quarter instead of by double: cells are never less than 64 % in use.
+//! may be by a quarter instead of by double: of a large index, 63 % or more is in use.
 
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
@@ -68,10 +68,8 @@ pub(super) struct Index<V> {
 const FEWEST: usize = 8;
 const SPILL: usize = 16;
 
-/// Of this many homes ...
-const OF: usize = 5;
-/// ... so many may be in use.
-const USED: usize = 4;
+/// Up to so many homes, room costs little: half of it is kept free, and growth doubles it.
+const SMALL: usize = 4096;
 
 impl<V> Index<V> {
     pub(super) fn new() -> Self {
@@ -113,10 +111,8 @@ impl<V> Index<V> {
 
     /// Adds a number, or puts it in the place of the one that is known by this print.
     pub(super) fn insert(&mut self, print: Print, number: u32, value: V) {
-        if (self.count + 1) * OF > self.homes * USED {
-            self.homes += self.homes / 4;
-            let smaller = core::mem::take(&mut self.cells);
-            self.arrange(smaller);
+        if self.count >= self.most() {
+            self.grow();
         }
         let mut cell = Some(Cell::new(print, number, value));
         match self.position(print) {
@@ -133,6 +129,25 @@ impl<V> Index<V> {
                 }
             }
         }
+    }
+
+    /// How many cells may be in use.
+    const fn most(&self) -> usize {
+        if self.homes <= SMALL {
+            self.homes / 2
+        } else {
+            self.homes / 5 * 4
+        }
+    }
+
+    fn grow(&mut self) {
+        self.homes += if self.homes <= SMALL {
+            self.homes
+        } else {
+            self.homes / 4
+        };
+        let smaller = core::mem::take(&mut self.cells);
+        self.arrange(smaller);
     }
 
     /// Fills the cells with others, which are in order.
@@ -186,7 +201,7 @@ mod tests {
         for number in 0..1_000_000_u32 {
             let high = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             index.insert(Print { high, low: 0 }, number, 0_u64);
-            if index.count > 1000 {
+            if index.count > 10_000 {
                 most = most.max(index.cells.capacity() * 24 / index.count);
             }
         }

@@ -166,6 +166,23 @@ impl<O> Table<O> {
         })
     }
 
+    /// For whom a port is kept, if it is.
+    #[must_use]
+    pub fn reserved(&self, protocol: Protocol, port: Port) -> Option<(Reservation, Reserved)> {
+        let kept = self.reservations.at(protocol, port)?;
+        let reservation = Reservation {
+            protocol,
+            first: kept.range.first(),
+            number: kept.number,
+        };
+        let reserved = Reserved {
+            port,
+            range: kept.range,
+            name: Arc::clone(&kept.name),
+        };
+        Some((reservation, reserved))
+    }
+
     /// Ends a reservation; nothing happens if it ended before.
     pub fn unreserve(&mut self, reservation: Reservation) {
         let key = (reservation.protocol, reservation.first);

@@ -56,7 +56,8 @@ async fn serve(stack: &Stack) {
     tokio::spawn(async move {
         while let Ok(asked) = socket.recv_whole().await {
             let reply = answer(&asked.payload, Transport::Udp);
-            socket.send_to(&reply, asked.from).await.unwrap();
+            let sender = asked.sender().expect("queries come from a port");
+            socket.send_to(&reply, sender).await.unwrap();
         }
     });
     tokio::spawn(async move {

@@ -160,12 +160,15 @@ impl Machine {
 
     pub(super) fn shutdown(&mut self, name: &str, how: How) -> Answer {
         let id = self.find(name)?.id;
-        if self.host.state(id).is_some() {
-            if how != How::Rd {
+        match self.host.state(id) {
+            Some(tcp::State::Closed) => return Err("ENOTCONN"),
+            Some(_) if how == How::Rd => return done(()),
+            Some(_) => {
                 self.host.shutdown(self.now, id);
                 self.settle();
+                return done(());
             }
-            return done(());
+            None => {}
         }
         match (self.state_of(id), how) {
             (Some(State::Listening), How::Wr) => done(()),

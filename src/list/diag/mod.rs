@@ -12,41 +12,19 @@
 //!
 //! To have read: `sock_diag(7)`, `netlink(7)`.
 
-use std::net::IpAddr;
-use std::num::NonZeroU16;
+mod request;
+mod row;
+
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-};
-use netlink_packet_sock_diag::SockDiagMessage;
-use netlink_packet_sock_diag::inet::{
-    ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas::Nla,
-};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use super::Protocol;
 
-/// One socket that takes connections (TCP) or datagrams from anybody (UDP).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Socket {
-    /// TCP or UDP.
-    pub(crate) protocol: Protocol,
-    /// The address it is bound to; a wildcard is `0.0.0.0` or `::`.
-    pub(crate) address: IpAddr,
-    /// The port it is bound to.
-    pub(crate) port: NonZeroU16,
-    /// Whether an IPv6 socket leaves IPv4 to others (`IPV6_V6ONLY`); `None` for IPv4 sockets.
-    pub(crate) ipv6_only: Option<bool>,
-    /// The inode that `/proc/PID/fd` shows as `socket:[N]`; 0 when no process holds it any more.
-    pub(crate) inode: u64,
-    /// The user who made it, as seen from the user namespace of the diag socket.
-    pub(crate) uid: u32,
-    /// `SO_COOKIE`: never used twice as long as the machine runs.
-    pub(crate) cookie: u64,
-}
+pub(crate) use request::{States, Wanted};
+pub(crate) use row::{Socket, State};
 
 /// Why a dump failed.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +45,7 @@ pub(crate) enum DumpError {
     Restless,
     /// An answer that `sock_diag(7)` doesn't allow.
     #[error("the kernel's list of sockets is malformed: {0}")]
-    Malformed(String),
+    Malformed(&'static str),
 }
 
 /// The longest answer the kernel puts together is 32 KiB; one that doesn't fit here was cut off.
@@ -92,20 +70,53 @@ pub(crate) fn open() -> Result<OwnedFd, DumpError> {
     )?)
 }
 
+/// Whether the kernel shows TCP sockets that are bound and do not listen, which it does from Linux 6.8 on.
+pub(crate) fn shows_bound() -> bool {
+    let system = rustix::system::uname();
+    release(&system.release().to_string_lossy()).is_none_or(|release| release >= (6, 8))
+}
+
+/// The first two numbers of a kernel's release, such as `6.18.44-fc`.
+fn release(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text
+        .split(|letter: char| !letter.is_ascii_digit())
+        .map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
 /// All TCP listeners and unconnected UDP sockets of the diag socket's namespace, in no order.
 ///
 /// `diag` may be blocking or not. It must not be read by anybody else meanwhile.
 pub(crate) fn dump(diag: BorrowedFd<'_>) -> Result<Vec<Socket>, DumpError> {
+    dump_wanted(diag, &Wanted::LISTENERS)
+}
+
+/// All sockets of the diag socket's namespace that are wanted, in no order; otherwise as [`dump`].
+///
+/// Before Linux 6.8 the kernel doesn't show TCP sockets that are bound and do not listen.
+pub(crate) fn dump_wanted(diag: BorrowedFd<'_>, wanted: &Wanted) -> Result<Vec<Socket>, DumpError> {
     let mut sockets = Vec::new();
     let mut buffer = vec![0; ANSWER_BYTES];
     for protocol in [Protocol::Tcp, Protocol::Udp] {
+        if wanted.protocol.is_some_and(|only| only != protocol) {
+            continue;
+        }
         for family in [AddressFamily::INET, AddressFamily::INET6] {
-            dump_one(diag, protocol, family, &mut buffer, &mut sockets)?;
+            dump_one(diag, protocol, family, wanted, &mut buffer, &mut sockets)?;
         }
     }
-    // A socket that changes its place in the kernel's table during the dump may be met twice.
-    sockets.sort_unstable_by_key(|socket| socket.cookie);
-    sockets.dedup_by_key(|socket| socket.cookie);
+    // A socket that changes its place in the kernel's table during the dump may be met twice. In TIME-WAIT it has no
+    // cookie, but its flow is its own.
+    sockets.sort_unstable_by_key(|socket| (socket.cookie, socket.port, socket.peer));
+    sockets.dedup_by_key(|socket| {
+        (
+            socket.cookie,
+            socket.protocol,
+            socket.address,
+            socket.port,
+            socket.peer,
+        )
+    });
     Ok(sockets)
 }
 
@@ -114,13 +125,14 @@ fn dump_one(
     diag: BorrowedFd<'_>,
     protocol: Protocol,
     family: AddressFamily,
+    wanted: &Wanted,
     buffer: &mut [u8],
     sockets: &mut Vec<Socket>,
 ) -> Result<(), DumpError> {
     let before = sockets.len();
     for _ in 0..ATTEMPTS {
         let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
-        let request = request(protocol, family, sequence);
+        let request = request::bytes(protocol, family, wanted, sequence);
         rustix::net::send(diag, &request, SendFlags::empty())?;
         match collect(diag, protocol, sequence, buffer, sockets)? {
             Outcome::Complete => return Ok(()),
@@ -185,35 +197,6 @@ fn drain(diag: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(), DumpError> {
     }
 }
 
-/// The bytes that ask for one dump.
-fn request(protocol: Protocol, family: AddressFamily, sequence: u32) -> Vec<u8> {
-    let (number, states) = match protocol {
-        Protocol::Tcp => (ipproto::TCP, StateFlags::LISTEN),
-        // UDP knows two of TCP's states: CLOSE is an unconnected socket.
-        Protocol::Udp => (ipproto::UDP, StateFlags::CLOSE),
-    };
-    let socket_id = if family == AddressFamily::INET {
-        SocketId::new_v4()
-    } else {
-        SocketId::new_v6()
-    };
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    header.sequence_number = sequence;
-    let message = SockDiagMessage::InetRequest(InetRequest {
-        family: u8::try_from(family.as_raw()).expect("AF_INET and AF_INET6 are below 256"),
-        protocol: u8::try_from(number.as_raw().get()).expect("TCP and UDP are below 256"),
-        extensions: ExtensionFlags::empty(),
-        states,
-        socket_id,
-    });
-    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-    bytes
-}
-
 /// The state of one dump while its answers come in.
 #[derive(Debug)]
 struct Reading {
@@ -221,6 +204,17 @@ struct Reading {
     sequence: u32,
     consistency: Outcome,
 }
+
+/// A message's head (`struct nlmsghdr`) in bytes.
+const HEAD_BYTES: usize = 16;
+
+// Kinds of messages, netlink(7).
+const ERROR: u16 = 2;
+const DONE: u16 = 3;
+const OVERRUN: u16 = 4;
+
+/// Something changed while the kernel dumped (`NLM_F_DUMP_INTR`).
+const INTERRUPTED: u16 = 16;
 
 impl Reading {
     /// Takes one answer, which holds several messages; `Some` when it was the last.
@@ -230,19 +224,24 @@ impl Reading {
         sockets: &mut Vec<Socket>,
     ) -> Result<Option<Outcome>, DumpError> {
         while !bytes.is_empty() {
-            let message = NetlinkMessage::<SockDiagMessage>::deserialize(bytes)
-                .map_err(|error| DumpError::Malformed(error.to_string()))?;
-            let length = usize::try_from(message.header.length)
-                .map_err(|_| DumpError::Malformed("an endless message".to_owned()))?;
+            let malformed = || DumpError::Malformed("a message that is cut off");
+            let head: &[u8; HEAD_BYTES] = bytes.first_chunk().ok_or_else(malformed)?;
+            let word = |at: usize| [head[at], head[at + 1], head[at + 2], head[at + 3]];
+            let length = usize::try_from(u32::from_ne_bytes(word(0))).unwrap_or(usize::MAX);
+            let content = bytes.get(HEAD_BYTES..length).ok_or_else(malformed)?;
+            let (kind, flags) = (
+                u16::from_ne_bytes([head[4], head[5]]),
+                u16::from_ne_bytes([head[6], head[7]]),
+            );
             // netlink(7): messages are aligned to four bytes.
             bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-            if message.header.sequence_number != self.sequence {
+            if u32::from_ne_bytes(word(8)) != self.sequence {
                 continue;
             }
-            if message.header.flags & NLM_F_DUMP_INTR != 0 {
+            if flags & INTERRUPTED != 0 {
                 self.consistency = Outcome::Interrupted;
             }
-            if let Some(outcome) = self.message(message.payload, sockets)? {
+            if let Some(outcome) = self.message(kind, content, sockets)? {
                 return Ok(Some(outcome));
             }
         }
@@ -252,22 +251,22 @@ impl Reading {
     /// Takes one message; `Some` when it ends the dump.
     fn message(
         &self,
-        payload: NetlinkPayload<SockDiagMessage>,
+        kind: u16,
+        content: &[u8],
         sockets: &mut Vec<Socket>,
     ) -> Result<Option<Outcome>, DumpError> {
-        match payload {
-            NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
-                sockets.extend(socket(self.protocol, &response));
+        let code = || content.first_chunk().copied().map_or(0, i32::from_ne_bytes);
+        match kind {
+            request::BY_FAMILY => {
+                let socket = row::read(self.protocol, content);
+                sockets.extend(socket.map_err(|row::Malformed(what)| DumpError::Malformed(what))?);
                 Ok(None)
             }
-            NetlinkPayload::Done(done) => match done.code {
-                0.. => Ok(Some(self.consistency)),
-                code => self.refused(code),
-            },
-            NetlinkPayload::Error(error) => {
-                error.code.map_or(Ok(None), |code| self.refused(code.get()))
-            }
-            NetlinkPayload::Overrun(_) => Ok(Some(Outcome::Interrupted)),
+            DONE if code() >= 0 => Ok(Some(self.consistency)),
+            // An acknowledgment is an error of number 0.
+            ERROR if code() == 0 => Ok(None),
+            DONE | ERROR => self.refused(code()),
+            OVERRUN => Ok(Some(Outcome::Interrupted)),
             _ => Ok(None),
         }
     }
@@ -275,7 +274,7 @@ impl Reading {
     /// What a negative error number of the kernel means for the dump.
     fn refused(&self, code: i32) -> Result<Option<Outcome>, DumpError> {
         if !(-MAX_ERRNO..0).contains(&code) {
-            return Err(DumpError::Malformed(format!("error number {code}")));
+            return Err(DumpError::Malformed("an error number that is none"));
         }
         match Errno::from_raw_os_error(-code) {
             // An earlier dump on this socket was never read to its end.
@@ -288,36 +287,10 @@ impl Reading {
     }
 }
 
-/// What one answer says; `None` for a socket that is bound to no port.
-fn socket(protocol: Protocol, response: &InetResponse) -> Option<Socket> {
-    let header = &response.header;
-    let port = NonZeroU16::new(header.socket_id.source_port)?;
-    let ipv6_only = response.nlas.iter().find_map(|attribute| match attribute {
-        Nla::SkV6Only(only) => Some(*only),
-        _ => None,
-    });
-    Some(Socket {
-        protocol,
-        address: header.socket_id.source_address,
-        port,
-        ipv6_only,
-        inode: u64::from(header.inode),
-        uid: header.uid,
-        cookie: cookie(header.socket_id.cookie),
-    })
-}
-
-/// Joins a cookie's two halves: the lower one comes first, each in the machine's byte order.
-fn cookie(bytes: [u8; 8]) -> u64 {
-    let [a, b, c, d, e, f, g, h] = bytes;
-    let low = u32::from_ne_bytes([a, b, c, d]);
-    let high = u32::from_ne_bytes([e, f, g, h]);
-    u64::from(high) << 32 | u64::from(low)
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
+    use std::num::NonZeroU16;
     use std::os::fd::AsFd;
 
     use proptest::prelude::*;
@@ -410,6 +383,41 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wanted_besides_is_found_and_nothing_at_other_ports() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let port = client.local_addr().unwrap().port();
+        let wanted = |states, port| Wanted {
+            states,
+            protocol: Some(Protocol::Tcp),
+            port: NonZeroU16::new(port),
+        };
+        let ask = |wanted: &Wanted| dump_wanted(open().unwrap().as_fd(), wanted).unwrap();
+        let [found] = ask(&wanted(States::All, port))[..] else {
+            panic!("one socket has that port");
+        };
+        assert_eq!(found.state, State::Connected);
+        assert_eq!(found.peer, listener.local_addr().ok());
+        assert_eq!(ask(&wanted(States::Idle, port)), []);
+        let at_listener = ask(&wanted(States::All, listener.local_addr().unwrap().port()));
+        let listening = find(&at_listener, &listener).unwrap();
+        // The connection waits to be accepted.
+        assert_eq!((listening.state, listening.waiting), (State::Listening, 1));
+        let udp = Wanted {
+            protocol: Some(Protocol::Udp),
+            ..wanted(States::All, port)
+        };
+        assert!(ask(&udp).iter().all(|it| it.protocol == Protocol::Udp));
+    }
+
+    #[test]
+    fn releases_are_numbers() {
+        assert_eq!(release("6.18.44-fc-v657"), Some((6, 18)));
+        assert_eq!(release("5.14.0-427.el9"), Some((5, 14)));
+        assert_eq!(release("next"), None);
+    }
+
+    #[test]
     fn more_listeners_than_one_answer_holds_are_all_found_once() {
         let listeners: Vec<_> = (0..400)
             .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
@@ -430,7 +438,12 @@ mod tests {
             .collect();
         let diag = open().unwrap();
         // Unread and longer than one answer, so the kernel refuses a second dump meanwhile.
-        let stale = request(Protocol::Tcp, AddressFamily::INET, 0xdead_beef);
+        let stale = request::bytes(
+            Protocol::Tcp,
+            AddressFamily::INET,
+            &Wanted::LISTENERS,
+            0xdead_beef,
+        );
         rustix::net::send(&diag, &stale, SendFlags::empty()).unwrap();
         let sockets = dump(diag.as_fd()).unwrap();
         for listener in &listeners {
@@ -467,9 +480,6 @@ mod tests {
     }
 
     const ROW: u16 = 20;
-    const DONE: u16 = 3;
-    const ERROR: u16 = 2;
-    const OVERRUN: u16 = 4;
 
     /// Feeds one answer to a reading of sequence 5.
     fn read(bytes: &[u8]) -> (Result<Option<Outcome>, DumpError>, Vec<Socket>) {
@@ -491,10 +501,15 @@ mod tests {
             protocol: Protocol::Tcp,
             address: Ipv4Addr::LOCALHOST.into(),
             port: NonZeroU16::new(3000).unwrap(),
+            state: State::Listening,
+            peer: None,
+            expires: None,
+            waiting: 0,
             ipv6_only: None,
             inode: 4242,
             uid: 1001,
             cookie: 0x1_0000_0007,
+            cgroup: None,
         };
         assert_eq!(sockets, [expected]);
     }

@@ -1,0 +1,245 @@
+//! One call, from its notification to its answer.
+
+use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use lru::LruCache;
+use rustix::io::Errno;
+use rustix::process::Pid;
+use wharf_port::Port;
+
+use super::call::{Call, Notification};
+use super::hand::{Hand, Progress};
+use super::notify::{Answer, Listener};
+use super::policy::Verdict;
+use super::record::{Caller, Deed, Ledger, Obstacle};
+use super::socket::{Socket, place};
+use super::sys;
+use super::target::{Address, Target};
+use crate::list;
+
+/// How many outcomes that a program didn't hear of are kept for when it asks again.
+const UNHEARD: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+
+/// What the calls of one run are dealt with by.
+#[derive(Debug)]
+pub(crate) struct Ward {
+    /// Where they arrive.
+    pub(crate) listener: Listener,
+    /// The run's name.
+    pub(crate) run: Arc<str>,
+    /// Where they are noted.
+    pub(crate) ledger: Arc<Ledger>,
+    /// The number of the space's network namespace, where the kernel gives numbers.
+    pub(crate) namespace: Option<u64>,
+}
+
+/// Deals with one call at a time.
+#[derive(Debug)]
+pub(super) struct Desk {
+    hand: Hand,
+    /// A signal can take a program from a call that was performed, and have it repeat the call: then it gets
+    /// the first outcome. By the cookie of the socket.
+    unheard: LruCache<u64, Unheard>,
+}
+
+/// An outcome that a program didn't hear of.
+#[derive(Debug, Clone, Copy)]
+struct Unheard {
+    address: Address,
+    result: Result<(), Errno>,
+}
+
+/// A call on a socket that is wharf's business.
+struct Matter<'a> {
+    ward: &'a Ward,
+    descriptor: OwnedFd,
+    socket: Socket,
+    caller: Caller,
+}
+
+/// What was decided, and what to remember if the program doesn't hear of it.
+struct Outcome {
+    answer: Answer,
+    bound: Option<(u64, Unheard)>,
+}
+
+impl From<Answer> for Outcome {
+    fn from(answer: Answer) -> Self {
+        Self {
+            answer,
+            bound: None,
+        }
+    }
+}
+
+impl Desk {
+    pub(super) fn new(hand: Hand) -> Self {
+        Self {
+            hand,
+            unheard: LruCache::new(UNHEARD),
+        }
+    }
+
+    /// Deals with the next call at this listener. To be called when there is one.
+    pub(super) fn serve(&mut self, ward: &Ward) {
+        let Ok(notification) = self.hand.take(&ward.listener) else {
+            // Its program was ended, or a signal took it away.
+            self.hand.put_down();
+            return;
+        };
+        // The duplicate of the socket is closed by now: as long as it is open, the program can't let go of its port.
+        let Outcome { answer, bound } = self.decide(&notification, ward);
+        let given = self.hand.give(&ward.listener, notification.id, answer);
+        if let (Err(_), Some((cookie, unheard))) = (given, bound) {
+            self.unheard.put(cookie, unheard);
+        }
+        ward.ledger.tell();
+    }
+
+    fn decide(&mut self, notification: &Notification, ward: &Ward) -> Outcome {
+        let pass_unseen = || {
+            ward.ledger.writing().doubt();
+            Outcome::from(Answer::Continue)
+        };
+        let Some(decoded) = notification.call() else {
+            return Answer::Continue.into();
+        };
+        let Ok(target) = Target::open(notification.thread) else {
+            return pass_unseen();
+        };
+        let Some(call) = target.resolve(decoded) else {
+            return Answer::Continue.into();
+        };
+        let descriptor = match target.descriptor(call.descriptor()) {
+            Ok(descriptor) => descriptor,
+            Err(Errno::BADF) => return Answer::Continue.into(),
+            Err(_) => return pass_unseen(),
+        };
+        let Some(socket) = Socket::of(&descriptor, ward.namespace) else {
+            return Answer::Continue.into();
+        };
+        let address = match call {
+            Call::Listen { .. } => None,
+            Call::Bind {
+                address, length, ..
+            } => match target.address(address, length) {
+                None => return Answer::Continue.into(),
+                read => read,
+            },
+        };
+        if !ward.listener.waits(notification.id) {
+            return Answer::Continue.into();
+        }
+        let caller = Caller {
+            thread: notification.thread,
+            run: Arc::clone(&ward.run),
+        };
+        let matter = Matter {
+            ward,
+            descriptor,
+            socket,
+            caller,
+        };
+        match (call, address) {
+            (Call::Bind { .. }, Some(address)) => self.bind(matter, address),
+            (Call::Listen { backlog, .. }, _) => matter.listen(backlog).into(),
+            (Call::Bind { .. }, None) => Answer::Continue.into(),
+        }
+    }
+
+    fn bind(&mut self, matter: Matter<'_>, address: Address) -> Outcome {
+        let cookie = matter.socket.cookie;
+        if let Some(unheard) = self.unheard.pop(&cookie)
+            && unheard.address == address
+        {
+            return Answer::Performed(unheard.result).into();
+        }
+        if let Err(errno) = matter.permit(address) {
+            return Answer::Performed(Err(errno)).into();
+        }
+        self.hand.note(Progress::Acting);
+        let result = sys::bind(matter.descriptor(), address.bytes());
+        self.hand.note(Progress::Done(result));
+        matter.note_bind(address, result);
+        Outcome {
+            answer: Answer::Performed(result),
+            bound: Some((cookie, Unheard { address, result })),
+        }
+    }
+}
+
+impl Matter<'_> {
+    fn descriptor(&self) -> std::os::fd::BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&self.descriptor)
+    }
+
+    fn deed(&self) -> Deed {
+        Deed {
+            socket: self.socket,
+            caller: self.caller.clone(),
+            at: Timestamp::now(),
+        }
+    }
+
+    /// What the project's rules say to this bind; a refusal is noted.
+    fn permit(&self, address: Address) -> Result<(), Errno> {
+        let Some(port) = Port::new(address.port()) else {
+            return Ok(());
+        };
+        let verdict = self
+            .ward
+            .ledger
+            .record()
+            .verdict(self.socket.protocol, port);
+        let (errno, obstacle) = match verdict {
+            Verdict::Free => return Ok(()),
+            Verdict::Reserved(name) if self.is_called(&name) => return Ok(()),
+            Verdict::Reserved(name) => (Errno::ADDRINUSE, Obstacle::Reserved(name)),
+            Verdict::Forbidden(why) => (Errno::ACCESS, Obstacle::Forbidden(why)),
+        };
+        self.note_refusal(address, obstacle);
+        Err(errno)
+    }
+
+    /// Whether the caller's executable has that name.
+    fn is_called(&self, name: &str) -> bool {
+        Pid::from_raw(self.caller.thread)
+            .and_then(list::program_of_thread)
+            .is_some_and(|program| program == name)
+    }
+
+    fn note_bind(&self, address: Address, result: Result<(), Errno>) {
+        match result {
+            Ok(()) => {
+                if let Some(place) = place(&self.descriptor) {
+                    self.ward.ledger.writing().bound(&self.deed(), place);
+                }
+            }
+            Err(Errno::ADDRINUSE) => self.note_refusal(address, Obstacle::Taken),
+            Err(_) => {}
+        }
+    }
+
+    fn note_refusal(&self, address: Address, obstacle: Obstacle) {
+        if let Some(place) = address.place() {
+            let deed = self.deed();
+            self.ward.ledger.writing().refused(deed, place, obstacle);
+        }
+    }
+
+    fn listen(self, backlog: i32) -> Answer {
+        let result = rustix::net::listen(&self.descriptor, backlog);
+        if let Some(place) = place(&self.descriptor) {
+            let mut record = self.ward.ledger.writing();
+            match result {
+                Ok(()) => record.listens(&self.deed(), place),
+                Err(Errno::ADDRINUSE) => record.refused(self.deed(), place, Obstacle::Taken),
+                Err(_) => {}
+            }
+        }
+        Answer::Performed(result)
+    }
+}

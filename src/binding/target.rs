@@ -1,0 +1,124 @@
+//! The program whose call waits: its descriptors and its memory, as far as they may be seen.
+//!
+//! Everything is found by the number of a thread. That it was that thread and not a later one of the same number is known
+//! only when the call still waits afterwards ([`super::notify::Listener::waits`]).
+
+use std::io::IoSliceMut;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+
+use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+
+use super::call::{Call, Decoded, Which};
+use super::socket::Place;
+use crate::list;
+
+/// `PIDFD_THREAD`: the descriptor stands for a thread (since Linux 6.9).
+const OF_THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
+/// `sizeof(struct sockaddr_storage)`: a longer address is refused by the kernel before it is read.
+const LONGEST_ADDRESS: usize = 128;
+
+/// The program that waits.
+#[derive(Debug)]
+pub(super) struct Target {
+    thread: Pid,
+    pidfd: OwnedFd,
+}
+
+/// An address as the program gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Address {
+    bytes: [u8; LONGEST_ADDRESS],
+    length: usize,
+}
+
+impl Address {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    /// The port: in the third and fourth byte, of IPv4 and of IPv6.
+    pub(super) fn port(&self) -> u16 {
+        u16::from_be_bytes([self.bytes[2], self.bytes[3]])
+    }
+
+    /// The place that it asks for; `None` if it is of no Internet family, or leaves the port open.
+    pub(super) fn place(&self) -> Option<Place> {
+        let family = u16::from_ne_bytes([self.bytes[0], self.bytes[1]]);
+        let address = if i32::from(family) == libc::AF_INET {
+            let four: [u8; 4] = self.bytes[4..8].try_into().ok()?;
+            IpAddr::from(four)
+        } else if i32::from(family) == libc::AF_INET6 {
+            let sixteen: [u8; 16] = self.bytes[8..24].try_into().ok()?;
+            IpAddr::from(sixteen)
+        } else {
+            return None;
+        };
+        Place::new(address, self.port())
+    }
+}
+
+impl Target {
+    pub(super) fn open(thread: i32) -> rustix::io::Result<Self> {
+        let thread = Pid::from_raw(thread).ok_or(Errno::SRCH)?;
+        let pidfd = match pidfd_open(thread, OF_THREAD) {
+            // An older kernel: by its process, with which a thread shares its descriptors.
+            Err(Errno::INVAL) => {
+                let process = list::process_of_thread(thread).ok_or(Errno::SRCH)?;
+                pidfd_open(process, PidfdFlags::empty())?
+            }
+            opened => opened?,
+        };
+        Ok(Self { thread, pidfd })
+    }
+
+    /// A duplicate of one of its descriptors.
+    pub(super) fn descriptor(&self, number: i32) -> rustix::io::Result<OwnedFd> {
+        pidfd_getfd(&self.pidfd, number, PidfdGetfdFlags::empty())
+    }
+
+    /// The call, with arguments that lie in its memory; `None` if they can't be read.
+    pub(super) fn resolve(&self, decoded: Decoded) -> Option<Call> {
+        let (which, block) = match decoded {
+            Decoded::Direct(call) => return Some(call),
+            Decoded::Indirect { which, block } => (which, block),
+        };
+        let count = match which {
+            Which::Bind => 3,
+            Which::Listen => 2,
+        };
+        let mut bytes = [0; 12];
+        let words = &mut bytes[..4 * count];
+        self.read(block, words)?;
+        let mut arguments = [0; 3];
+        for (argument, word) in arguments.iter_mut().zip(words.chunks_exact(4)) {
+            *argument = u32::from_ne_bytes([word[0], word[1], word[2], word[3]]).into();
+        }
+        Some(which.with(arguments))
+    }
+
+    /// An address; `None` if it can't be read, or is longer than any.
+    pub(super) fn address(&self, place: u64, length: u32) -> Option<Address> {
+        let mut address = Address {
+            bytes: [0; LONGEST_ADDRESS],
+            length: usize::try_from(length).ok()?,
+        };
+        self.read(place, address.bytes.get_mut(..address.length)?)?;
+        Some(address)
+    }
+
+    /// Fills the buffer from the program's memory, wholly or not at all.
+    fn read(&self, place: u64, buffer: &mut [u8]) -> Option<()> {
+        let len = buffer.len();
+        let base = usize::try_from(place).ok()?;
+        let thread = nix::unistd::Pid::from_raw(self.thread.as_raw_pid());
+        let read = process_vm_readv(
+            thread,
+            &mut [IoSliceMut::new(buffer)],
+            &[RemoteIoVec { base, len }],
+        );
+        (read == Ok(len)).then_some(())
+    }
+}

@@ -1,0 +1,112 @@
+//! The examples that each help begins with: what people do most, as they would type it.
+
+pub(super) const WHARF: &str = "\
+Examples:
+  wharf run -- npm run dev            port 3000 is free, whatever else runs
+  wharf run -- psql -h localhost      joins what runs in this directory
+  wharf ls                            every listening port of every space
+  wharf wait .:3000 && npm test       once this project's server is there
+  wharf why 3000                      whose a port is, and what to do
+  wharf service 5432                  what a port is used for
+  wharf stop                          ends this directory's space
+";
+
+pub(super) const RUN: &str = "\
+Examples:
+  wharf run -- npm run dev            in the space of this directory
+  wharf run -s db -- postgres         in a space called db
+  wharf run --from-host 5432 -- make  with the machine's port 5432 let in
+";
+
+pub(super) const LS: &str = "\
+Examples:
+  wharf ls                            every listening port of every space
+  wharf ls shop                       of one space
+  wharf ls --host                     the machine's own
+  wharf ls --watch                    a live table to work in
+  wharf ls --json | jq .              for programs
+";
+
+pub(super) const WHY: &str = "\
+Examples:
+  wharf why 3000                      who has it, here and on the machine
+  wharf why udp/53                    under one protocol only
+  wharf why 127.0.0.1:3000            at one address
+  wharf why http://localhost:3000/    whatever was in the address bar
+  wharf why 3000 --at 14:00           who had it then
+";
+
+pub(super) const STOP: &str = "\
+Examples:
+  wharf stop                          ends this directory's space
+  wharf stop shop                     ends the space shop and what runs in it
+  wharf stop --all                    ends every space of this user
+  wharf stop 3000                     ends who listens at port 3000
+  wharf stop shop:3000 --dry-run      says whom it would end
+";
+
+pub(super) const WAIT: &str = "\
+Examples:
+  wharf wait 5432                     in a space, of it; else of the machine
+  wharf wait .:3000                   of this directory's space
+  wharf wait shop:3000 --timeout 2m   of the space shop
+  wharf wait 127.0.0.1:8080           where this address is reached
+";
+
+pub(super) const ASSERT: &str = "\
+Examples:
+  wharf assert 3000 --cwd . && npm test    not against another checkout's server
+  wharf assert .:3000 --pid $!             the server that was just started
+  wharf assert 8080 --space shop           only if the space shop answers there
+";
+
+pub(super) const FREE: &str = "\
+Examples:
+  wharf free                          a port that nobody has
+  wharf free -n 2 8000-8999           two of these
+  wharf free --hold -- ./server       started with a listening socket, as systemd does
+";
+
+pub(super) const EVENTS: &str = "\
+Examples:
+  wharf events                        from now on
+  wharf events shop --since 2h        of the space shop, and the last two hours first
+  wharf events --since 9:00 --no-follow --json | jq .
+";
+
+pub(super) const ENV: &str = "\
+Examples:
+  wharf env                           of this directory's space
+  eval \"$(wharf env shop)\"            sets them in this shell
+";
+
+pub(super) const SERVICE: &str = "\
+Examples:
+  wharf service 5432                  what a port is used for
+  wharf service postgres              which port a service has
+  wharf service --common              the ports that everybody should know
+";
+
+pub(super) const DOCTOR: &str = "\
+Examples:
+  wharf doctor                        what is missing, and the remedy
+  wharf doctor --apparmor | sudo tee /etc/apparmor.d/wharf
+";
+
+pub(super) const MCP: &str = "\
+Examples:
+  { \"mcpServers\": { \"wharf\": { \"command\": \"wharf\", \"args\": [\"mcp\"] } } }
+";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  source <(wharf completions bash)
+  wharf completions zsh > \"${fpath[1]}/_wharf\"
+  wharf completions fish > ~/.config/fish/completions/wharf.fish
+";
+
+pub(super) const MAN: &str = "\
+Examples:
+  wharf man                           shows it
+  wharf man > wharf.1                 writes it
+";

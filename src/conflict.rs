@@ -1,0 +1,114 @@
+//! A conflict in words: who has the port, and what to do. `wharf run` says it in the program's terminal.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use jiff::Timestamp;
+
+use crate::event::{Actor, Event, Holder, Kind, Reason};
+
+/// A few lines about a conflict, each with a newline; nothing about other events.
+pub(crate) fn explain(event: &Event) -> String {
+    match &event.kind {
+        Kind::Conflict { reason } => told(event, reason),
+        Kind::Bound | Kind::Listening | Kind::Released => String::new(),
+    }
+}
+
+fn told(event: &Event, reason: &Reason) -> String {
+    let place = SocketAddr::new(event.address, event.port.get());
+    let wanted = format!("{} {place}", event.protocol);
+    let port = event.port;
+    let space = plain(&event.space);
+    let mut text = String::new();
+    let mut say = |line: String| writeln!(text, "wharf: {line}").expect("a string takes all");
+    match reason {
+        Reason::Held(holders) => {
+            say(format!("{wanted}: address already in use in space {space}"));
+            for holder in holders {
+                say(format!("  {}", holding(holder, event)));
+            }
+            if holders.is_empty() {
+                say("  no program holds it: a connection that uses it, or closed a moment ago, keeps it for a while".into());
+            }
+            match holders.iter().find_map(|holder| holder.program.as_ref()) {
+                Some(program) if is(program, event.program.as_ref()) => {
+                    say("  that is the very program that asks: it wants the port twice".into());
+                }
+                Some(program) => say(format!(
+                    "  end that one (kill {}), or take ports of your own: wharf run -s NAME -- CMD",
+                    program.pid
+                )),
+                None => say("  take ports of your own: wharf run -s NAME -- CMD".into()),
+            }
+        }
+        Reason::Reserved(name) => say(format!(
+            "{wanted}: address already in use: wharf.toml of space {space} keeps port {port} for {}",
+            plain(name)
+        )),
+        Reason::Forbidden(why) => say(format!(
+            "{wanted}: permission denied: wharf.toml of space {space} forbids port {port}{}",
+            if why.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", plain(why))
+            }
+        )),
+    }
+    text
+}
+
+fn is(holder: &Actor, asking: Option<&Actor>) -> bool {
+    asking.is_some_and(|asking| asking.pid == holder.pid)
+}
+
+/// `node (pid 4242) in /home/ada/shop has listened on 127.0.0.1:3000 for 2 hours`
+fn holding(holder: &Holder, event: &Event) -> String {
+    let who = match &holder.program {
+        None => "a program that can't be seen".to_owned(),
+        Some(program) => {
+            let directory = program.directory.as_deref();
+            let directory =
+                directory.map_or_else(String::new, |path| format!(" in {}", plain(path)));
+            format!(
+                "{} (pid {}){directory}",
+                plain(&program.program),
+                program.pid
+            )
+        }
+    };
+    let verb = match holder.listens {
+        Some(true) => "listening on",
+        Some(false) => "bound, without listening, to",
+        None => "bound to",
+    };
+    let place = SocketAddr::new(holder.address, event.port.get());
+    let age = holder.since.map_or_else(String::new, |since| {
+        format!(" for {}", age(since, event.at))
+    });
+    format!("{who}, {verb} {place}{age}")
+}
+
+/// A length of time in the largest unit that fits.
+fn age(since: Timestamp, until: Timestamp) -> String {
+    let seconds = until.duration_since(since).as_secs().max(0);
+    let units = [
+        (86_400, "day"),
+        (3_600, "hour"),
+        (60, "minute"),
+        (1, "second"),
+    ];
+    let fitting = units.into_iter().find(|(length, _)| seconds >= *length);
+    match fitting.map(|(length, unit)| (seconds / length, unit)) {
+        None => "less than a second".into(),
+        Some((1, unit)) => format!("1 {unit}"),
+        Some((count, unit)) => format!("{count} {unit}s"),
+    }
+}
+
+/// A name that can't drive the terminal.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|char| if char.is_control() { '\u{fffd}' } else { char })
+        .collect()
+}

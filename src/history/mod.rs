@@ -1,0 +1,236 @@
+//! What happened to the ports of spaces, kept for some weeks: events in an SQLite file of the state directory.
+//!
+//! The daemon writes, on a thread of its own, so that no disk ever keeps a bind waiting; commands read. It is bounded in
+//! time and in number. Nothing but answers about the past is made of it: what is now, only the kernel says.
+
+pub(crate) mod when;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, OpenFlags, Row, params};
+
+use crate::event::Event;
+use crate::paths;
+
+/// Events older than this are forgotten.
+const KEPT: SignedDuration = SignedDuration::from_hours(28 * 24);
+/// More than these are never kept.
+const KEPT_COUNT: u32 = 50_000;
+/// After so many new events the old ones are looked at.
+const PRUNED_EVERY: u32 = 1000;
+/// How long one waits for the other's transaction.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// So many events are written together, if they come fast.
+const TOGETHER: usize = 256;
+
+const TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS event (
+        id INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL, -- microseconds since 1970
+        space TEXT NOT NULL,
+        port INTEGER NOT NULL,
+        event TEXT NOT NULL -- JSON, as `wharf events --json` has it
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS event_by_time ON event (at);
+    CREATE INDEX IF NOT EXISTS event_by_port ON event (port, at);
+";
+
+/// The history's file.
+pub(crate) fn file() -> Result<PathBuf> {
+    Ok(paths::state()?.join("history.db"))
+}
+
+/// The history, written to.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    events: mpsc::Sender<Event>,
+    thread: JoinHandle<()>,
+}
+
+impl Writer {
+    /// Opens or makes the file, and has a thread write.
+    ///
+    /// # Errors
+    /// When the file can't be opened, or isn't one of ours.
+    pub(crate) fn start() -> Result<Self> {
+        let file = file()?;
+        let mut store = Store::open(&file)?;
+        let (events, coming) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("history".into());
+        let thread = thread.spawn(move || {
+            while let Ok(first) = coming.recv() {
+                let more = coming.try_iter().take(TOGETHER - 1);
+                let events: Vec<_> = std::iter::once(first).chain(more).collect();
+                if let Err(error) = store.add(&events) {
+                    tracing::error!("{} events are not kept: {error:#}", events.len());
+                }
+            }
+        })?;
+        Ok(Self { events, thread })
+    }
+
+    /// Keeps an event; after the thread's end it is lost.
+    pub(crate) fn keep(&self, event: Event) {
+        self.events.send(event).ok();
+    }
+
+    /// Waits until everything is written.
+    pub(crate) fn finish(self) {
+        drop(self.events);
+        self.thread.join().ok();
+    }
+}
+
+/// The file, opened for writing.
+#[derive(Debug)]
+struct Store {
+    connection: Connection,
+    unpruned: u32,
+}
+
+impl Store {
+    fn open(file: &Path) -> Result<Self> {
+        let opened = || -> rusqlite::Result<Connection> {
+            let connection = Connection::open(file)?;
+            connection.busy_timeout(PATIENCE)?;
+            // What a power cut may take is the past.
+            connection.pragma_update(None, "synchronous", "OFF")?;
+            connection.execute_batch(TABLES)?;
+            Ok(connection)
+        };
+        let connection = opened().with_context(|| format!("cannot open {}", file.display()))?;
+        Ok(Self {
+            connection,
+            unpruned: PRUNED_EVERY,
+        })
+    }
+
+    fn add(&mut self, events: &[Event]) -> Result<()> {
+        let transaction = self.connection.transaction()?;
+        {
+            let mut insert = transaction
+                .prepare("INSERT INTO event (at, space, port, event) VALUES (?, ?, ?, ?)")?;
+            for event in events {
+                let text = serde_json::to_string(event)?;
+                let at = event.at.as_microsecond();
+                insert.execute(params![at, event.space, event.port.get(), text])?;
+            }
+        }
+        transaction.commit()?;
+        self.unpruned += u32::try_from(events.len()).unwrap_or(PRUNED_EVERY);
+        if self.unpruned >= PRUNED_EVERY {
+            self.prune(Timestamp::now())?;
+            self.unpruned = 0;
+        }
+        Ok(())
+    }
+
+    /// Forgets what is too old or too much.
+    fn prune(&self, now: Timestamp) -> Result<()> {
+        let oldest = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
+        self.connection.execute(
+            "DELETE FROM event WHERE at < ?1 OR id <= (SELECT max(id) FROM event) - ?2",
+            params![oldest.as_microsecond(), KEPT_COUNT],
+        )?;
+        Ok(())
+    }
+}
+
+/// What is wanted of the past.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wanted<'a> {
+    /// Only of this space.
+    pub(crate) space: Option<&'a str>,
+    /// Only of this port.
+    pub(crate) port: Option<u16>,
+    /// From then on.
+    pub(crate) since: Option<Timestamp>,
+}
+
+/// Those events of the past, oldest first; none if nothing was ever kept.
+///
+/// # Errors
+/// When the file can't be read.
+pub(crate) fn read(wanted: &Wanted<'_>) -> Result<Vec<Event>> {
+    let file = file()?;
+    if !file.exists() {
+        return Ok(Vec::new());
+    }
+    read_from(&file, wanted).with_context(|| format!("cannot read {}", file.display()))
+}
+
+fn read_from(file: &Path, wanted: &Wanted<'_>) -> Result<Vec<Event>> {
+    let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(PATIENCE)?;
+    let mut select = connection.prepare(
+        "SELECT event FROM event WHERE (?1 IS NULL OR space = ?1) AND (?2 IS NULL OR port = ?2) AND at >= ?3 ORDER BY id",
+    )?;
+    let since = wanted.since.unwrap_or(Timestamp::MIN).as_microsecond();
+    let text = |row: &Row<'_>| row.get::<_, String>(0);
+    let rows = select.query_map(params![wanted.space, wanted.port, since], text)?;
+    let mut events = Vec::new();
+    for row in rows {
+        // What another version of wharf wrote may not be understood any more.
+        events.extend(serde_json::from_str::<Event>(&row?));
+    }
+    Ok(events)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::testing::event;
+
+    fn ports(file: &Path, wanted: &Wanted<'_>) -> Vec<u16> {
+        let events = read_from(file, wanted).unwrap();
+        events.iter().map(|event| event.port.get()).collect()
+    }
+
+    #[test]
+    fn what_was_kept_is_read_by_space_port_and_time() {
+        let top = tempfile::tempdir().unwrap();
+        let file = top.path().join("history.db");
+        let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
+        let events = [
+            event(at(1), "shop", 3000),
+            event(at(2), "blog", 3000),
+            event(at(3), "shop", 5432),
+        ];
+        let mut store = Store::open(&file).unwrap();
+        store.unpruned = 0;
+        store.add(&events).unwrap();
+        assert_eq!(read_from(&file, &Wanted::default()).unwrap(), events);
+        let wanted = |space, port, since| ports(&file, &Wanted { space, port, since });
+        assert_eq!(wanted(Some("shop"), None, None), [3000, 5432]);
+        assert_eq!(wanted(None, Some(3000), None), [3000, 3000]);
+        assert_eq!(wanted(None, None, Some(at(3))), [5432]);
+        assert_eq!(wanted(Some("blog"), Some(5432), None), [0; 0]);
+    }
+
+    #[test]
+    fn the_file_is_bounded_in_time_and_number() {
+        let top = tempfile::tempdir().unwrap();
+        let file = top.path().join("history.db");
+        let now = Timestamp::now();
+        let mut store = Store::open(&file).unwrap();
+        let old = now
+            .checked_sub(KEPT)
+            .unwrap()
+            .checked_sub(SignedDuration::from_secs(1))
+            .unwrap();
+        store
+            .add(&[event(old, "shop", 1), event(now, "shop", 2)])
+            .unwrap();
+        assert_eq!(ports(&file, &Wanted::default()), [2]);
+        let more: Vec<_> = (0..KEPT_COUNT).map(|_| event(now, "shop", 3)).collect();
+        store.add(&more).unwrap();
+        let kept = ports(&file, &Wanted::default());
+        assert_eq!(kept.len(), usize::try_from(KEPT_COUNT).unwrap());
+        assert!(!kept.contains(&2));
+    }
+}
