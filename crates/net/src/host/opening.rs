@@ -124,8 +124,7 @@ impl Host {
         let Some(socket) = self.sockets.find_mut(id) else {
             return Err(Discard::NoSocket);
         };
-        let options = socket.options();
-        let hold = socket.hold;
+        let (hold, options) = (socket.hold, socket.options());
         let Role::Listener(listener) = &mut socket.role else {
             return Err(Discard::NoSocket);
         };

@@ -8,7 +8,7 @@ use super::egress::{HOP_LIMIT, OwnCopy};
 use super::event::SocketId;
 use super::mailbox::Sending;
 use super::sockets::Role;
-use crate::tcp::KeepAlive;
+use crate::tcp::{Algorithm, KeepAlive};
 
 /// What has been set on a socket by [`Host::set`], or else is the host's default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Settings {
     pub keepalive: Option<KeepAlive>,
     /// `TCP_USER_TIMEOUT`.
     pub user_timeout: Option<Duration>,
+    /// `TCP_CONGESTION`.
+    pub congestion: Algorithm,
     /// `SO_RCVBUF`, in octets. While nobody has set it under TCP, what a connection begins with.
     pub receive_buffer: usize,
     /// `SO_SNDBUF`, in octets. While nobody has set it, what a connection begins with.
@@ -56,6 +58,7 @@ impl Host {
             cork: options.cork,
             keepalive: options.keepalive.unwrap_or(defaults.keepalive),
             user_timeout: options.user_timeout.unwrap_or(defaults.user_timeout),
+            congestion: options.congestion.unwrap_or(defaults.congestion),
             receive_buffer,
             send_buffer: options.send_buffer.unwrap_or(defaults.send_initial),
             hop_limit: sending.hop_limit.unwrap_or(HOP_LIMIT),

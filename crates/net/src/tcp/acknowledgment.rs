@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::congestion::{Ack, Cause, Verdict};
 use super::delivery::Sample;
-use super::recovery::{Hasty, Recovery, Undo};
+use super::recovery::{Hasty, Recovery, Test, Undo};
 use super::scoreboard::{Delivery, Mourner, Scoreboard};
 use super::sender::{Fin, Sender};
 use super::stamps::Stamps;
@@ -43,13 +43,15 @@ impl Sender {
     ) {
         self.note_starvation();
         let updated = self.window.update(segment);
+        let echo = stamps.zip(segment.options.timestamps);
+        let echo = echo.map(|(stamps, came)| stamps.echo(came.echo));
         let mut arrived = Arrived {
             now,
             segment,
             advanced: segment.ack.after(self.una),
             duplicate: false,
             mss: self.congestion.mss(),
-            delivery: Delivery::new(now, self.rtt.minimum()),
+            delivery: Delivery::new(now, self.rtt.minimum(), echo),
         };
         if arrived.advanced {
             self.advance(&mut arrived);
@@ -152,25 +154,48 @@ impl Sender {
         }
     }
 
-    /// Nothing was lost if the original of what was sent first again had arrived (RFC 3522 §3.2).
+    /// Nothing was lost if the original of what was sent first again had arrived (RFC 3522 §3.2), or what was sent once only arrives
+    /// (RFC 5682).
     fn undo_mistake(&mut self, arrived: &Arrived<'_>) {
-        let resent = self.undo.as_ref().and_then(|undo| undo.resent);
-        let Some((_, stamp)) = resent.filter(|(end, _)| arrived.advanced && !self.una.before(*end))
-        else {
-            return;
+        let Some(mut undo) = self.undo else { return };
+        let mistaken = match undo.resent {
+            None => return,
+            Some((_, None)) => self.test_timeout(arrived, &mut undo),
+            Some((end, Some(_))) if !arrived.advanced || self.una.before(end) => return,
+            Some((_, Some(stamp))) => {
+                undo.resent = None;
+                let echo = arrived.segment.options.timestamps;
+                echo.is_some_and(|echo| SeqNum::new(echo.echo).before(SeqNum::new(stamp)))
+            }
         };
-        let echo = arrived
-            .segment
-            .options
-            .timestamps
-            .map(|stamps| SeqNum::new(stamps.echo));
-        self.undo = None;
-        if !echo.is_some_and(|echo| echo.before(SeqNum::new(stamp))) {
-            return;
+        self.undo = undo.resent.map(|_| undo);
+        if mistaken {
+            self.leave_recovery(arrived.now, Verdict::Mistaken);
+            self.board.find_again();
+            self.rack.forget_latest();
+            self.rack.duplicate_reported(self.una, self.nxt);
         }
-        self.leave_recovery(arrived.now, Verdict::Mistaken);
-        self.board.find_again();
-        self.rack.duplicate_reported(self.una, self.nxt);
+    }
+
+    /// F-RTO, RFC 5682 §2.1 steps 2 and 3.
+    fn test_timeout(&self, arrived: &Arrived<'_>, undo: &mut Undo) -> bool {
+        let room = self.window_end().since(self.nxt);
+        let more = self
+            .recovery
+            .point()
+            .is_some_and(|point| self.una.before(point))
+            && self.unsent().min(room) > 0;
+        let step = undo.test;
+        undo.test = match step {
+            Test::Repeated if arrived.advanced && more => Test::New,
+            _ => Test::None,
+        };
+        step == Test::New && arrived.advanced
+    }
+
+    /// Whether what seems lost has to wait, as a timeout is being tested.
+    pub(super) fn tests_timeout(&self) -> bool {
+        self.undo.is_some_and(|undo| undo.test == Test::New)
     }
 
     /// Marks what is lost; returns the octets newly so.

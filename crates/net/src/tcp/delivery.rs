@@ -27,8 +27,8 @@ pub(super) struct Meter {
     first_sent_at: Instant,
     /// C.lost: octets declared lost so far.
     lost: u64,
-    /// C.app_limited: samples are marked until this much is delivered.
-    starved_until: Option<u64>,
+    /// C.app_limited: samples are marked until more than this is delivered; 0 if they are not marked.
+    starved_until: u64,
 }
 
 /// The counters as they were when something was sent.
@@ -85,7 +85,7 @@ impl Meter {
             delivered_at: now,
             first_sent_at: now,
             lost: 0,
-            starved_until: None,
+            starved_until: 0,
         }
     }
 
@@ -96,7 +96,7 @@ impl Meter {
 
     /// Whether samples are marked at present.
     pub(super) fn is_starved(&self) -> bool {
-        self.starved_until.is_some()
+        self.starved_until > 0
     }
 
     /// `octets` are being sent while `before` are in flight (§4.1.2.2).
@@ -117,7 +117,7 @@ impl Meter {
     /// There was nothing to send although something could have been: what is in flight now is delivered as slowly as that
     /// (§4.1.2.4).
     pub(super) fn starve(&mut self, in_flight: usize) {
-        self.starved_until = Some(self.delivered + in_flight as u64);
+        self.starved_until = (self.delivered + in_flight as u64).max(1);
     }
 
     /// A stretch was declared lost.
@@ -144,11 +144,8 @@ impl Meter {
             self.delivered += delivery.octets as u64;
             self.delivered_at = now;
         }
-        if self
-            .starved_until
-            .is_some_and(|until| self.delivered > until)
-        {
-            self.starved_until = None;
+        if self.delivered > self.starved_until {
+            self.starved_until = 0;
         }
         let Some((sent_at, sent)) = delivery.newest else {
             return sample;
@@ -213,7 +210,7 @@ mod tests {
         }
 
         fn ack(&mut self, ms: u64, to: usize) -> Sample {
-            let mut delivery = Delivery::new(at(ms), Duration::MAX);
+            let mut delivery = Delivery::new(at(ms), Duration::MAX, None);
             self.board.acknowledge(SeqNum::new(0) + to, &mut delivery);
             self.meter.sample(at(ms), &delivery, 10 * MS)
         }
@@ -286,7 +283,7 @@ mod tests {
     fn a_loss_knows_what_was_in_flight_and_lost_with_it() {
         let mut bench = Bench::new();
         (0..4).for_each(|ms| bench.send(ms));
-        let mut delivery = Delivery::new(at(20), Duration::MAX);
+        let mut delivery = Delivery::new(at(20), Duration::MAX, None);
         let block = SackBlock {
             start: SeqNum::new(3000),
             end: SeqNum::new(4000),

@@ -2,7 +2,8 @@
 
 use super::active::{Active, Exit, Holder, Probe, Stage, SynReceived};
 use super::congestion::Cause;
-use super::recovery::{Recovery, Undo};
+use super::pacer::Pacer;
+use super::recovery::{Recovery, Test, Undo};
 use super::scoreboard::Scoreboard;
 use super::timers::Timer;
 use super::{Error, KeepAlive};
@@ -153,11 +154,16 @@ impl super::sender::Sender {
         self.congestion
             .control()
             .congested(now, Cause::Timeout { again }, flight);
-        self.undo = Some(Undo::default());
+        let test = match self.recovery {
+            Recovery::Timeout { .. } => Test::None, // RFC 5682 §2.1 step 1: the first only.
+            _ => Test::Repeated,
+        };
+        self.undo = Some(Undo { resent: None, test });
         self.recovery = Recovery::Timeout { point: self.nxt };
         self.tail_probe = None;
         self.duplicates = 0;
         self.departed = 0;
+        self.pacer = Pacer::default(); // What a timeout sends is not bound by a pace that led to it.
         self.retries += 1;
         self.path.time_out(now, self.retries, first);
         self.rtt.back_off();

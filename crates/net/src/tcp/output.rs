@@ -57,7 +57,10 @@ impl Active {
             }
             return None;
         }
-        let outgoing = self.transmit_lost(now, shape);
+        let outgoing = match self.sender.tests_timeout() {
+            true => None,
+            false => self.transmit_lost(now, shape),
+        };
         outgoing.or_else(|| self.transmit_new(now, shape))
     }
 

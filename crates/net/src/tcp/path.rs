@@ -4,13 +4,15 @@
 //!
 //! Segments begin as large as link and peer take them, or as the host's cache of path MTUs says (RFC 1191, RFC 8201); a router that
 //! can't pass one on says so by ICMP. If it does not, or its word is lost, large segments vanish while small ones get through: a
-//! *black hole*. Three timeouts of a large segment in a row are taken for one (RFC 8899 §4.3), and segments become small
-//! enough for nearly every path (the base), if that does not help for every path (the floor).
+//! *black hole*. Three timeouts of a large segment in a row make one suspect (RFC 8899 §4.3), and segments become small
+//! enough for nearly every path (the base); three more, and they do for every path (the floor).
 //!
 //! Once those get through, larger ones are sought: one segment of new data at a time is a *probe*, longer than the others. If it arrives, all
 //! may be as long. If three of a size are lost, that size is too large (`MAX_PROBES`). A lost probe is sent again like any lost
-//! segment, but is no sign of congestion (RFC 4821 §7.5). The search halves what is left until it is exact; after ten minutes it begins
-//! again from there, as paths change (`PMTU_RAISE_TIMER`), also where ICMP told the size.
+//! segment, but is no sign of congestion (RFC 4821 §7.5). The first is as long as segments were before: the peer may merely have been
+//! silent for a while, and then all is as it was. Only when it is lost too are others told of the path. The search
+//! halves what is left until it is exact; after ten minutes it begins again from there, as paths change (`PMTU_RAISE_TIMER`), also
+//! where ICMP told the size.
 //!
 //! Sizes are octets of TCP options and text in a packet.
 
@@ -20,10 +22,11 @@ use crate::time::Instant;
 use crate::wire::tcp::SeqNum;
 
 /// `BASE_PLPMTU`, less headers: RFC 4821 §7.2 recommends 1024.
-const BASE: usize = 1024;
+const BASE: u16 = 1024;
 
 /// `MAX_PROBES` (RFC 8899 §5.1.2), of probes and of black holes.
 const MAX_PROBES: u8 = 3;
+const TWICE: u8 = 2 * MAX_PROBES;
 
 /// `PMTU_RAISE_TIMER` (RFC 8899 §5.1.1).
 const RAISE: Duration = Duration::from_secs(600);
@@ -39,6 +42,17 @@ struct Probe {
     size: u16,
 }
 
+/// How sure a black hole is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Suspicion {
+    /// There is none, or it is certain.
+    None,
+    /// Segments are smaller, and none of them was acknowledged yet.
+    Silence,
+    /// Smaller segments get through; whether larger ones do not is to be seen.
+    Probable,
+}
+
 /// What is known of a path.
 #[derive(Debug)]
 pub(super) struct Path {
@@ -52,8 +66,7 @@ pub(super) struct Path {
     high: u16,
     /// Probes of one size that were lost in a row.
     failures: u8,
-    /// Whether something got through since the size fell.
-    proven: bool,
+    suspicion: Suspicion,
     /// Whether the host has to be told of `size`.
     news: bool,
     probe: Option<Probe>,
@@ -72,7 +85,7 @@ impl Path {
             size: most,
             high: most,
             failures: 0,
-            proven: true,
+            suspicion: Suspicion::None,
             news: false,
             probe: None,
             raise_at: NEVER,
@@ -97,14 +110,17 @@ impl Path {
 
     /// `retries` times in a row, a packet of `lost` was not acknowledged in time: whether it was taken for a black hole.
     pub(super) fn time_out(&mut self, now: Instant, retries: u8, lost: usize) -> bool {
-        let base = (BASE as u16).max(self.floor);
-        let lower = if self.size > base { base } else { self.floor };
-        if !retries.is_multiple_of(MAX_PROBES) || lower >= self.size || lost <= usize::from(lower) {
+        let lower = match retries {
+            MAX_PROBES => BASE.max(self.floor),
+            TWICE => self.floor,
+            _ => return false,
+        };
+        if lower >= self.size || lost <= usize::from(lower) {
             return false;
         }
         self.high = self.high.max(self.size);
         self.size = lower;
-        self.proven = false;
+        self.suspicion = Suspicion::Silence;
         self.failures = 0;
         self.probe = None;
         self.raise_at = now + RAISE;
@@ -113,15 +129,15 @@ impl Path {
 
     /// The peer acknowledged everything before `una`.
     pub(super) fn acknowledged(&mut self, now: Instant, una: SeqNum) {
-        if !self.proven {
-            self.proven = true;
-            self.news = true;
+        if self.suspicion == Suspicion::Silence {
+            self.suspicion = Suspicion::Probable;
         }
         let Some(probe) = self.probe.filter(|probe| !una.before(probe.end)) else {
             return;
         };
         self.size = probe.size;
-        self.news = true;
+        self.news = self.suspicion == Suspicion::None;
+        self.suspicion = Suspicion::None;
         self.failures = 0;
         self.probe = None;
         if self.size == self.high {
@@ -134,8 +150,14 @@ impl Path {
         if now >= self.raise_at {
             (self.high, self.raise_at) = (self.most, NEVER);
         }
-        let idle = self.proven && self.probe.is_none() && self.size < self.high;
-        idle.then(|| self.size + (self.high - self.size).div_ceil(2))
+        if self.probe.is_some() || self.size >= self.high {
+            return None;
+        }
+        match self.suspicion {
+            Suspicion::None => Some(self.size + (self.high - self.size).div_ceil(2)),
+            Suspicion::Silence => None,
+            Suspicion::Probable => Some(self.high),
+        }
     }
 
     /// A probe of `size` went out.
@@ -153,6 +175,8 @@ impl Path {
         if self.failures == MAX_PROBES {
             self.failures = 0;
             self.high = (probe.size - 1).max(self.size);
+            self.news |= self.suspicion == Suspicion::Probable;
+            self.suspicion = Suspicion::None;
             if self.size == self.high {
                 self.rest(now);
             }
@@ -175,6 +199,7 @@ impl Path {
         self.high = self.size;
         self.probe = None;
         self.failures = 0;
+        self.suspicion = Suspicion::None;
         self.raise_at = if self.size < self.most {
             now + RAISE
         } else {
@@ -244,7 +269,7 @@ mod tests {
     fn a_path_that_takes_less_than_the_base_gets_what_every_path_takes() {
         let mut path = in_black_hole(1460, 536);
         assert_eq!(path.size(), 1024);
-        assert!(!path.time_out(NOW, 4, 1024) && path.time_out(NOW, 6, 1024));
+        assert!(!path.time_out(NOW, 5, 1024) && path.time_out(NOW, 6, 1024));
         assert_eq!(path.size(), 536);
         assert!(!path.time_out(NOW, 9, 536), "there is nothing below");
         path.acknowledged(NOW, SeqNum::new(0));
@@ -263,25 +288,34 @@ mod tests {
     fn one_or_two_lost_probes_are_bad_luck() {
         let mut path = in_black_hole(1460, 536);
         path.acknowledged(NOW, SeqNum::new(0));
-        let (start, end) = (SeqNum::new(100), SeqNum::new(1342));
+        let (start, end) = (SeqNum::new(100), SeqNum::new(1560));
         for _ in 0..2 {
-            assert_eq!(path.wanted(NOW), Some(1242));
-            path.probing(start, end, 1242);
+            assert_eq!(path.wanted(NOW), Some(1460));
+            path.probing(start, end, 1460);
             assert!(path.lost(NOW, start, end));
         }
-        path.probing(start, end, 1242);
+        path.probing(start, end, 1460);
         path.acknowledged(NOW, end);
-        assert_eq!(path.size(), 1242);
+        assert_eq!(path.size(), 1460);
+    }
+
+    /// Silence is not a black hole: one probe and all is as it was, and nobody hears of it.
+    #[test]
+    fn a_peer_that_was_silent_costs_one_probe() {
+        let mut path = in_black_hole(1460, 536);
+        path.acknowledged(NOW, SeqNum::new(0));
+        assert_eq!(search(&mut path, NOW, 1460), 1);
+        assert_eq!((path.size(), path.take_news()), (1460, None));
     }
 
     #[test]
     fn a_probe_that_was_sent_again_proves_nothing() {
         let mut path = in_black_hole(1460, 536);
         path.acknowledged(NOW, SeqNum::new(0));
-        path.probing(SeqNum::new(100), SeqNum::new(1342), 1242);
+        path.probing(SeqNum::new(100), SeqNum::new(1560), 1460);
         path.resent(SeqNum::new(100), SeqNum::new(1124));
-        path.acknowledged(NOW, SeqNum::new(1342));
-        assert_eq!((path.size(), path.wanted(NOW)), (1024, Some(1242)));
+        path.acknowledged(NOW, SeqNum::new(1560));
+        assert_eq!((path.size(), path.wanted(NOW)), (1024, Some(1460)));
     }
 
     #[test]
@@ -297,10 +331,18 @@ mod tests {
     }
 
     #[test]
-    fn the_host_is_told_what_got_through_and_nothing_else() {
+    fn the_host_is_told_once_it_is_certain() {
         let mut path = in_black_hole(1460, 536);
-        assert_eq!(path.take_news(), None);
         path.acknowledged(NOW, SeqNum::new(0));
-        assert_eq!((path.take_news(), path.take_news()), (Some(1024), None));
+        let (start, end) = (SeqNum::new(100), SeqNum::new(1560));
+        for news in [None, None, Some(1024), None] {
+            let size = path.wanted(NOW).expect("a search is on");
+            path.probing(start, end, size);
+            path.lost(NOW, start, end);
+            assert_eq!(path.take_news(), news);
+        }
+        path.probing(start, end, 1242);
+        path.acknowledged(NOW, end);
+        assert_eq!(path.take_news(), Some(1242));
     }
 }

@@ -6,7 +6,9 @@
 //! acknowledged; how much it may send is the congestion control's to say. A timeout starts over with one segment.
 //!
 //! If the acknowledgment of the first segment sent again echoes a timestamp older than that sending, the original had arrived:
-//! nothing was lost (Eifel, RFC 3522), and the congestion window is put back (RFC 4015, RFC 9438 §4.9).
+//! nothing was lost (Eifel, RFC 3522), and the congestion window is put back (RFC 4015, RFC 9438 §4.9). Without timestamps, a timeout is
+//! tested by F-RTO (RFC 5682 §2.1): once the segment sent again is acknowledged, two new segments go instead of what seems
+//! lost. If the next acknowledgment covers something that was sent once only, the originals are arriving.
 
 use core::time::Duration;
 
@@ -52,8 +54,21 @@ impl Recovery {
 /// A recovery that may turn out to have been a mistake.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Undo {
-    /// The end of the first segment sent again, and the timestamp it carried.
-    pub(super) resent: Option<(SeqNum, u32)>,
+    /// The end of the first segment sent again, and the timestamp it carried, if timestamps are spoken.
+    pub(super) resent: Option<(SeqNum, Option<u32>)>,
+    pub(super) test: Test,
+}
+
+/// Where F-RTO stands (RFC 5682 §2.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Test {
+    /// Nothing is tested.
+    #[default]
+    None,
+    /// Step 2: the acknowledgment of what was sent again is awaited.
+    Repeated,
+    /// Step 3: new segments go, and nothing is sent again before the next acknowledgment.
+    New,
 }
 
 /// RACK's memory (RFC 8985 §5.2).
@@ -101,6 +116,11 @@ impl Rack {
             self.latest = Some(latest);
             self.rtt = delivery.since(latest.sent_at);
         }
+    }
+
+    /// What was thought to be delivered last may have been delivered long before.
+    pub(super) fn forget_latest(&mut self) {
+        self.latest = None;
     }
 
     /// The peer reported a duplicate: we were too hasty (step 4). At most once per round trip, which ends at `nxt`.

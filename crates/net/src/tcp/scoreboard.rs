@@ -9,6 +9,7 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use super::delivery::Snapshot;
+use super::stamps::Echo;
 use crate::time::Instant;
 use crate::wire::tcp::{SackBlock, SeqNum};
 
@@ -86,6 +87,8 @@ impl Latest {
 pub(super) struct Delivery {
     now: Instant,
     minimum_rtt: Duration,
+    /// The timestamp that came back with it.
+    echo: Option<Echo>,
     /// Octets newly acknowledged, selectively or not.
     pub(super) octets: usize,
     /// Round-trip time of the earliest segment newly delivered that was sent once.
@@ -96,17 +99,18 @@ pub(super) struct Delivery {
     pub(super) sent_at: Option<Instant>,
     /// The latest sent of the newly delivered.
     pub(super) latest: Option<Latest>,
-    /// When that, or a later transmission whose acknowledgment may be its original's, was sent, and the counters then.
+    /// When that was sent, and the counters then.
     pub(super) newest: Option<(Instant, Snapshot)>,
     /// A segment sent once arrived after one sent later (RFC 8985 §6.2 step 3).
     pub(super) reordered: bool,
 }
 
 impl Delivery {
-    pub(super) fn new(now: Instant, minimum_rtt: Duration) -> Self {
+    pub(super) fn new(now: Instant, minimum_rtt: Duration, echo: Option<Echo>) -> Self {
         Self {
             now,
             minimum_rtt,
+            echo,
             octets: 0,
             rtt: None,
             least_rtt: None,
@@ -122,20 +126,27 @@ impl Delivery {
         self.now - sent_at
     }
 
+    /// Whether what was sent again is acknowledged for an earlier transmission (RFC 8985 §6.2 step 2).
+    fn is_of_original(&self, record: &Record) -> bool {
+        let told = self.echo.is_some_and(|echo| echo.precedes(record.sent_at));
+        told || self.now - record.sent_at < self.minimum_rtt
+    }
+
     /// Counts a record delivered; `highest` is the end of the highest delivered before.
     fn add(&mut self, record: &Record, highest: SeqNum) {
         self.octets += record.len();
+        self.sent_at = self.sent_at.max(Some(record.sent_at));
+        let rtt = self.now - record.sent_at;
+        if record.resent && self.is_of_original(record) {
+            return;
+        }
         if self.newest.is_none_or(|(at, _)| at <= record.sent_at) {
             self.newest = Some((record.sent_at, record.counters));
         }
-        self.sent_at = self.sent_at.max(Some(record.sent_at));
-        let rtt = self.now - record.sent_at;
         if !record.resent {
             self.rtt.get_or_insert(rtt);
             self.least_rtt = Some(self.least_rtt.map_or(rtt, |least| least.min(rtt)));
             self.reordered |= record.end.before(highest);
-        } else if rtt < self.minimum_rtt {
-            return; // Probably the first transmission's acknowledgment (RFC 8985 §6.2 step 2).
         }
         if self
             .latest
@@ -630,7 +641,7 @@ mod tests {
     }
 
     fn delivery(now: u64) -> Delivery {
-        Delivery::new(at(now), MS * 10)
+        Delivery::new(at(now), MS * 10, None)
     }
 
     /// Ten segments of 1000 octets, one per millisecond from 0 on.

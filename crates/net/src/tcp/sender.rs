@@ -336,7 +336,7 @@ impl Sender {
         now: Instant,
         timers: &mut Timers,
     ) {
-        if let (Some(undo), Some(stamp)) = (&mut self.undo, stamp) {
+        if let Some(undo) = &mut self.undo {
             undo.resent.get_or_insert((end, stamp));
         }
         let octets = end.since(start);

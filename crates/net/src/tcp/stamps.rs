@@ -52,12 +52,34 @@ impl Stamps {
         }
     }
 
+    /// A value of ours that came back.
+    pub(super) fn echo(&self, value: u32) -> Echo {
+        Echo {
+            offset: self.offset,
+            value,
+        }
+    }
+
     /// Time since a value of ours that came back was sent; `None` if it makes no sense.
     pub(super) fn elapsed(&self, now: Instant, echo: u32) -> Option<Duration> {
         let ticks = SeqNum::new(clock(now, self.offset)) - SeqNum::new(echo);
         u64::try_from(ticks)
             .ok()
             .map(|ticks| Duration::from_millis(ticks.max(1)))
+    }
+}
+
+/// A timestamp of ours that the peer echoed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Echo {
+    offset: u32,
+    value: u32,
+}
+
+impl Echo {
+    /// Whether it is of something that was sent before this moment.
+    pub(super) fn precedes(&self, sent_at: Instant) -> bool {
+        SeqNum::new(self.value).before(SeqNum::new(clock(sent_at, self.offset)))
     }
 }
 

@@ -198,6 +198,15 @@ impl TcpSocket {
         self.held.set(Setting::Congestion(algorithm))
     }
 
+    /// Which congestion control its connection will use.
+    ///
+    /// # Errors
+    ///
+    /// When the stack has ended.
+    pub fn congestion(&self) -> io::Result<Algorithm> {
+        Ok(self.held.settings()?.congestion)
+    }
+
     /// Takes an address of the host's, or a wildcard; port 0 is replaced by a free one.
     ///
     /// # Errors

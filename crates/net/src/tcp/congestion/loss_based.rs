@@ -50,6 +50,8 @@ pub(super) struct LossBased {
     window: Window,
     law: Law,
     hystart: HyStart,
+    /// Octets delivered out of order: they count once everything before them is acknowledged.
+    early: usize,
     recovery: Option<Box<Recovery>>,
 }
 
@@ -109,6 +111,7 @@ impl LossBased {
             },
             law,
             hystart: HyStart::default(),
+            early: 0,
             recovery: None,
         }
     }
@@ -126,14 +129,19 @@ impl LossBased {
         }
     }
 
+    /// Only what is acknowledged cumulatively lets the window grow (RFC 5681 §3.1).
     fn grow(&mut self, ack: &Ack) {
-        if ack.sample.octets == 0 || !self.is_used(ack.peak) {
+        if !ack.advanced {
+            self.early += ack.sample.octets;
             return;
         }
-        let mut acked = ack.sample.octets;
+        let mut acked = ack.sample.octets + core::mem::take(&mut self.early);
+        if acked == 0 || !self.is_used(ack.peak) {
+            return;
+        }
         // RFC 9406 §4.3: in the first slow start only, of whose end nothing is known.
         if self.window.ssthresh == MAX_WINDOW {
-            acked = self.hystart.growth(ack);
+            acked = self.hystart.growth(ack, acked);
             if self.hystart.is_over() {
                 self.window.ssthresh = self.window.cwnd;
             }
@@ -163,6 +171,7 @@ impl LossBased {
 
     /// A recovery begins or takes a turn for the worse.
     fn recover(&mut self, cause: Cause, reduction: Option<Reduction>) {
+        self.early = 0;
         let recovery = self.recovery.get_or_insert_default();
         recovery.reduction = reduction;
         if cause == Cause::Mark {
@@ -208,6 +217,7 @@ impl Control for LossBased {
     fn acknowledged(&mut self, ack: &Ack) {
         match ack.stage {
             Stage::Open => self.grow(ack),
+            // What was acknowledged selectively before the timeout is not sent again, and does not count.
             Stage::Timeout if ack.advanced => self.grow(ack),
             Stage::Timeout => {}
             Stage::Fast => self.shrink_evenly(ack),

@@ -1,5 +1,7 @@
 //! Whole connections against each other and against hand-made segments, with a virtual clock.
 
+mod ecn;
+mod losses;
 mod pair;
 mod peer;
 mod rules;

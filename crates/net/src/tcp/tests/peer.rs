@@ -65,17 +65,24 @@ impl Peer {
             options,
             ..Control::default()
         };
+        let (peer, answer) = Self::answering(config, &syn);
+        assert_eq!(answer.control.flags, Flags::SYN | Flags::ACK);
+        (peer, answer)
+    }
+
+    /// The same with any SYN.
+    pub(super) fn answering(config: &Config, syn: &Control) -> (Self, Outgoing) {
+        let now = Instant::from_millis(1000);
         let connection = Connection::accept(
-            Instant::from_millis(1000),
+            now,
             &Arc::new(config.clone()),
             &setup(ISN),
-            &syn,
+            syn,
             Bytes::new(),
         );
         let mut peer = Self::new(connection);
-        peer.clock = options.timestamps.map(|stamps| stamps.value);
+        peer.clock = syn.options.timestamps.map(|stamps| stamps.value);
         let answer = peer.only();
-        assert_eq!(answer.control.flags, Flags::SYN | Flags::ACK);
         (peer, answer)
     }
 

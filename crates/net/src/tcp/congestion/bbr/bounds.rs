@@ -134,7 +134,8 @@ pub(super) fn inflight_at_loss(loss: &Loss) -> usize {
 impl Bbr {
     /// AdaptLowerBoundsFromCongestion, once per round.
     pub(super) fn adapt_short_term(&mut self) {
-        if self.loss_round.lossy && !self.state.is_probing() {
+        let measured = self.max_bw.most() > 0;
+        if self.loss_round.lossy && !self.state.is_probing() && measured {
             let bounds = &mut self.bounds;
             if bounds.bw_short == u64::MAX {
                 bounds.bw_short = self.max_bw.most();

@@ -38,8 +38,12 @@ impl Bbr {
         self.pacing_rate = nominal.saturating_mul(State::Startup.pacing_gain()) / 100;
     }
 
-    /// SetPacingRateWithGain, in hundredths: until the pipe has been full once, only upwards.
+    /// SetPacingRateWithGain, in hundredths: until the pipe has been full once, only upwards. Nothing follows from a bandwidth that
+    /// was never measured.
     pub(super) fn set_pacing_rate(&mut self, gain: u64) {
+        if self.bw == 0 {
+            return;
+        }
         let rate = u128::from(self.bw) * u128::from(gain * MARGIN) / 10_000;
         let rate = u64::try_from(rate).unwrap_or(u64::MAX);
         if self.pipe.reached || rate > self.pacing_rate {

@@ -140,7 +140,7 @@ impl Path {
 
     fn acknowledge(&mut self, start: SeqNum) {
         self.note_starvation();
-        let mut delivery = Delivery::new(self.now, self.least);
+        let mut delivery = Delivery::new(self.now, self.least, None);
         let una = self.una;
         self.received.insert(start.value());
         while self.received.remove(&self.una.value()) {
@@ -493,4 +493,20 @@ fn a_mark_counts_as_loss() {
     path.bbr.congested(path.now, Cause::Mark, path.bdp());
     path.run(100 * MS);
     assert!(path.bbr.bounds.bw_short <= path.bbr.max_bw.most());
+}
+
+/// Losses before any rate was measured leave the pace that the handshake led to.
+#[test]
+fn without_a_measurement_the_first_pace_stays() {
+    let mut path = Path::new(1_250_000, 40 * MS, 200_000);
+    let pace = path.bbr.pace();
+    path.bbr.sack = false;
+    path.least = Duration::from_secs(1); // No interval is as long: no sample counts.
+    path.lose_every = Some(3);
+    path.run(Duration::from_secs(2));
+    assert_eq!((path.bbr.bw, path.bbr.pipe.reached), (0, true));
+    assert_eq!(
+        path.bbr.pace().map(|pace| pace.rate),
+        pace.map(|pace| pace.rate)
+    );
 }
