@@ -1,4 +1,4 @@
-//! Sequences of calls to a port table: `cargo fuzz run --sanitizer none port_calls`, with a stable compiler too.
+//! Sequences of calls to a port table: `fuzz/run port_calls`.
 //!
 //! A test of `wharf-port` (`storm`) plays sequences of the same form on every machine.
 #![no_main]

@@ -59,9 +59,17 @@ impl Capabilities {
 /// ```
 #[derive(Clone)]
 pub struct Frame {
-    head: SmallVec<[u8; HEAD]>,
+    head: Head,
     body: SmallVec<[Bytes; 4]>,
     offload: Offload,
+}
+
+/// The head of a frame to be sent: room for the virtio header, then the Ethernet, IP and transport headers.
+pub(crate) type Head = SmallVec<[u8; HEAD]>;
+
+/// A head without protocol headers: those are appended.
+pub(crate) fn empty_head() -> Head {
+    SmallVec::from_slice(&[0; virtio::LEN])
 }
 
 impl Frame {
@@ -87,17 +95,22 @@ impl Frame {
         }
     }
 
-    /// A frame to be sent, whose head begins with the Ethernet header.
-    pub(crate) fn build(headers: &[u8], body: SmallVec<[Bytes; 4]>, offload: Offload) -> Self {
-        let mut head = SmallVec::new();
-        let virtio = virtio::Header::new(offload, headers);
-        head.extend_from_slice(&virtio.emit());
-        head.extend_from_slice(headers);
-        Self {
+    /// A frame to be sent. `head` was begun by [`empty_head`].
+    pub(crate) fn build(head: Head, body: SmallVec<[Bytes; 4]>, offload: Offload) -> Self {
+        let mut frame = Self {
             head,
             body,
             offload,
-        }
+        };
+        frame.set_offload(offload);
+        frame
+    }
+
+    /// States something else about the checksum and segmentation of a frame to be sent.
+    pub(crate) fn set_offload(&mut self, offload: Offload) {
+        self.offload = offload;
+        let virtio = virtio::Header::new(offload, self.headers());
+        self.head[..virtio::LEN].copy_from_slice(&virtio.emit());
     }
 
     /// What the frame says about its checksum and segmentation.
@@ -154,6 +167,19 @@ impl Frame {
         }
     }
 
+    /// The same, when nobody else wants the frame.
+    pub(crate) fn into_ethernet(mut self) -> Bytes {
+        match (self.head.is_empty(), self.body.len()) {
+            (true, 1) => self.body.pop().unwrap_or_default(),
+            _ => self.to_link().slice(virtio::LEN..),
+        }
+    }
+
+    /// The head of a frame to be sent, to make another like it.
+    pub(crate) fn to_head(&self) -> Head {
+        SmallVec::from_slice(&self.head)
+    }
+
     /// The protocol headers of a frame to be sent.
     pub(crate) fn headers(&self) -> &[u8] {
         self.head.get(virtio::LEN..).unwrap_or(&[])
@@ -180,7 +206,8 @@ mod tests {
 
     #[test]
     fn a_built_frame_comes_back_from_the_link_as_it_was() {
-        let headers = [7; 14 + 20 + 20];
+        let mut head = empty_head();
+        head.extend_from_slice(&[7; 14 + 20 + 20]);
         let offload = Offload {
             checksum: Checksum::Partial {
                 start: 34,
@@ -188,10 +215,9 @@ mod tests {
             },
             segment: Segmentation::Tcp { mss: 1460 },
         };
-        let mut headers = headers;
-        headers[12..14].copy_from_slice(&[8, 0]);
+        head[virtio::LEN + 12..virtio::LEN + 14].copy_from_slice(&[8, 0]);
         let body = SmallVec::from_iter([Bytes::from_static(b"ab"), Bytes::from_static(b"c")]);
-        let frame = Frame::build(&headers, body, offload);
+        let frame = Frame::build(head, body, offload);
         let back = Frame::from_link(frame.to_link()).unwrap();
         assert_eq!(back.offload(), offload);
         assert_eq!(back.len(), 57);

@@ -90,6 +90,7 @@ fn the_largest_datagram_arrives_in_fragments_however_they_are_mixed() {
             let mut network = pair(capabilities);
             network.impairment = Impairment {
                 jitter: Duration::from_millis(5),
+                bottleneck: None,
                 ..Impairment::NONE
             };
             let client = bound(&mut network.left, local);

@@ -166,6 +166,7 @@ const BAD: Impairment = Impairment {
     corruption: 0,
     delay: Duration::from_millis(2),
     jitter: Duration::from_millis(1),
+    bottleneck: None,
 };
 
 #[test]

@@ -15,10 +15,10 @@ use smallvec::SmallVec;
 use crate::frame::{Capabilities, Checksum, Frame, Offload, Segmentation};
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet;
-use crate::wire::{ipv4, ipv6, tcp, udp};
+use crate::wire::{ipv4, ipv6, tcp, udp, virtio};
 
 /// Appends `frame` to `output`, as one frame or as many.
-pub(super) fn finish(frame: Frame, capabilities: Capabilities, output: &mut VecDeque<Frame>) {
+pub(super) fn finish(mut frame: Frame, capabilities: Capabilities, output: &mut VecDeque<Frame>) {
     match frame.offload().segment {
         Segmentation::Tcp { mss } if !capabilities.tcp_segment => {
             cut(&frame, usize::from(mss), capabilities, output);
@@ -26,30 +26,33 @@ pub(super) fn finish(frame: Frame, capabilities: Capabilities, output: &mut VecD
         Segmentation::Udp { size } if !capabilities.udp_segment => {
             cut(&frame, usize::from(size), capabilities, output);
         }
-        Segmentation::None if !capabilities.checksum => output.push_back(complete(frame)),
+        Segmentation::None => {
+            if !capabilities.checksum {
+                complete(&mut frame);
+            }
+            output.push_back(frame);
+        }
         _ => output.push_back(frame),
     }
 }
 
-/// The frame with its whole checksum in place.
-fn complete(frame: Frame) -> Frame {
+/// Puts the frame's whole checksum in place.
+fn complete(frame: &mut Frame) {
     let Checksum::Partial { start, offset } = frame.offload().checksum else {
-        return frame;
+        return;
     };
     let (start, at) = (usize::from(start), usize::from(start + offset));
-    let mut headers: Headers = SmallVec::from_slice(frame.headers());
     let mut sum = Sum::default();
-    sum.add(&headers[start..]);
+    sum.add(&frame.headers()[start..]);
     frame.body().iter().for_each(|slice| sum.add(slice));
     let checksum = match usize::from(offset) {
         offset if offset == usize::from(udp::CHECKSUM_OFFSET) => udp::never_zero(sum.checksum()),
         _ => sum.checksum(),
     };
-    headers[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
-    Frame::build(&headers, SmallVec::from(frame.body()), Offload::default())
+    frame.headers_mut()[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+    frame.set_offload(Offload::default());
 }
 
-type Headers = SmallVec<[u8; 128]>;
 type Body = SmallVec<[Bytes; 4]>;
 
 /// Takes slices of given lengths off the front of a scatter list.
@@ -123,12 +126,13 @@ fn cut(frame: &Frame, size: usize, capabilities: Capabilities, output: &mut VecD
             part,
             last: at + part == length,
         };
-        let mut piece: Headers = SmallVec::from_slice(headers);
+        let mut head = frame.to_head();
+        let piece = &mut head[virtio::LEN..];
         let offset = match frame.offload().segment {
             Segmentation::Udp { .. } => adjust_udp(&mut piece[layout.transport..], part),
             _ => adjust_tcp(&mut piece[layout.transport..], &place),
         };
-        adjust_ip(&mut piece, &layout, &place, offset);
+        adjust_ip(piece, &layout, &place, offset);
         let start = layout.transport as u16;
         let checksum = Checksum::Partial {
             start,
@@ -138,12 +142,11 @@ fn cut(frame: &Frame, size: usize, capabilities: Capabilities, output: &mut VecD
             checksum,
             segment: Segmentation::None,
         };
-        let piece = Frame::build(&piece, payload.take(part), offload);
-        output.push_back(if capabilities.checksum {
-            piece
-        } else {
-            complete(piece)
-        });
+        let mut piece = Frame::build(head, payload.take(part), offload);
+        if !capabilities.checksum {
+            complete(&mut piece);
+        }
+        output.push_back(piece);
         at += part;
     }
 }
@@ -218,7 +221,8 @@ mod tests {
         let mut transport = [0; 20];
         header.emit(&mut transport);
         let length: usize = payload.iter().map(|slice| slice.len()).sum();
-        let mut headers = Vec::from([0; 12]);
+        let mut headers = crate::frame::empty_head();
+        headers.extend([0; 12]);
         if v6 {
             headers.extend([0x86, 0xdd]);
             let ip = ipv6::Header {
@@ -247,7 +251,7 @@ mod tests {
             };
             headers.extend(ip.emit());
         }
-        let start = headers.len() as u16;
+        let start = (headers.len() - virtio::LEN) as u16;
         headers.extend(transport);
         let offload = Offload {
             checksum: Checksum::Partial { start, offset: 16 },
@@ -257,7 +261,7 @@ mod tests {
             .iter()
             .map(|slice| Bytes::from_static(slice))
             .collect();
-        Frame::build(&headers, body, offload)
+        Frame::build(headers, body, offload)
     }
 
     #[test]

@@ -12,11 +12,11 @@ use super::discard::Discard;
 use super::edge;
 use super::event::SocketId;
 use super::neighbour::{Waiting, Way};
-use crate::frame::{Checksum, Frame, Offload, Segmentation};
+use crate::frame::{Checksum, Frame, Head, Offload, Segmentation, empty_head};
 use crate::time::Instant;
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::{self, EtherType, Mac};
-use crate::wire::{extension, ipv4, ipv6};
+use crate::wire::{extension, ipv4, ipv6, virtio};
 
 /// Frames that may wait for the link.
 const MAX_OUTPUT: usize = 4096;
@@ -183,11 +183,9 @@ fn v6(address: IpAddr) -> core::net::Ipv6Addr {
     }
 }
 
-/// Headers from Ethernet on; the hardware addresses are filled in when the neighbour is known.
-type Headers = SmallVec<[u8; 128]>;
-
-fn headers(packet: &Outbound, ip: &[u8]) -> Headers {
-    let mut headers = Headers::new();
+/// A head up to the IP header; the hardware addresses are filled in when the neighbour is known.
+fn head(packet: &Outbound, ip: &[u8]) -> Head {
+    let mut head = empty_head();
     let ethertype = if packet.source.is_ipv4() {
         EtherType::Ipv4
     } else {
@@ -198,9 +196,9 @@ fn headers(packet: &Outbound, ip: &[u8]) -> Headers {
         source: Mac::default(),
         ethertype,
     };
-    headers.extend_from_slice(&ethernet.emit());
-    headers.extend_from_slice(ip);
-    headers
+    head.extend_from_slice(&ethernet.emit());
+    head.extend_from_slice(ip);
+    head
 }
 
 impl Host {
@@ -225,11 +223,12 @@ impl Host {
             let ident = self
                 .keys
                 .ident(packet.source, packet.destination, count as u32);
-            let frame = whole_frame(&packet, ident);
+            let socket = packet.socket;
+            let frame = whole_frame(packet, ident);
             if copied {
                 self.put_internal(frame.clone())?;
             }
-            return self.route_frame(now, hop, frame, packet.socket);
+            return self.route_frame(now, hop, frame, socket);
         }
         let ident = self.keys.ident(packet.source, packet.destination, 1);
         for frame in fragments(&packet, ident, mtu) {
@@ -298,6 +297,9 @@ impl Host {
         address: IpAddr,
         waiting: Waiting,
     ) -> Result<(), Discard> {
+        if let Some(mac) = self.neighbours.at_hand(now, address) {
+            return self.put(waiting.frame, mac);
+        }
         let (way, frame) = self.neighbours.way(now, address, waiting);
         self.count_evicted();
         let mac = match way {
@@ -349,30 +351,22 @@ enum Hop {
     Neighbour(IpAddr),
 }
 
-pub(super) fn whole_frame(packet: &Outbound, ident: u32) -> Frame {
+pub(super) fn whole_frame(packet: Outbound, ident: u32) -> Frame {
     let ip = packet.ip_header(packet.payload_len(), ident, (0, false));
-    let mut headers = headers(packet, &ip);
-    let start = headers.len();
-    headers.extend_from_slice(&packet.transport);
+    let mut head = head(&packet, &ip);
+    let start = head.len();
+    head.extend_from_slice(&packet.transport);
     let checksum = match packet.checksum_at {
         None => Checksum::Complete,
         Some(offset) => {
             let at = start + usize::from(offset);
-            headers[at..at + 2].copy_from_slice(&packet.pseudo().folded().to_be_bytes());
-            Checksum::Partial {
-                start: start as u16,
-                offset,
-            }
+            head[at..at + 2].copy_from_slice(&packet.pseudo().folded().to_be_bytes());
+            let start = (start - virtio::LEN) as u16;
+            Checksum::Partial { start, offset }
         }
     };
-    Frame::build(
-        &headers,
-        packet.body.clone(),
-        Offload {
-            checksum,
-            segment: packet.segment,
-        },
-    )
+    let segment = packet.segment;
+    Frame::build(head, packet.body, Offload { checksum, segment })
 }
 
 /// The frames of a packet that is larger than the MTU.
@@ -384,7 +378,7 @@ fn fragments(packet: &Outbound, ident: u32, mtu: usize) -> impl Iterator<Item = 
     (0..payload.len()).step_by(step).map(move |at| {
         let piece = payload.slice(at..(at + step).min(payload.len()));
         let more = at + piece.len() < payload.len();
-        let mut headers = if v6 {
+        let head = if v6 {
             let fragment = ipv6::Fragment {
                 next_header: packet.protocol,
                 offset: at as u16,
@@ -393,17 +387,14 @@ fn fragments(packet: &Outbound, ident: u32, mtu: usize) -> impl Iterator<Item = 
             };
             let mut ip = packet.ip_header(piece.len() + ipv6::FRAGMENT_LEN, ident, (0, false));
             ip[6] = extension::FRAGMENT_HEADER;
-            let mut headers = headers(packet, &ip);
-            headers.extend_from_slice(&fragment.emit());
-            headers
+            let mut head = head(packet, &ip);
+            head.extend_from_slice(&fragment.emit());
+            head
         } else {
-            headers(
-                packet,
-                &packet.ip_header(piece.len(), ident, (at as u16, more)),
-            )
+            let ip = packet.ip_header(piece.len(), ident, (at as u16, more));
+            head(packet, &ip)
         };
-        headers.shrink_to_fit();
-        Frame::build(&headers, SmallVec::from_iter([piece]), Offload::default())
+        Frame::build(head, SmallVec::from_iter([piece]), Offload::default())
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! RFC 894, RFC 791, RFC 1122 §3.2.1, RFC 8200.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use core::net::IpAddr;
 
 use super::Host;
@@ -40,14 +40,15 @@ enum Reach {
 impl Host {
     /// Takes a frame from the link.
     pub fn receive(&mut self, now: Instant, frame: Frame) {
-        if let Err(reason) = self.receive_frame(now, &frame) {
+        if let Err(reason) = self.receive_frame(now, frame) {
             self.drop_for(reason);
         }
     }
 
-    fn receive_frame(&mut self, now: Instant, frame: &Frame) -> Result<(), Discard> {
-        let bytes = frame.to_ethernet();
-        let header = ethernet::Header::parse(&bytes).map_err(malformed)?;
+    fn receive_frame(&mut self, now: Instant, frame: Frame) -> Result<(), Discard> {
+        let offload = frame.offload();
+        let mut packet = frame.into_ethernet();
+        let header = ethernet::Header::parse(&packet).map_err(malformed)?;
         let reach = if header.destination.is_group() {
             Reach::Group
         } else {
@@ -63,11 +64,11 @@ impl Host {
         if reach == Reach::One && header.destination != self.config.mac {
             return Err(Discard::OtherStation);
         }
-        let trust = match frame.offload().checksum {
+        let trust = match offload.checksum {
             Checksum::Complete => Trust::Unverified,
             Checksum::Partial { .. } | Checksum::Verified => Trust::Verified,
         };
-        let segment = frame.offload().segment;
+        let segment = offload.segment;
         let envelope = Envelope {
             device: Self::LINK,
             station: header.source,
@@ -75,17 +76,17 @@ impl Host {
             trust,
             segment,
         };
-        let packet = bytes.slice(ethernet::LEN..);
+        packet.advance(ethernet::LEN);
         match header.ethertype {
-            EtherType::Ipv4 => self.receive_ipv4(now, &packet, envelope),
-            EtherType::Ipv6 => self.receive_ipv6(now, &packet, envelope),
+            EtherType::Ipv4 => self.receive_ipv4(now, packet, envelope),
+            EtherType::Ipv6 => self.receive_ipv6(now, packet, envelope),
             EtherType::Arp => self.receive_arp(now, &packet),
             EtherType::Other(_) => Err(Discard::EtherType),
         }
     }
 
     /// Takes a packet that the host has sent to itself.
-    pub(super) fn receive_internal(&mut self, now: Instant, frame: &Frame) {
+    pub(super) fn receive_internal(&mut self, now: Instant, frame: Frame) {
         let offload = frame.offload();
         let envelope = Envelope {
             device: Self::LOOPBACK,
@@ -94,10 +95,10 @@ impl Host {
             trust: Trust::Verified,
             segment: offload.segment,
         };
-        let packet = frame.to_ethernet().slice(ethernet::LEN..);
+        let packet = frame.into_ethernet().slice(ethernet::LEN..);
         let result = match packet.first().map(|version| version >> 4) {
-            Some(4) => self.receive_ipv4(now, &packet, envelope),
-            _ => self.receive_ipv6(now, &packet, envelope),
+            Some(4) => self.receive_ipv4(now, packet, envelope),
+            _ => self.receive_ipv6(now, packet, envelope),
         };
         if let Err(reason) = result {
             self.drop_for(reason);
@@ -137,14 +138,14 @@ impl Host {
     fn receive_ipv4(
         &mut self,
         now: Instant,
-        packet: &Bytes,
+        mut packet: Bytes,
         envelope: Envelope,
     ) -> Result<(), Discard> {
-        let (header, length) = ipv4::Header::parse(packet).map_err(malformed)?;
+        let (header, length) = ipv4::Header::parse(&packet).map_err(malformed)?;
         let (source, destination) = (header.source.into(), header.destination.into());
         let scope = self.judge(source, destination, &envelope)?;
         self.notice(now, source, envelope.station);
-        let packet = packet.slice(..length + usize::from(header.payload_len));
+        packet.truncate(length + usize::from(header.payload_len));
         let mut inbound = Inbound {
             packet,
             transport: length,
@@ -191,14 +192,14 @@ impl Host {
     fn receive_ipv6(
         &mut self,
         now: Instant,
-        packet: &Bytes,
+        mut packet: Bytes,
         envelope: Envelope,
     ) -> Result<(), Discard> {
-        let header = ipv6::Header::parse(packet).map_err(malformed)?;
+        let header = ipv6::Header::parse(&packet).map_err(malformed)?;
         let (source, destination) = (header.source.into(), header.destination.into());
         let scope = self.judge(source, destination, &envelope)?;
         self.notice(now, source, envelope.station);
-        let packet = packet.slice(..ipv6::LEN + usize::from(header.payload_len));
+        packet.truncate(ipv6::LEN + usize::from(header.payload_len));
         let mut inbound = Inbound {
             packet,
             transport: ipv6::LEN,

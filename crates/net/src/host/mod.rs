@@ -185,7 +185,7 @@ impl Host {
                 return Some(frame);
             }
             if let Some(frame) = self.internal.pop_front() {
-                self.receive_internal(now, &frame);
+                self.receive_internal(now, frame);
                 continue;
             }
             if !self.work(now) {

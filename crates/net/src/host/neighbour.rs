@@ -140,6 +140,17 @@ impl Neighbours {
         }
     }
 
+    /// Where a neighbour is that needs no question now: what almost every packet asks.
+    pub(super) fn at_hand(&self, now: Instant, address: IpAddr) -> Option<Mac> {
+        match self.entries.get(&address)? {
+            Entry::Known {
+                mac,
+                state: State::Reachable(until),
+            } if now < *until => Some(*mac),
+            _ => None,
+        }
+    }
+
     /// How long a confirmation counts, and how long between questions: a router may say so (RFC 4861 §6.3.4).
     pub(super) fn set_times(&mut self, reachable: Duration, interval: Duration) {
         (self.reachable, self.interval) = (reachable, interval);

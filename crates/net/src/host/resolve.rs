@@ -14,12 +14,13 @@ use super::inbound::Inbound;
 use super::ingress::malformed;
 use super::neighbour::{Advertised, Due, Waiting};
 use super::route::Scope;
-use crate::frame::{Frame, Offload};
+use crate::frame::{Frame, Offload, empty_head};
 use crate::time::Instant;
 use crate::wire::arp::{Operation, Packet};
 use crate::wire::ethernet::{self, EtherType, Mac};
 use crate::wire::icmpv6::{self, Message};
 use crate::wire::ndp::{self, Body, Kind};
+use crate::wire::virtio;
 
 /// RFC 4861 §7.1: proof that a message did not come through a router.
 pub(super) const NDP_HOP_LIMIT: u8 = 255;
@@ -89,10 +90,11 @@ impl Host {
             source: self.config.mac,
             ethertype: EtherType::Arp,
         };
-        let mut headers = [0; 60]; // the least that Ethernet carries without its checksum
-        headers[..ethernet::LEN].copy_from_slice(&ethernet.emit());
-        headers[ethernet::LEN..][..crate::wire::arp::LEN].copy_from_slice(&packet.emit());
-        let frame = Frame::build(&headers, SmallVec::new(), Offload::default());
+        let mut head = empty_head();
+        head.extend_from_slice(&ethernet.emit());
+        head.extend_from_slice(&packet.emit());
+        head.resize(virtio::LEN + 60, 0); // the least that Ethernet carries without its checksum
+        let frame = Frame::build(head, SmallVec::new(), Offload::default());
         // A question that finds no room is asked again later; the loss is counted where it happens.
         let _ = self.put(frame, to);
     }
@@ -251,7 +253,7 @@ impl Host {
         };
         let message = Message::NeighbourSolicitation;
         let packet = self.ndp_packet(message, Kind::Solicitation, target, [source, destination]);
-        let _ = self.put(whole_frame(&packet, 0), mac);
+        let _ = self.put(whole_frame(packet, 0), mac);
     }
 
     /// Sends what has waited for a neighbour.

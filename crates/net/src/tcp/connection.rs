@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::active::{Active, Exit, Shared};
 use super::inbox::Inbox;
 use super::outbox::Slices;
-use super::over::Over;
+use super::over::{self, Over};
 use super::sender::Fin;
 use super::syn_sent::{Answer, SynSent};
 use super::{Config, Ecn, Error, Handshake, Limits, Ready, Setup, State, TimeWait, WriteError};
@@ -163,7 +163,11 @@ impl Connection {
                 let inbox = core::mem::take(&mut active.receiver.inbox);
                 let mut over = Box::new(Over::after(&mut active.shared, inbox));
                 if exit == Exit::TimeWait {
-                    over.wait(now, active.time_wait(now));
+                    let fin = match active.receiver.is_due() {
+                        true => over::Fin::Unacknowledged,
+                        false => over::Fin::Acknowledged,
+                    };
+                    over.wait(now, active.time_wait(now), fin);
                 }
                 over
             }

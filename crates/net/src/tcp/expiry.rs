@@ -119,11 +119,14 @@ impl Active {
             interval,
             count,
         } = self.shared.config.keepalive?;
-        let silent_since = self.heard_at + idle;
-        if silent_since > now || self.sender.board.outstanding() > 0 {
-            // Heard meanwhile, or a retransmission asks already.
-            self.timers
-                .set(Timer::KeepAlive, silent_since.max(now + interval));
+        let due = self.heard_at + idle;
+        if due > now {
+            self.timers.set(Timer::KeepAlive, due);
+            return None;
+        }
+        if self.sender.board.outstanding() > 0 {
+            // A retransmission asks already.
+            self.timers.set(Timer::KeepAlive, now + interval);
             return None;
         }
         if self.keepalive_probes >= count {

@@ -19,6 +19,13 @@ pub(super) struct Over {
     pub(super) time_wait: Option<TimeWait>,
 }
 
+/// What the peer knows about its FIN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fin {
+    Acknowledged,
+    Unacknowledged,
+}
+
 impl Over {
     pub(super) fn after(shared: &mut Shared, inbox: Inbox) -> Self {
         Self {
@@ -29,9 +36,11 @@ impl Over {
         }
     }
 
-    /// TIME-WAIT begins with the acknowledgment of what ended the connection.
-    pub(super) fn wait(&mut self, now: Instant, record: TimeWait) {
-        self.reply = Some(record.acknowledgment(now));
+    /// TIME-WAIT begins; with the acknowledgment of what ended the connection, unless FINs crossed and it has been sent.
+    pub(super) fn wait(&mut self, now: Instant, record: TimeWait, fin: Fin) {
+        if fin == Fin::Unacknowledged {
+            self.reply = Some(record.acknowledgment(now));
+        }
         self.time_wait = Some(record);
     }
 

@@ -22,6 +22,22 @@ pub(crate) struct Impairment {
     pub(crate) delay: Duration,
     /// Added at random, so that frames overtake each other.
     pub(crate) jitter: Duration,
+    pub(crate) bottleneck: Option<Bottleneck>,
+}
+
+/// A wire that takes its time, and has room for so much that waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bottleneck {
+    /// Octets a second.
+    pub(crate) rate: u64,
+    /// Octets that may wait; what finds no room is lost.
+    pub(crate) buffer: u64,
+}
+
+impl Bottleneck {
+    fn time_for(self, octets: u64) -> Duration {
+        Duration::from_nanos(octets * 1_000_000_000 / self.rate)
+    }
 }
 
 impl Impairment {
@@ -31,6 +47,7 @@ impl Impairment {
         corruption: 0,
         delay: Duration::from_micros(50),
         jitter: Duration::ZERO,
+        bottleneck: None,
     };
 }
 
@@ -78,6 +95,8 @@ pub(crate) struct Network {
     /// Frames seen on the wire, newest last, if they are kept.
     pub(crate) seen: Option<Vec<(Side, Bytes)>>,
     wire: BTreeMap<(Instant, u64), (Side, Bytes)>,
+    /// When the bottleneck towards each side is done with what it has taken.
+    busy_until: [Instant; 2],
     count: u64,
 }
 
@@ -92,6 +111,7 @@ impl Network {
             chance: Chance(0x9e37_79b9_7f4a_7c15),
             seen: None,
             wire: BTreeMap::new(),
+            busy_until: [Instant::ZERO; 2],
             count: 0,
         }
     }
@@ -127,6 +147,9 @@ impl Network {
             if self.chance.hits(self.impairment.loss) {
                 continue;
             }
+            let Some(leaves) = self.queue(to, bytes.len() as u64) else {
+                continue;
+            };
             let mut bytes = bytes.clone();
             if self.chance.hits(self.impairment.corruption) {
                 let mut damaged = bytes.to_vec();
@@ -139,10 +162,23 @@ impl Network {
                 0 => 0,
                 jitter => self.chance.next() % jitter,
             };
-            let at = self.now + self.impairment.delay + Duration::from_nanos(jitter);
+            let at = leaves + self.impairment.delay + Duration::from_nanos(jitter);
             self.count += 1;
             self.wire.insert((at, self.count), (to, bytes));
         }
+    }
+
+    /// When a frame is through the bottleneck; nothing if there is no room for it.
+    fn queue(&mut self, to: Side, octets: u64) -> Option<Instant> {
+        let Some(bottleneck) = self.impairment.bottleneck else {
+            return Some(self.now);
+        };
+        let free = self.busy_until[to as usize].max(self.now);
+        if free - self.now > bottleneck.time_for(bottleneck.buffer) {
+            return None;
+        }
+        self.busy_until[to as usize] = free + bottleneck.time_for(octets);
+        Some(self.busy_until[to as usize])
     }
 
     /// When something happens next.

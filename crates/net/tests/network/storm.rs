@@ -12,7 +12,7 @@ use wharf_net::tcp::{Algorithm, EcnUse, KeepAlive, State};
 use wharf_net::{Capabilities, Config, Event, Instant, Ready, SocketId};
 use wharf_port::{Domain, Flow, Protocol};
 
-use super::{Chance, Impairment, Network, Side, ordinary};
+use super::{Bottleneck, Chance, Impairment, Network, Side, ordinary};
 
 /// Virtual time after which a connection is stuck: all timeouts in a row take less.
 const STUCK: Duration = Duration::from_secs(6 * 3600);
@@ -129,6 +129,10 @@ fn impairment(chance: &mut Chance, capabilities: Capabilities) -> Impairment {
         corruption,
         delay: Duration::from_micros(chance.size(18) as u64),
         jitter: Duration::from_micros(chance.size(16) as u64),
+        bottleneck: (chance.below(3) == 0).then(|| Bottleneck {
+            rate: 20_000 + chance.size(24) as u64,
+            buffer: 10_000 + chance.size(18) as u64,
+        }),
     }
 }
 

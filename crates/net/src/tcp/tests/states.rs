@@ -212,7 +212,7 @@ const TABLE: [(State, [Row; 9]); 8] = [
             (Future, Closing, Ack),
             (Text, Closing, Nothing),
             (Fin, Closing, Nothing),
-            (All, TimeWait, Ack),
+            (All, TimeWait, Nothing),
         ],
     ),
     (
