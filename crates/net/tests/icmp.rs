@@ -484,3 +484,102 @@ fn an_echo_through_the_gateway_is_the_caller_s_to_answer() {
         assert!(wrong.is_err());
     }
 }
+
+#[test]
+fn a_first_fragment_has_all_headers() {
+    // RFC 8200 §4.5, RFC 7112 §5: code 3, pointer 0.
+    let fragment = |next_header, more| {
+        let fragment = ipv6::Fragment {
+            next_header,
+            offset: 0,
+            more,
+            ident: 7,
+        };
+        fragment.emit()
+    };
+    let destination_options = [17, 0, 1, 4, 0, 0, 0, 0];
+    for (next_header, rest, complete) in [
+        (17, &datagram(9, &[0; 8])[..], true),
+        (6, &[0; 16][..], false),
+        (60, &destination_options[..], false),
+        (60, &[&destination_options[..], &[0; 8]].concat()[..], true),
+        (60, &[17, 1, 1, 12, 0, 0, 0, 0][..], false),
+    ] {
+        let mut network = right();
+        let payload = [&fragment(next_header, true)[..], rest].concat();
+        let frame = packet_v6(v6("fd00::1"), v6("fd00::2"), 44, &payload);
+        let answers = answers_v6(&mut network, frame);
+        let problem = icmpv6::Message::ParameterProblem {
+            code: 3,
+            pointer: 0,
+        };
+        let expected: &[_] = if complete { &[] } else { &[problem] };
+        let messages: Vec<_> = answers.iter().map(|(message, _)| *message).collect();
+        assert_eq!(messages, expected, "{next_header} {rest:?}");
+        let group = packet_v6(v6("fd00::1"), v6("ff02::1"), 44, &payload);
+        assert!(answers_v6(&mut network, group).is_empty());
+    }
+}
+
+#[test]
+fn a_path_is_believed_to_be_small_only_about_what_was_sent_from_here() {
+    // RFC 5927 §4; RFC 8201 §4 for what is below the least MTU.
+    let mut network = right();
+    let now = network.now;
+    let too_big = |mtu: u32, port: u16| {
+        let header = udp::Header {
+            source: port,
+            destination: 9,
+            length: 1408,
+            checksum: 1,
+        };
+        let quote = [
+            &packet_v6(v6("fd00::2"), v6("fd00::1"), 17, &[0; 1408])[14..54],
+            &header.emit()[..],
+        ]
+        .concat();
+        let message = icmpv6::Message::PacketTooBig { mtu };
+        let (router, own) = (v6("fd00::99"), v6("fd00::2"));
+        let message = [&message.emit(&quote, router, own)[..], &quote].concat();
+        packet_v6(router, own, icmpv6::PROTOCOL, &message)
+    };
+    let socket = network.right.open(Protocol::Udp, Domain::Dual).unwrap();
+    let place = "[fd00::2]:700".parse().unwrap();
+    network.right.bind(socket, place).unwrap();
+    let frames = |network: &mut Network| {
+        let to = Some("[fd00::1]:9".parse().unwrap());
+        let payload = Bytes::from(vec![0; 1400]);
+        network.right.send_to(now, socket, to, payload).unwrap();
+        network.drain(Side::Right).len()
+    };
+    network.inject(Side::Right, too_big(1300, 701));
+    assert_eq!(network.right.discards().of(Discard::IcmpUnrelated), 1);
+    network.inject(Side::Right, too_big(1279, 700));
+    assert_eq!(network.right.discards().of(Discard::Icmp), 1);
+    assert_eq!(frames(&mut network), 1);
+    network.inject(Side::Right, too_big(1300, 700));
+    assert_eq!(frames(&mut network), 2);
+}
+
+#[test]
+fn redirects_are_not_followed() {
+    let mut network = right();
+    let redirect = icmpv4::Message::Other { kind: 5, code: 1 };
+    let quote = packet(RIGHT, Ipv4Addr::new(203, 0, 113, 1), 17, &datagram(9, b"x"));
+    let message = [&redirect.emit(&quote[14..])[..], &quote[14..]].concat();
+    network.inject(Side::Right, packet(LEFT, RIGHT, 1, &message));
+    assert_eq!(network.right.discards().of(Discard::Redirect), 1);
+}
+
+#[test]
+fn a_frame_that_says_that_we_sent_it_is_not_ours() {
+    let mut network = right();
+    let socket = network.right.open(Protocol::Udp, Domain::V4).unwrap();
+    let local = "127.0.0.1:7".parse().unwrap();
+    network.right.bind(socket, local).unwrap();
+    let mut frame = packet(LEFT, Ipv4Addr::LOCALHOST, 17, &datagram(7, b"from inside?"));
+    frame[6..12].copy_from_slice(&RIGHT_MAC.0);
+    network.inject(Side::Right, frame);
+    assert_eq!(network.right.discards().of(Discard::OwnStation), 1);
+    assert!(network.right.recv_from(socket).is_err());
+}

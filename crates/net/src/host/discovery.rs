@@ -78,11 +78,14 @@ impl Host {
     }
 
     fn announce_address(&mut self, address: Ipv6Addr, state: AddressState) {
-        // There are at most a few dozen addresses, and none changes often.
-        self.events.push(Event::Address {
+        // A router makes these, so they have the bound of what peers make.
+        let changed = Event::Address {
             address: address.into(),
             state,
-        });
+        };
+        if !self.events.offer(changed) {
+            self.drop_for(Discard::EventLimit);
+        }
     }
 
     /// RFC 4862 §5.4.2: a solicitation from nobody, for the address itself.

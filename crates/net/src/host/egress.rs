@@ -301,6 +301,7 @@ impl Host {
             return self.put(waiting.frame, mac);
         }
         let (way, frame) = self.neighbours.way(now, address, waiting);
+        self.count_evicted();
         let mac = match way {
             Way::Known(mac) => mac,
             Way::Ask => {

@@ -57,6 +57,7 @@ impl Events {
             | Event::Echo { .. }
             | Event::Reply { .. }
             | Event::Rejected { .. }
+            | Event::Address { .. }
             | Event::Knock { .. }),
         ) = &next
         {

@@ -1,11 +1,16 @@
 //! ICMP messages that arrive: what is asked goes to [`echo`](super::echo) and [`resolve`](super::resolve), and what the network reports about what we sent.
 //!
 //! RFC 792, RFC 1122 §3.2.2, §4.2.3.9, RFC 1191, RFC 4443, RFC 5927 (reports are believed only about what is in flight), RFC 8201.
+//!
+//! What a host may leave unanswered is: timestamps, address masks and information requests (RFC 1122 §3.2.2.7–9), redirects (see
+//! [`Discard::Redirect`]), source quenches (RFC 6633). A connected UDP socket hears of refusals only, as on Linux: that a network or a
+//! host is unreachable may be over in a moment (RFC 1122 §4.1.3.3 leaves it to what is asked for).
 
 use core::net::IpAddr;
 use wharf_port::{Endpoint, Flow, Port, Protocol};
 
 use super::Host;
+use super::config::MTU_MIN;
 use super::discard::Discard;
 use super::event::{Event, SocketId, Unreachable};
 use super::inbound::Inbound;
@@ -113,6 +118,10 @@ impl Host {
                 code: 0,
             } => return self.receive_router(now, inbound),
             icmpv6::Message::Other { kind: 137, .. } => return Err(Discard::Redirect),
+            // RFC 8201 §4: no link is smaller, so nobody honest says so.
+            icmpv6::Message::PacketTooBig { mtu } if mtu < MTU_MIN.into() => {
+                return Err(Discard::Icmp);
+            }
             icmpv6::Message::PacketTooBig { mtu } => Report::TooBig(mtu),
             icmpv6::Message::Unreachable { code } => Report::Unreachable(match code {
                 icmpv6::code::NETWORK => Unreachable::Network,
@@ -135,6 +144,8 @@ impl Host {
         match (quote.flow.protocol, found) {
             (Protocol::Tcp, Some(id)) => self.report_stream(now, id, quote, report),
             (Protocol::Tcp, None) => Err(Discard::IcmpUnrelated),
+            // RFC 5927 §4: a datagram that nobody here can have sent; believed, it would make others' packets small.
+            (Protocol::Udp, None) if !self.config.accept_anything => Err(Discard::IcmpUnrelated),
             (Protocol::Udp, found) => {
                 if let Report::TooBig(mtu) = report {
                     self.routes.shrink(now, quote.flow.remote.address(), mtu);
@@ -195,9 +206,6 @@ impl Host {
             Report::TooBig(_) | Report::Advice => return Ok(()),
         };
         let Some(id) = found else {
-            if !self.config.accept_anything {
-                return Err(Discard::IcmpUnrelated);
-            }
             let rejected = Event::Rejected {
                 flow: quote.flow,
                 unreachable,

@@ -100,7 +100,7 @@ impl Limiter {
 impl Host {
     /// Answers a packet with an error, if that is allowed about this packet.
     pub(super) fn complain(&mut self, now: Instant, about: &Inbound, trouble: Trouble) {
-        let parameter = matches!(trouble, Trouble::Parameter { .. });
+        let parameter = matches!(trouble, Trouble::Parameter { code: 2, .. });
         // RFC 1122 §3.2.2, RFC 4443 §2.4 (e): not about what was sent to many. The exceptions are its caller's.
         if (about.scope == Scope::Group && !parameter)
             || about.source.is_unspecified()
@@ -145,7 +145,11 @@ impl Host {
             self.routes.scope(destination),
             Some(Scope::Own | Scope::Foreign)
         );
-        if !single || !self.limiter.allows(now) {
+        if !single {
+            return;
+        }
+        if !self.limiter.allows(now) {
+            self.drop_for(Discard::IcmpLimit);
             return;
         }
         self.send_error(now, (destination, source), packet, trouble);

@@ -172,7 +172,9 @@ impl Host {
                 payload: inbound.payload(),
                 packet: &inbound.packet,
             };
-            let Some(whole) = self.reassembly.add(now, key, &piece)? else {
+            let whole = self.reassembly.add(now, key, &piece);
+            self.count_evicted();
+            let Some(whole) = whole? else {
                 return Ok(());
             };
             let payload_len = u16::try_from(whole.len()).map_err(|_| Discard::Malformed)?;
@@ -218,6 +220,7 @@ impl Host {
             End::Fragment { fragment, offset } => {
                 inbound.advance(fragment.next_header, offset);
                 if !fragment.is_atomic() {
+                    self.check_chain(now, &inbound, &fragment)?;
                     let Some(whole) = self.reassemble_v6(now, &inbound, &fragment)? else {
                         return Ok(());
                     };
@@ -265,56 +268,6 @@ impl Host {
             self.complain(now, inbound, Trouble::Parameter { code, pointer });
         }
         Err(Discard::Option)
-    }
-
-    fn reassemble_v6(
-        &mut self,
-        now: Instant,
-        inbound: &Inbound,
-        fragment: &ipv6::Fragment,
-    ) -> Result<Option<Bytes>, Discard> {
-        let payload = inbound.payload();
-        if fragment.more && !payload.len().is_multiple_of(8) {
-            // RFC 8200 §4.5: the payload length field is at fault.
-            self.complain(
-                now,
-                inbound,
-                Trouble::Parameter {
-                    code: 0,
-                    pointer: 4,
-                },
-            );
-            return Err(Discard::Malformed);
-        }
-        if usize::from(fragment.offset) + payload.len() > usize::from(u16::MAX) {
-            let pointer = (inbound.transport - ipv6::FRAGMENT_LEN + 2) as u32;
-            self.complain(now, inbound, Trouble::Parameter { code: 0, pointer });
-            return Err(Discard::Malformed);
-        }
-        let key = Key {
-            source: inbound.source,
-            destination: inbound.destination,
-            // RFC 8200 §4.5: addresses and identification alone say what belongs together.
-            protocol: 0,
-            ident: fragment.ident,
-        };
-        let piece = Piece {
-            offset: fragment.offset.into(),
-            more: fragment.more,
-            payload,
-            packet: &inbound.packet,
-        };
-        self.reassembly.add(now, key, &piece)
-    }
-
-    /// Gives up datagrams of which fragments are missing. RFC 792, RFC 4443 §3.3: told about when the first is there.
-    pub(super) fn expire_reassembly(&mut self, now: Instant) {
-        while let Some(quote) = self.reassembly.expire(now) {
-            self.drop_for(Discard::FragmentTimeout);
-            if let Some(packet) = quote {
-                self.complain_about(now, &packet, Trouble::Reassembly);
-            }
-        }
     }
 
     fn deliver(&mut self, now: Instant, inbound: Inbound) -> Result<(), Discard> {

@@ -1,35 +1,24 @@
-//! Groups of hosts: sockets join and leave them, routers are told and ask, and what is sent to them reaches everybody who listens.
+//! Groups of hosts: sockets join and leave them, and what is sent to them reaches everybody who listens. RFC 1112.
 //!
-//! RFC 1112, RFC 3376 (IGMPv3) and RFC 3810 (MLDv2); when to tell what is [`groups`](super::groups)' to know. Sockets hear the groups
+//! What routers ask and are told is [`reporting`](super::reporting)'s. Sockets hear the groups
 //! that they have joined and no others (RFC 3376 §3.2), unlike on Linux, where a bound socket hears whatever anybody on the machine has joined.
 //! All systems and all nodes (224.0.0.1, ff02::1) and broadcasts are for every socket that is bound to the port.
 
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use core::time::Duration;
+use core::net::{IpAddr, Ipv6Addr};
 use thiserror::Error;
 use wharf_port::{Cover, Domain, Endpoint, Flow};
 
 use super::Host;
-use super::discard::Discard;
-use super::egress::{Marking, Outbound};
 use super::event::SocketId;
-use super::groups::{Member, Question, Report, Telling, Version};
+use super::groups::{Member, Telling};
 use super::inbound::Inbound;
-use super::ingress::malformed;
 use super::resolve::ALL_NODES;
 use crate::time::Instant;
-use crate::wire::igmp::Filter;
-use crate::wire::{extension, icmpv6, igmp, ipv6, mld, ndp};
+use crate::wire::{igmp, ndp};
 
 /// Groups that one socket hears at most.
 const MAX_JOINED: usize = 64;
-/// RFC 3376 §4, RFC 3810 §5: never beyond the link.
-const HOP_LIMIT: u8 = 1;
-/// RFC 3376 §4: the precedence of internetwork control.
-const CONTROL: u8 = 0xc0;
-/// What a report's headers take of the MTU: IP with options, and the report's own.
-const OVERHEAD: usize = 64;
 
 /// Why a socket did not join a group, or leave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -185,162 +174,6 @@ impl Host {
         };
         self.groups.sockets(group).filter(listens).collect()
     }
-
-    pub(super) fn receive_igmp(&mut self, now: Instant, inbound: &Inbound) -> Result<(), Discard> {
-        let message = igmp::Message::parse(inbound.payload()).map_err(malformed)?;
-        match message {
-            igmp::Message::Query {
-                group,
-                response,
-                version,
-            } => {
-                let question = question_v4(group, response, version).ok_or(Discard::Multicast)?;
-                self.groups.ask(now, false, &question);
-                self.expire_groups(now);
-            }
-            igmp::Message::Heard(group) => self.groups.overhear(now, group.into()),
-            igmp::Message::Other(_) => return Err(Discard::Multicast),
-        }
-        Ok(())
-    }
-
-    /// A query or a report of multicast listener discovery, from the ICMPv6 header on; its checksum was right.
-    pub(super) fn receive_mld(
-        &mut self,
-        now: Instant,
-        inbound: &Inbound,
-        kind: u8,
-    ) -> Result<(), Discard> {
-        // RFC 3810 §6.2, RFC 2710 §3: what comes from farther away, or does not look like it, is nothing.
-        let options = inbound.packet.get(ipv6::LEN..).unwrap_or(&[]);
-        let alert = inbound.packet.get(6) == Some(&extension::HOP_BY_HOP_HEADER)
-            && extension::has_router_alert(options);
-        let near = matches!(inbound.source, IpAddr::V6(source) if source.is_unicast_link_local());
-        if inbound.hop_limit != HOP_LIMIT || !near || !alert {
-            return Err(Discard::Multicast);
-        }
-        match kind {
-            mld::QUERY => {
-                let query = mld::Query::parse(inbound.payload()).map_err(malformed)?;
-                let question = question_v6(query).ok_or(Discard::Multicast)?;
-                self.groups.ask(now, true, &question);
-                self.expire_groups(now);
-            }
-            mld::REPORT_V1 => {
-                let group = mld::group(inbound.payload()).ok_or(Discard::Malformed)?;
-                self.groups.overhear(now, group.into());
-            }
-            _ => return Err(Discard::Multicast),
-        }
-        Ok(())
-    }
-
-    /// Sends the reports that are due.
-    pub(super) fn expire_groups(&mut self, now: Instant) {
-        while let Some(report) = self.groups.report(now) {
-            match report {
-                Report::Records(records) => self.send_records(now, &records),
-                Report::Heard(version, group) => self.send_heard(now, version, group),
-                Report::Left(group) => self.send_left(now, group),
-            }
-        }
-    }
-
-    /// Records of one family, as many to a packet as it takes; one has at most as many sources as fit the least MTU.
-    fn send_records(&mut self, now: Instant, records: &[(Filter, IpAddr, Vec<IpAddr>)]) {
-        let v6 = records.first().is_some_and(|record| record.1.is_ipv6());
-        let each = if v6 {
-            mld::RECORD_LEN
-        } else {
-            igmp::RECORD_LEN
-        };
-        let room = usize::from(self.routes.link_mtu()) - OVERHEAD;
-        for records in records.chunks(room / each) {
-            match v6 {
-                true => self.send_records_v6(now, records),
-                false => self.send_records_v4(now, records),
-            }
-        }
-    }
-
-    fn send_records_v4(&mut self, now: Instant, records: &[(Filter, IpAddr, Vec<IpAddr>)]) {
-        let of = |address: &IpAddr| match address {
-            IpAddr::V4(address) => Some(*address),
-            IpAddr::V6(_) => None,
-        };
-        let records: Vec<_> = records
-            .iter()
-            .filter_map(|(filter, group, sources)| {
-                let sources: Vec<Ipv4Addr> = sources.iter().filter_map(of).collect();
-                Some((*filter, of(group)?, sources))
-            })
-            .collect();
-        self.send_igmp(now, igmp::ROUTERS, &igmp::report(&records));
-    }
-
-    fn send_records_v6(&mut self, now: Instant, records: &[(Filter, IpAddr, Vec<IpAddr>)]) {
-        let of = |address: &IpAddr| match address {
-            IpAddr::V6(address) => Some(*address),
-            IpAddr::V4(_) => None,
-        };
-        let records: Vec<_> = records
-            .iter()
-            .filter_map(|(filter, group, sources)| {
-                let sources: Vec<Ipv6Addr> = sources.iter().filter_map(of).collect();
-                Some((*filter, of(group)?, sources))
-            })
-            .collect();
-        let source = self.routes.link_local();
-        self.send_mld(now, (source, mld::ROUTERS), &mld::report(&records, source));
-    }
-
-    fn send_heard(&mut self, now: Instant, version: Version, group: IpAddr) {
-        match group {
-            IpAddr::V4(group) => {
-                let report = igmp::heard(version == Version::First, group);
-                self.send_igmp(now, group, &report);
-            }
-            IpAddr::V6(group) => {
-                let source = self.routes.link_local();
-                let report = mld::old(mld::REPORT_V1, group, source, group);
-                self.send_mld(now, (source, group), &report);
-            }
-        }
-    }
-
-    fn send_left(&mut self, now: Instant, group: IpAddr) {
-        match group {
-            IpAddr::V4(group) => self.send_igmp(now, igmp::ALL_ROUTERS, &igmp::leave(group)),
-            IpAddr::V6(group) => {
-                let source = self.routes.link_local();
-                let done = mld::old(mld::DONE_V1, group, source, mld::ALL_ROUTERS);
-                self.send_mld(now, (source, mld::ALL_ROUTERS), &done);
-            }
-        }
-    }
-
-    fn send_igmp(&mut self, now: Instant, to: Ipv4Addr, message: &[u8]) {
-        // RFC 3376 §4.2.13: a host without an address says so.
-        let from = self
-            .routes
-            .own(to.into())
-            .unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-        let mut packet = Outbound::new(from, to.into(), igmp::PROTOCOL, message);
-        packet.traffic_class = CONTROL;
-        self.send_report(now, packet);
-    }
-
-    fn send_mld(&mut self, now: Instant, (from, to): (Ipv6Addr, Ipv6Addr), message: &[u8]) {
-        let packet = Outbound::new(from.into(), to.into(), icmpv6::PROTOCOL, message);
-        self.send_report(now, packet);
-    }
-
-    fn send_report(&mut self, now: Instant, mut packet: Outbound) {
-        packet.hop_limit = Some(HOP_LIMIT);
-        packet.marking = Marking::RouterAlert;
-        // A report that finds no room is counted there, and told again.
-        let _ = self.send(now, packet);
-    }
 }
 
 /// Groups that nobody has to join: all nodes of the link, and of this node. RFC 4291 §2.7.1.
@@ -350,51 +183,4 @@ fn is_everybody(group: Ipv6Addr) -> bool {
 
 fn is_solicited_node(group: Ipv6Addr) -> bool {
     group.segments()[..6] == [0xff02, 0, 0, 0, 0, 1] && group.octets()[12] == 0xff
-}
-
-/// Nothing for a query about what is no group.
-fn question_v4(group: Ipv4Addr, response: Duration, version: igmp::Version) -> Option<Question> {
-    if !group.is_unspecified() && !group.is_multicast() {
-        return None;
-    }
-    let (version, robustness, interval, sources) = match version {
-        igmp::Version::First => (Version::First, 0, Duration::ZERO, Vec::new()),
-        igmp::Version::Second => (Version::Older, 0, Duration::ZERO, Vec::new()),
-        igmp::Version::Third {
-            robustness,
-            interval,
-            sources,
-        } => (Version::Current, robustness, interval, sources),
-    };
-    Some(Question {
-        version,
-        group: (!group.is_unspecified()).then_some(group.into()),
-        response,
-        robustness,
-        interval,
-        sources: sources.into_iter().map(IpAddr::V4).collect(),
-    })
-}
-
-fn question_v6(query: mld::Query) -> Option<Question> {
-    let group = query.group;
-    if !group.is_unspecified() && !group.is_multicast() {
-        return None;
-    }
-    let (version, robustness, interval, sources) = match query.version {
-        mld::Version::First => (Version::Older, 0, Duration::ZERO, Vec::new()),
-        mld::Version::Second {
-            robustness,
-            interval,
-            sources,
-        } => (Version::Current, robustness, interval, sources),
-    };
-    Some(Question {
-        version,
-        group: (!group.is_unspecified()).then_some(group.into()),
-        response: query.response,
-        robustness,
-        interval,
-        sources: sources.into_iter().map(IpAddr::V6).collect(),
-    })
 }

@@ -1,8 +1,9 @@
 //! The host.
 //!
 //! One idea a file: `ingress` takes packets apart, `egress` and `edge` put them together, `route`, `neighbour` and `resolve` find
-//! the way, `autoconf` and `discovery` make addresses, `groups` and `membership` are about multicast, `reassembly` joins fragments, `icmp`, `icmp_error` and `echo` speak ICMP, `udp`, `tcp` and `knock` find sockets;
-//! `opening`, `cookie` and `life` keep connections, `stream`, `mailbox`, `own`, `binding` and `undo` are what a caller does with sockets.
+//! the way, `autoconf` and `discovery` make addresses, `groups`, `membership` and `reporting` are about multicast, `fragments` and
+//! `reassembly` join fragments, `icmp`, `icmp_error` and `echo` speak ICMP, `udp`, `tcp` and `knock` find sockets; `opening`, `cookie`
+//! and `life` keep connections, `stream`, `mailbox`, `own`, `settings`, `binding` and `undo` are what a caller does with sockets.
 
 mod autoconf;
 mod binding;
@@ -15,6 +16,7 @@ mod edge;
 mod egress;
 mod event;
 mod events;
+mod fragments;
 mod groups;
 mod icmp;
 mod icmp_error;
@@ -29,6 +31,7 @@ mod neighbour;
 mod opening;
 mod own;
 mod reassembly;
+mod reporting;
 mod resolve;
 mod route;
 mod settings;
@@ -52,6 +55,7 @@ pub use settings::Settings;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use core::net::IpAddr;
 use wharf_port::table::{self, Device, Table};
 
@@ -106,6 +110,8 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub struct Host {
     config: Config,
+    /// What connections behave like on which nothing was set.
+    tcp: Arc<crate::tcp::Config>,
     keys: Keys,
     routes: Routes,
     neighbours: Neighbours,
@@ -145,6 +151,7 @@ impl Host {
             ..table::Config::new(config.seed)
         });
         Self {
+            tcp: Arc::new(config.tcp.clone()),
             keys: Keys::new(&config.seed),
             routes: Routes::new(&config),
             neighbours: Neighbours::new(keyed),

@@ -120,6 +120,8 @@ pub(super) struct Neighbours {
     doubts: usize,
     /// Frames that wait.
     waiting: usize,
+    /// Frames that made room for others.
+    evicted: usize,
     reachable: Duration,
     interval: Duration,
 }
@@ -132,6 +134,7 @@ impl Neighbours {
             due: BTreeSet::new(),
             doubts: 0,
             waiting: 0,
+            evicted: 0,
             reachable: REACHABLE,
             interval: QUESTION_INTERVAL,
         }
@@ -329,7 +332,7 @@ impl Neighbours {
             let Some(oldest) = self.order.front().copied() else {
                 break;
             };
-            self.forget(oldest);
+            self.evicted += self.forget(oldest).len();
         }
         self.entries.insert(address, entry);
         self.order.push_back(address);
@@ -341,6 +344,11 @@ impl Neighbours {
             Some(entry) => self.unplan(address, entry),
             None => Vec::new(),
         }
+    }
+
+    /// How many frames made room for others since this was last asked.
+    pub(super) fn take_evicted(&mut self) -> usize {
+        core::mem::take(&mut self.evicted)
     }
 
     /// When something is to be done.
@@ -556,6 +564,19 @@ mod tests {
         let told = told(Some(MAC), false, true);
         assert_eq!(cache.advertised(Instant::ZERO, address(1), told).len(), 1);
         assert_eq!(state(&cache), Some((MAC, State::Stale)));
+    }
+
+    #[test]
+    fn frames_whose_neighbour_makes_room_are_counted() {
+        let mut cache = cache();
+        let _ = cache.way(Instant::ZERO, address(1), waiting());
+        for last in 2..2000 {
+            cache.heard(Instant::ZERO, address(last), MAC);
+        }
+        assert_eq!(
+            (cache.take_evicted(), cache.take_evicted(), cache.waiting),
+            (1, 0, 0)
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! RFC 4987, RFC 6528, RFC 6191.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use bytes::Bytes;
 use core::net::IpAddr;
 use wharf_port::Flow;
@@ -182,8 +183,12 @@ impl Host {
         self.settle(id);
     }
 
-    fn tcp_config(&self, options: &Options) -> tcp::Config {
-        let mut config = self.config.tcp.clone();
+    /// How a connection with these options behaves. Those without any share one.
+    fn tcp_config(&self, options: &Options) -> Arc<tcp::Config> {
+        if *options == Options::default() {
+            return Arc::clone(&self.tcp);
+        }
+        let mut config = tcp::Config::clone(&self.tcp);
         if let Some(nodelay) = options.nodelay {
             config.nodelay = nodelay;
         }
@@ -196,7 +201,7 @@ impl Host {
         if let Some(octets) = options.send_buffer {
             (config.send_initial, config.send_max) = (octets, octets);
         }
-        config
+        Arc::new(config)
     }
 
     fn setup(&self, now: Instant, flow: &Flow, isn_after: Option<SeqNum>) -> Setup {

@@ -68,6 +68,8 @@ pub(super) struct Reassembly {
     /// In the order of their arrival; may name some that are gone, or began anew later.
     order: VecDeque<(Instant, Key)>,
     octets: usize,
+    /// Datagrams that made room for others.
+    evicted: usize,
 }
 
 impl Reassembly {
@@ -76,6 +78,7 @@ impl Reassembly {
             datagrams: HashMap::with_hasher(keyed),
             order: VecDeque::new(),
             octets: 0,
+            evicted: 0,
         }
     }
 
@@ -144,7 +147,13 @@ impl Reassembly {
         let Some((_, key)) = self.order.front().copied() else {
             return false;
         };
+        self.evicted += 1;
         self.remove(key).is_some()
+    }
+
+    /// How many datagrams made room for others since this was last asked.
+    pub(super) fn take_evicted(&mut self) -> usize {
+        core::mem::take(&mut self.evicted)
     }
 
     /// When the oldest datagram is given up.
@@ -291,6 +300,11 @@ mod tests {
             }
         }
         assert_eq!(pieces.datagrams.len(), pieces.order.len());
+        let kept = pieces.datagrams.len();
+        assert_eq!(
+            (pieces.take_evicted(), pieces.take_evicted()),
+            (2000 - kept, 0)
+        );
     }
 
     #[test]

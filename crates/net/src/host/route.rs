@@ -298,15 +298,6 @@ impl Routes {
     }
 }
 
-/// The least path MTU that is believed.
-fn least(destination: IpAddr) -> u16 {
-    if destination.is_ipv4() {
-        PATH_MTU_MIN_V4
-    } else {
-        MTU_MIN
-    }
-}
-
 /// How far an address reaches, in the numbers of RFC 4291 §2.7; of IPv4 addresses as RFC 6724 §3.2 has it.
 fn scope(address: IpAddr) -> i8 {
     const LINK: i8 = 2;
@@ -317,6 +308,15 @@ fn scope(address: IpAddr) -> i8 {
         IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.is_loopback(),
     };
     if near { LINK } else { GLOBAL }
+}
+
+/// The least path MTU that is believed.
+fn least(destination: IpAddr) -> u16 {
+    if destination.is_ipv4() {
+        PATH_MTU_MIN_V4
+    } else {
+        MTU_MIN
+    }
 }
 
 fn is_link_local(address: IpAddr) -> bool {

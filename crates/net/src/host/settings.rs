@@ -42,7 +42,7 @@ impl Host {
     #[must_use]
     pub fn settings(&self, socket: SocketId) -> Option<Settings> {
         let found = self.sockets.find(socket)?;
-        let (options, defaults) = (found.options(), &self.config.tcp);
+        let (options, defaults) = (found.options(), &self.tcp);
         let holding = self.table.holding(found.hold);
         let sending = match &found.role {
             Role::Datagrams(mailbox) => mailbox.sending,

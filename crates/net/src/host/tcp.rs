@@ -178,8 +178,8 @@ impl Host {
         let Some(socket) = self.sockets.find_mut(id) else {
             return Err(Discard::NoSocket);
         };
-        let hold = socket.hold;
         let options = socket.options();
+        let hold = socket.hold;
         let Role::Listener(listener) = &mut socket.role else {
             return Err(Discard::NoSocket);
         };

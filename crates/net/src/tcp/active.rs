@@ -3,6 +3,7 @@
 //! The stage says what RFC 9293's state machine says; the two halves hold the rest. Segments come in through `arrival`, go out
 //! through `output`, and timers through `expiry`.
 
+use alloc::sync::Arc;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +23,8 @@ use crate::wire::tcp::{Control, Flags, SeqNum};
 /// What a connection has in every state in which it lives.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) config: Config,
+    /// Shared with other connections, unless something was set on this one.
+    pub(super) config: Arc<Config>,
     pub(super) ready: Ready,
     /// A segment that goes before everything else.
     pub(super) reply: Option<Control>,
@@ -31,9 +33,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Arc<Config>) -> Self {
         Self {
-            config: config.clone(),
+            config: Arc::clone(config),
             ready: Ready::NONE,
             reply: None,
             holder: Holder::Program,
@@ -181,7 +183,7 @@ impl Active {
     /// A SYN came for a listener (RFC 9293 §3.10.7.2, third).
     pub(super) fn accept(
         now: Instant,
-        config: &Config,
+        config: &Arc<Config>,
         setup: &Setup,
         syn: &Control,
         text: Bytes,
@@ -208,7 +210,7 @@ impl Active {
     /// A handshake was finished elsewhere.
     pub(super) fn resume(
         now: Instant,
-        config: &Config,
+        config: &Arc<Config>,
         setup: &Setup,
         handshake: &Handshake,
     ) -> Self {

@@ -4,6 +4,7 @@
 //! remains, and in TIME-WAIT the record.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 use bytes::Bytes;
 
@@ -55,12 +56,14 @@ impl Outgoing {
 /// - **To be asked**: [`state`](Self::state), [`take_ready`](Self::take_ready), [`error`](Self::error), [`room`](Self::room).
 ///
 /// ```
+/// use std::sync::Arc;
+///
 /// use bytes::Bytes;
 /// use wharf_net::tcp::{Config, Connection, Limits, Setup, State};
 /// use wharf_net::time::Instant;
 /// use wharf_net::wire::tcp::SeqNum;
 ///
-/// let (now, config) = (Instant::ZERO, Config::default());
+/// let (now, config) = (Instant::ZERO, Arc::new(Config::default()));
 /// let setup = |isn| Setup { isn: SeqNum::new(isn), timestamp_offset: 0, mss: 1460, default_mss: 536 };
 /// let limits = Limits { mss: 1460, offload: None };
 ///
@@ -88,7 +91,7 @@ pub(super) enum Phase {
 impl Connection {
     /// Opens actively: the SYN is the first thing that [`transmit`](Self::transmit) gives.
     #[must_use]
-    pub fn connect(now: Instant, config: &Config, setup: &Setup) -> Self {
+    pub fn connect(now: Instant, config: &Arc<Config>, setup: &Setup) -> Self {
         Self {
             phase: Phase::SynSent(Box::new(SynSent::new(now, config, setup))),
         }
@@ -99,7 +102,7 @@ impl Connection {
     #[must_use]
     pub fn accept(
         now: Instant,
-        config: &Config,
+        config: &Arc<Config>,
         setup: &Setup,
         syn: &Control,
         payload: Bytes,
@@ -110,7 +113,12 @@ impl Connection {
     /// Begins in ESTABLISHED with what a handshake kept elsewhere (a SYN cookie) agreed on. The segment that completed it is
     /// then given to [`receive`](Self::receive) as well, for its text.
     #[must_use]
-    pub fn resume(now: Instant, config: &Config, setup: &Setup, handshake: &Handshake) -> Self {
+    pub fn resume(
+        now: Instant,
+        config: &Arc<Config>,
+        setup: &Setup,
+        handshake: &Handshake,
+    ) -> Self {
         Self::active(Active::resume(now, config, setup, handshake))
     }
 

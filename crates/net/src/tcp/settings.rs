@@ -1,5 +1,6 @@
 //! What a program may set on a connection while it lives.
 
+use alloc::sync::Arc;
 use core::time::Duration;
 
 use super::connection::{Connection, Phase};
@@ -11,7 +12,7 @@ impl Connection {
     /// Nagle's algorithm off (or on): small segments go out at once (RFC 9293 §3.7.4).
     pub fn set_nodelay(&mut self, nodelay: bool) {
         if let Some(shared) = self.shared() {
-            shared.config.nodelay = nodelay;
+            Arc::make_mut(&mut shared.config).nodelay = nodelay;
         }
     }
 
@@ -25,7 +26,7 @@ impl Connection {
     /// Keep-alives on or off (RFC 9293 §3.8.4).
     pub fn set_keepalive(&mut self, now: Instant, keepalive: Option<KeepAlive>) {
         if let Some(shared) = self.shared() {
-            shared.config.keepalive = keepalive;
+            Arc::make_mut(&mut shared.config).keepalive = keepalive;
         }
         if let Phase::Active(active) = &mut self.phase
             && active.state() != State::SynReceived
@@ -37,7 +38,7 @@ impl Connection {
     /// How long data may stay unacknowledged, from now on (RFC 5482).
     pub fn set_user_timeout(&mut self, now: Instant, timeout: Option<Duration>) {
         if let Some(shared) = self.shared() {
-            shared.config.user_timeout = timeout;
+            Arc::make_mut(&mut shared.config).user_timeout = timeout;
         }
         match (&mut self.phase, timeout) {
             (Phase::SynSent(opening), Some(timeout)) => {
@@ -55,7 +56,9 @@ impl Connection {
     /// Fixes the receive buffer's size in octets and ends its auto-tuning. A window already offered is not taken back.
     pub fn set_receive_buffer(&mut self, octets: usize) {
         match &mut self.phase {
-            Phase::SynSent(opening) => opening.shared.config.receive_initial = octets,
+            Phase::SynSent(opening) => {
+                Arc::make_mut(&mut opening.shared.config).receive_initial = octets
+            }
             Phase::Active(active) => active.receiver.set_limit(octets),
             Phase::Over(_) => {}
         }
@@ -64,8 +67,8 @@ impl Connection {
     /// Fixes the send buffer's size in octets and ends its auto-tuning.
     pub fn set_send_buffer(&mut self, octets: usize) {
         if let Some(shared) = self.shared() {
-            shared.config.send_initial = octets;
-            shared.config.send_max = octets;
+            Arc::make_mut(&mut shared.config).send_initial = octets;
+            Arc::make_mut(&mut shared.config).send_max = octets;
         }
         if let Phase::Active(active) = &mut self.phase {
             active.sender.buffer.fix(octets);

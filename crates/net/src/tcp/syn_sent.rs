@@ -1,5 +1,6 @@
 //! SYN-SENT: our SYN is out, nothing acceptable came back yet (RFC 9293 §3.10.7.3).
 
+use alloc::sync::Arc;
 use core::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -45,7 +46,7 @@ pub(super) enum Answer {
 type Check = ControlFlow<Answer>;
 
 impl SynSent {
-    pub(super) fn new(now: Instant, config: &Config, setup: &Setup) -> Self {
+    pub(super) fn new(now: Instant, config: &Arc<Config>, setup: &Setup) -> Self {
         let mut timers = Timers::default();
         if let Some(timeout) = config.user_timeout {
             timers.set(Timer::UserTimeout, now + timeout);

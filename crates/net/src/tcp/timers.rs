@@ -71,7 +71,7 @@ impl Timers {
 
     /// When a timer goes off, if it runs.
     pub(super) fn at(&self, timer: Timer) -> Option<Instant> {
-        Some(self.at[timer as usize]).filter(|at| *at != NEVER)
+        Some(self.at[timer as usize]).filter(|at| *at < NEVER)
     }
 
     /// Whether a timer runs.
@@ -81,8 +81,7 @@ impl Timers {
 
     /// When the first of all goes off.
     pub(super) fn next(&self) -> Option<Instant> {
-        let first = self.at.iter().copied().min();
-        first.filter(|at| *at != NEVER)
+        self.at.iter().copied().min().filter(|at| *at < NEVER)
     }
 
     /// Takes one timer that is due, stopping it.

@@ -19,6 +19,9 @@ pub const HOP_BY_HOP_HEADER: u8 = HOP_BY_HOP;
 /// Next header of a fragment header.
 pub const FRAGMENT_HEADER: u8 = FRAGMENT;
 
+/// The code of a Parameter Problem about a first fragment without all headers. RFC 7112 §5.
+pub const INCOMPLETE_CHAIN: u8 = 3;
+
 /// More headers than this in one packet is an attempt to waste our time.
 const MAX_HEADERS: usize = 16;
 

@@ -1,6 +1,7 @@
 //! Two connections, a wire that may lose, delay, reorder and duplicate, and a clock that jumps to the next event.
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -120,10 +121,16 @@ impl Pair {
             mss: wire.mss,
             offload: None,
         };
-        let mut client = Connection::connect(now, configs[0], &setups[0]);
+        let mut client = Connection::connect(now, &Arc::new(configs[0].clone()), &setups[0]);
         let syn = client.transmit(now, &limits).expect("a SYN").control;
         assert!(client.transmit(now, &limits).is_none());
-        let server = Connection::accept(now, configs[1], &setups[1], &syn, Bytes::new());
+        let server = Connection::accept(
+            now,
+            &Arc::new(configs[1].clone()),
+            &setups[1],
+            &syn,
+            Bytes::new(),
+        );
         let ends = [client, server];
         Self {
             now,

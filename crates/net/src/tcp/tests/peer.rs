@@ -1,5 +1,6 @@
 //! One connection and, as its peer, the test itself: segment by segment.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -72,7 +73,13 @@ impl Peer {
     /// The same with any SYN.
     pub(super) fn answering(config: &Config, syn: &Control) -> (Self, Outgoing) {
         let now = Instant::from_millis(1000);
-        let connection = Connection::accept(now, config, &setup(ISN), syn, Bytes::new());
+        let connection = Connection::accept(
+            now,
+            &Arc::new(config.clone()),
+            &setup(ISN),
+            syn,
+            Bytes::new(),
+        );
         let mut peer = Self::new(connection);
         peer.clock = syn.options.timestamps.map(|stamps| stamps.value);
         let answer = peer.only();
@@ -104,7 +111,11 @@ impl Peer {
 
     /// In SYN-SENT: the SYN was taken.
     pub(super) fn dialled(config: &Config) -> (Self, Outgoing) {
-        let connection = Connection::connect(Instant::from_millis(1000), config, &setup(ISN));
+        let connection = Connection::connect(
+            Instant::from_millis(1000),
+            &Arc::new(config.clone()),
+            &setup(ISN),
+        );
         let mut peer = Self::new(connection);
         peer.seq = SeqNum::new(PEER_ISN);
         let syn = peer.only();

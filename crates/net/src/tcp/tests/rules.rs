@@ -1,5 +1,6 @@
 //! One behaviour each, named as a requirement, with the section that requires it.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -134,7 +135,7 @@ fn data_in_a_syn_is_neither_lost_nor_doubled() {
     let (mut peer, _) = Peer::half_open(&Config::default(), offer());
     let (now, setup) = (peer.now, super::pair::setup(ISN));
     peer.connection =
-        crate::tcp::Connection::accept(now, &Config::default(), &setup, &syn, octets(0, 0, 15));
+        crate::tcp::Connection::accept(now, &Arc::default(), &setup, &syn, octets(0, 0, 15));
     assert_eq!(peer.only().control.ack.value(), PEER_ISN.wrapping_add(16));
     assert!(!peer.connection.take_ready().contains(Ready::READABLE));
     peer.send_data(15); // as a sender does that has not seen the acknowledgment
@@ -1222,12 +1223,8 @@ fn a_connection_can_begin_after_its_handshake() {
     };
     let (mut peer, _) = Peer::half_open(&Config::default(), offer());
     let now = peer.now;
-    peer.connection = crate::tcp::Connection::resume(
-        now,
-        &Config::default(),
-        &super::pair::setup(ISN),
-        &handshake,
-    );
+    peer.connection =
+        crate::tcp::Connection::resume(now, &Arc::default(), &super::pair::setup(ISN), &handshake);
     assert_eq!(peer.connection.state(), State::Established);
     peer.limits = Limits {
         mss: 1460,
