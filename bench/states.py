@@ -7,8 +7,10 @@ Makes the states of tests/states.py for real, asks each program, and prints a Ma
 ordinary user. As root it also makes what needs another user; nothing of the machine is changed.
 """
 
+import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -104,11 +106,10 @@ def told(found):
 
 
 def story(wharf, port):
-    import json
-
     answer, status = said([wharf, "why", port, "--json"])
     answer = json.loads(answer)
     summary = answer["summary"].removeprefix(f"{port} is ").rstrip(".")
+    summary = re.sub(r" \(pid \d+\)", "", summary)
     topics = []
     for place in answer["places"]:
         notes = [note for hold in place["holds"] for note in hold["notes"]] + place["notes"]

@@ -13,6 +13,8 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 use wharf_port::Port;
 
+use crate::publish::command::{InSpace, Port as Number};
+use crate::publish::wish::{Named, Wishes};
 use crate::space::Device;
 
 pub(crate) use ports::{Assert, Events, Free, Wait};
@@ -121,6 +123,24 @@ pub(crate) enum Command {
     /// Print what a program in the space sees of wharf, for a shell
     #[command(before_help = examples::ENV)]
     Env(Env),
+    /// Offer a space's ports at an address of the machine, or list what is offered
+    #[command(before_help = examples::PUBLISH)]
+    Publish(Publish),
+    /// End what `wharf publish` began
+    #[command(before_help = examples::UNPUBLISH)]
+    Unpublish(Unpublish),
+    /// Say or choose which space the shared ports of 127.0.0.1 lead to
+    #[command(before_help = examples::FOCUS)]
+    Focus(Focus),
+    /// Print where a space's web server is reached
+    #[command(before_help = examples::URL)]
+    Url(Url),
+    /// Open a space's web server in the browser
+    #[command(before_help = examples::OPEN)]
+    Open(Url),
+    /// Connect standard input and output with a port of a space
+    #[command(before_help = examples::CONNECT)]
+    Connect(Connect),
     /// Say what a port is used for, or which port a service has
     #[command(before_help = examples::SERVICE)]
     Service(Service),
@@ -138,6 +158,13 @@ pub(crate) enum Command {
     Man,
 }
 
+impl Command {
+    /// Whether it prints an answer and ends, rather than serving others, who may go away.
+    pub(crate) fn prints(&self) -> bool {
+        !matches!(self, Self::Run(_) | Self::Connect(_) | Self::Mcp(_))
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// The space to create or join [default: the one it is run in, or of this git worktree or directory]
@@ -147,6 +174,14 @@ pub(crate) struct Run {
     /// Let one of the machine's own TCP ports in: localhost:PORT inside reaches it (repeatable)
     #[arg(long, value_name = "PORT")]
     pub(crate) from_host: Vec<Port>,
+
+    /// Publish a port: 5432, 8080:80, 127.0.0.1:3000:3000, 8000-8005, 3000+ (next free), 53/udp (repeatable)
+    #[arg(short, long, value_name = "PORTS")]
+    pub(crate) publish: Vec<Wishes>,
+
+    /// Publish every port as it opens, at the space's face
+    #[arg(short = 'P', long)]
+    pub(crate) publish_all: bool,
 
     /// The device that carries the frames of a new space
     #[arg(long, value_enum, default_value_t = Device::Auto)]
@@ -229,6 +264,67 @@ pub(crate) struct Stop {
     /// End who listens at the port even if it is another project's
     #[arg(short, long)]
     pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Publish {
+    /// 5432, shop:5432, 8080:80, 127.0.0.1:3000:3000, 8000-8005, 3000+ (next free), 53/udp
+    #[arg(value_name = "[SPACE:]PORTS")]
+    pub(crate) what: Vec<InSpace<Wishes>>,
+
+    /// The machine's address [default: the space's face, 127.77.x.y]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) at: Option<String>,
+
+    /// Where somebody else has the port, wait for it
+    #[arg(long)]
+    pub(crate) wait: bool,
+
+    /// Print JSON (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Unpublish {
+    /// 5432, shop:5432, 127.0.0.1:3000, 53/udp
+    #[arg(value_name = "[SPACE:]PORT", required_unless_present = "all")]
+    pub(crate) what: Vec<InSpace<Named>>,
+
+    /// Everything that is published
+    #[arg(long, conflicts_with = "what")]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Focus {
+    /// The space that they lead to from now on
+    pub(crate) space: Option<String>,
+
+    /// Have them lead to whoever published them first
+    #[arg(long, conflicts_with = "space")]
+    pub(crate) none: bool,
+
+    /// Print JSON (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Url {
+    /// The port, where a space has several web servers
+    pub(crate) port: Option<Port>,
+
+    /// The space [default: the one it is run in, or of this git worktree or directory]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) space: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Connect {
+    /// Where to: shop:5432, or a port of this directory's space
+    #[arg(value_name = "[SPACE:]PORT")]
+    pub(crate) what: InSpace<Number>,
 }
 
 #[derive(Debug, Args)]

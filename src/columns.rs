@@ -113,10 +113,18 @@ pub(crate) fn widths<T: AsRef<str>>(columns: &[Column], rows: &[Vec<T>]) -> Vec<
     let mut widths: Vec<usize> = columns.iter().map(|column| column.head.width()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.as_ref().width());
+            *width = (*width).max(width_of(cell.as_ref()));
         }
     }
     widths
+}
+
+/// How many columns a text takes. Most texts are ASCII, where that is no question.
+fn width_of(text: &str) -> usize {
+    match text.is_ascii() {
+        true => text.len(),
+        false => text.width(),
+    }
 }
 
 /// Shows control characters, which any program may put into its name, instead of obeying them.
@@ -148,7 +156,7 @@ fn write_row<T: AsRef<str>>(
             (Colour::Ansi, Line::Row) if !cell.is_empty() => column.style,
             _ => PLAIN,
         };
-        let blanks = std::iter::repeat_n(' ', width.saturating_sub(cell.width()));
+        let blanks = std::iter::repeat_n(' ', width.saturating_sub(width_of(cell)));
         if column.side == Side::Right {
             text.extend(blanks.clone());
         }

@@ -8,6 +8,8 @@ pub(crate) mod status {
     pub(crate) const USAGE: u8 = 2;
     /// The machine does not permit it.
     pub(crate) const NOT_PERMITTED: u8 = 3;
+    /// Somebody else has it.
+    pub(crate) const CONFLICT: u8 = 4;
     /// The time was over first.
     pub(crate) const TIMEOUT: u8 = 124;
     /// wharf itself failed.

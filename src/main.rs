@@ -28,6 +28,7 @@ mod name;
 mod paths;
 mod place;
 mod protocol;
+mod publish;
 mod relay;
 mod run;
 mod service;
@@ -49,7 +50,13 @@ use anyhow::Result;
 fn main() -> ExitCode {
     let outcome = match cli::role() {
         Some(role) => play(role).map(|()| ExitCode::SUCCESS),
-        None => carry_out(cli::typed()),
+        None => {
+            let command = cli::typed();
+            if command.prints() {
+                sys::end_with_a_broken_pipe();
+            }
+            carry_out(command)
+        }
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("wharf: {error:#}");
@@ -68,6 +75,12 @@ fn carry_out(command: cli::Command) -> Result<ExitCode> {
         cli::Command::Free(typed) => free::free(&typed),
         cli::Command::Events(typed) => events::events(&typed),
         cli::Command::Env(typed) => env::env(typed),
+        cli::Command::Publish(typed) => publish::command::publish(typed),
+        cli::Command::Unpublish(typed) => publish::command::unpublish(typed),
+        cli::Command::Focus(typed) => publish::command::focus(typed),
+        cli::Command::Url(typed) => publish::command::url(typed),
+        cli::Command::Open(typed) => publish::command::open(typed),
+        cli::Command::Connect(typed) => publish::command::connect(typed),
         cli::Command::Service(typed) => service::service(&typed),
         cli::Command::Doctor(typed) => doctor::doctor(&typed),
         cli::Command::Mcp(typed) => mcp::mcp(&typed),

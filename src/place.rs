@@ -214,8 +214,11 @@ fn host_of(host: &str) -> Option<(Where, Vec<IpAddr>)> {
             let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
             Some((Where::Here, loopback.to_vec()))
         }
-        name if is_label(name) => Some((Where::Space(name.to_owned()), Vec::new())),
-        _ => None,
+        // As `wharf ls` says that a space's server is reached from others.
+        name => {
+            let name = name.strip_suffix(".internal").unwrap_or(name);
+            is_label(name).then(|| (Where::Space(name.to_owned()), Vec::new()))
+        }
     }
 }
 
@@ -268,6 +271,7 @@ mod tests {
                 80,
             ),
             ("shop:80", shop(), Protocol::Tcp, vec![], 80),
+            ("shop.internal:80", shop(), Protocol::Tcp, vec![], 80),
             ("udp/shop:80", shop(), Protocol::Udp, vec![], 80),
             (".:80", Where::Project, Protocol::Tcp, vec![], 80),
         ] {

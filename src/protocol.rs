@@ -19,6 +19,8 @@ use crate::binding::policy::Policy;
 use crate::event::Event;
 use crate::failure::{Failure, status};
 use crate::list::{Hold, Question};
+use crate::publish::Publication;
+use crate::publish::wish::{Named, Wish};
 use crate::space::Device;
 
 /// Raised with every change that an older program would misread.
@@ -54,6 +56,8 @@ pub(crate) enum Ask {
         /// Which of them.
         question: Question,
     },
+    /// How a space is reached from the machine.
+    Reach(Reach),
     /// Follow what happens to ports, in one space or in all, those that are made later included.
     Events {
         /// Name of the space, which need not run yet, or all.
@@ -61,6 +65,42 @@ pub(crate) enum Ask {
     },
     /// End a space and what runs in it.
     Stop(Target),
+}
+
+/// The questions about how spaces are reached.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Reach {
+    /// What a space is called and where it is reached.
+    Space(Target),
+    /// Offer ports of a space at the machine.
+    Publish {
+        /// The space.
+        target: Target,
+        /// Its ports, and where.
+        wishes: Vec<Wish>,
+        /// Whether a place that somebody else has is waited for.
+        waits: bool,
+    },
+    /// End what is published.
+    Unpublish {
+        /// Of which spaces.
+        target: Target,
+        /// Which port; all, if none is named.
+        named: Option<Named>,
+    },
+    /// Everything that is published.
+    Published,
+    /// Which space shared places lead to.
+    Focused,
+    /// Have them lead to this space; to whoever claimed them first, if it is none.
+    Focus(Option<String>),
+    /// A connection to a port of a space; the reply carries the socket.
+    Connect {
+        /// The space.
+        target: Target,
+        /// Its port.
+        port: NonZeroU16,
+    },
 }
 
 /// Which space is meant.
@@ -122,6 +162,10 @@ pub(crate) struct Run {
     pub(crate) name: Option<String>,
     /// Ports of the machine to let in.
     pub(crate) from_host: Vec<NonZeroU16>,
+    /// Ports to publish.
+    pub(crate) publish: Vec<Wish>,
+    /// Whether every port is published as it opens.
+    pub(crate) publish_all: bool,
     /// The project's rules about ports; they hold for the whole space until another run brings some. `None` if this one brings
     /// none.
     pub(crate) policy: Option<Policy>,
@@ -142,6 +186,8 @@ pub(crate) enum Reply {
         run: String,
         /// What the user should know, a sentence each.
         remarks: Vec<String>,
+        /// What was published for it.
+        published: Vec<Publication>,
     },
     /// To `Survey`.
     Surveyed {
@@ -150,6 +196,14 @@ pub(crate) enum Reply {
         /// What was found.
         holds: Vec<Hold>,
     },
+    /// To `Space`.
+    Space(SpaceInfo),
+    /// To `Publish`, `Unpublish` and `Published`: what they are about.
+    Published(Vec<Publication>),
+    /// To `Focused` and `Focus`: the space in focus.
+    Focus(Option<String>),
+    /// To `Connect`.
+    Connected,
     /// To `Events`: from here on, [`News`](crate::event::News) come.
     Following,
     /// To `Stop`: the names of the spaces that ended.

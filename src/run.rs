@@ -23,6 +23,7 @@ use crate::client::Absence;
 use crate::config::Config;
 use crate::failure::{Failure, status};
 use crate::protocol::{Ask, Notice, Progress, Reply, Run, SpaceInfo, Target};
+use crate::publish::Publication;
 use crate::signals::{Caught, Signals};
 use crate::space::enter::{EnterError, Namespaces, Started, Supervision};
 use crate::{cli, client, config, conflict, env, space};
@@ -39,6 +40,12 @@ pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
         name: config.name,
         from_host: from_host.clone(),
         policy: config.policy,
+        publish: typed
+            .publish
+            .into_iter()
+            .flat_map(|wishes| wishes.0)
+            .collect(),
+        publish_all: typed.publish_all,
         device: typed.device,
         mtu: typed.mtu,
     });
@@ -47,14 +54,15 @@ pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
         space,
         run,
         remarks,
+        published,
     } = answer.reply
     else {
         bail!("the daemon answered something else")
     };
     if !typed.quiet {
-        announce(&space, &remarks);
+        announce(&space, &remarks, &published);
     }
-    let program = start(&typed.command, answer.descriptors, &space, &run);
+    let program = start(&typed.command, answer.descriptors, &space, &run, &published);
     let resume = Ask::Resume {
         space: space.name,
         run,
@@ -101,15 +109,26 @@ fn let_in(typed: &[Port], config: &Config) -> Vec<NonZeroU16> {
         .collect()
 }
 
-fn announce(space: &SpaceInfo, remarks: &[String]) {
+fn announce(space: &SpaceInfo, remarks: &[String], published: &[Publication]) {
     let url = space
         .url
         .as_ref()
         .map_or_else(String::new, |url| format!(" · {url}"));
     eprintln!("wharf: space {} · {}{url}", space.name, space.ipv4);
+    for publication in published {
+        eprintln!("wharf: published {publication}");
+    }
     for remark in remarks {
         eprintln!("wharf: {remark}");
     }
+}
+
+/// `WHARF_PORT_3000`: the port of the machine that leads to the program's port 3000.
+fn ports_variable(publication: &Publication) -> (String, String) {
+    (
+        format!("WHARF_PORT_{}", publication.inside),
+        publication.place.port.to_string(),
+    )
 }
 
 /// The program, and the signals that come for it.
@@ -118,6 +137,7 @@ fn start(
     descriptors: Vec<OwnedFd>,
     space: &SpaceInfo,
     run: &str,
+    published: &[Publication],
 ) -> Result<(Started, Signals)> {
     let signals = Signals::catch().context("cannot catch signals")?;
     let (name, arguments) = words.split_first().context("no program was named")?;
@@ -127,7 +147,8 @@ fn start(
     command
         .args(arguments)
         .envs(env::variables(space))
-        .env("WHARF_RUN", run);
+        .env("WHARF_RUN", run)
+        .envs(published.iter().map(ports_variable));
     match (Namespaces { user, network }).spawn(command) {
         Ok(started) => Ok((started, signals)),
         Err(EnterError::Namespace(error)) if error.raw_os_error() == Some(libc::EPERM) => Err(Failure {

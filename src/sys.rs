@@ -56,6 +56,12 @@ pub(crate) fn awaitable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
 }
 
+/// Has a write to a pipe that nobody reads end this process without a word, as it ends other commands.
+pub(crate) fn end_with_a_broken_pipe() {
+    // SAFETY: only the disposition of one signal changes, to the default; no handler runs.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
 /// Has the allocator give back to the kernel what it keeps for later.
 pub(crate) fn give_memory_back() {
     #[cfg(target_env = "gnu")]

@@ -30,6 +30,7 @@ mod mcp;
 mod outward;
 mod own_ports;
 mod passing_through;
+mod publishing;
 mod signals;
 mod spaces;
 mod status;

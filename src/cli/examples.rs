@@ -110,3 +110,44 @@ Examples:
   wharf man                           shows it
   wharf man > wharf.1                 writes it
 ";
+
+pub(super) const PUBLISH: &str = "\
+Examples:
+  wharf publish 5432                  at the space's face, 127.77.x.y:5432
+  wharf publish shop:8080:80          another space's port 80, at 8080
+  wharf publish 127.0.0.1:3000+:3000  at the first free port from 3000 on
+  wharf publish 53/udp --at ::1       a port of UDP, at an address
+  wharf publish                       lists what is published
+";
+
+pub(super) const UNPUBLISH: &str = "\
+Examples:
+  wharf unpublish 5432                this directory's space
+  wharf unpublish 127.0.0.1:3000      whatever is published there
+  wharf unpublish --all               everything
+";
+
+pub(super) const FOCUS: &str = "\
+Examples:
+  wharf focus shop-b                  localhost's published ports lead to shop-b
+  wharf focus                         says where they lead
+  wharf focus --none                  to whoever published them first
+";
+
+pub(super) const URL: &str = "\
+Examples:
+  wharf url                           http://shop.localhost:7070
+  curl $(wharf url 3000)              of several servers, the one at 3000
+";
+
+pub(super) const OPEN: &str = "\
+Examples:
+  wharf open                          this directory's web server
+  wharf open 3000 -s shop             that at port 3000 of the space shop
+";
+
+pub(super) const CONNECT: &str = "\
+Examples:
+  wharf connect shop:6379             speaks to it from the terminal
+  ssh -o ProxyCommand='wharf connect box:22' box
+";

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt::Write;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU16;
 use std::rc::Rc;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -82,22 +83,10 @@ impl Doors {
 /// Who is in the way, and what to do.
 fn explain(address: IpAddr, port: u16, error: &io::Error) -> String {
     let mut sentence = format!("names are not served at {address}:{port}: {error}");
-    let covers = |listener: &&list::Hold| {
-        listener.protocol == Protocol::Tcp
-            && listener.port.get() == port
-            && (listener.address == address || listener.address.is_unspecified())
-    };
-    let listeners = list::machine_listeners().unwrap_or_default();
-    if let Some(program) = listeners
-        .iter()
-        .find(covers)
-        .and_then(|listener| listener.programs.first())
-    {
-        let _ = write!(
-            sentence,
-            ", held by {} (pid {})",
-            program.program, program.pid
-        );
+    let holder =
+        NonZeroU16::new(port).and_then(|port| list::holder_at(Protocol::Tcp, address, port));
+    if let Some(holder) = holder {
+        let _ = write!(sentence, ", held by {holder}");
     }
     sentence += "; end that or choose another port with WHARF_NAMES_PORT";
     sentence

@@ -4,12 +4,14 @@
 //! run on a thread of their own ([`crate::relay`]). It holds no right that its user does not have.
 
 mod attendance;
+mod board;
 mod chronicle;
 mod from_host;
 mod front;
 mod keeper;
 mod names;
 mod ports;
+mod reach;
 mod releases;
 mod session;
 mod space;
@@ -141,6 +143,7 @@ fn run(listener: std::os::unix::net::UnixListener) -> Result<()> {
         let spaces = Spaces::start()?;
         let history = keep_history(&spaces);
         spaces.adopt().await?;
+        spaces.publish_again();
         // Whoever comes first is told what stands in the way.
         drop(spaces.open_doors().await);
         say(SERVING)?;

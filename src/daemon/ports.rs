@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -23,7 +24,7 @@ use super::releases::Releases;
 use crate::binding::record::{Caller, Conflict, Ledger, Obstacle, Owner};
 use crate::event::{Actor, Event, Holder, Kind, Reason, Source};
 use crate::list::holders::{self, Scope};
-use crate::list::{NetNamespace, Process, diag};
+use crate::list::{self, NetNamespace, Process, diag};
 
 /// How long what happens may wait for what happens next.
 const PORTION: Duration = Duration::from_millis(5);
@@ -331,8 +332,19 @@ fn holder(owner: &Owner, state: State, held: &Holders) -> Holder {
 
 /// The program that made a call; `None` if it has ended.
 fn actor_of(caller: &Caller) -> Option<Actor> {
-    let process = Process::of_thread(Pid::from_raw(caller.thread)?)?;
-    Some(Actor::from(&process))
+    let thread = Pid::from_raw(caller.thread)?;
+    let pid = list::process_of_thread(thread)?.as_raw_nonzero().get();
+    let directory = fs::read_link(format!("/proc/{pid}/cwd"));
+    // What the program calls itself, where its file may not be seen.
+    let own_name = || fs::read_to_string(format!("/proc/{pid}/comm")).ok();
+    Some(Actor {
+        pid,
+        program: list::program_of_thread(thread)
+            .or_else(|| Some(own_name()?.trim_end().to_owned()))?,
+        directory: directory
+            .ok()
+            .map(|path| path.to_string_lossy().into_owned()),
+    })
 }
 
 impl From<&Process> for Actor {

@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
+use super::board::Patience;
 use super::from_host;
 use super::space::{Attached, Space};
 use super::spaces::Spaces;
@@ -16,6 +17,7 @@ use crate::event::News;
 use crate::failure::{Failure, status, status_of};
 use crate::list::{self, Question};
 use crate::protocol::{Ask, Notice, Places, Progress, Reply, Request, Run, Target, VERSION};
+use crate::publish::Publication;
 
 /// Answers one command.
 pub(super) async fn converse(socket: tokio::net::UnixStream, spaces: Rc<Spaces>) {
@@ -58,12 +60,18 @@ async fn answer(request: Request, channel: &mut AsyncChannel, spaces: &Rc<Spaces
                 .ok_or_else(|| Target::Name(space).not_running())?
                 .attach();
             let remarks = from_host::let_in(&space, &from_host).await;
-            stay(&space, &run, remarks, channel, spaces, Namespaces::Known).await
+            let welcome = Welcome {
+                run,
+                remarks,
+                published: Vec::new(),
+            };
+            stay(&space, welcome, channel, spaces, Namespaces::Known).await
         }
         Ask::Survey { places, question } => {
             let surveyed = survey(places, &question, spaces)?;
             Ok(channel.send(&surveyed, &[]).await?)
         }
+        Ask::Reach(reach) => super::reach::answer(reach, channel, spaces).await,
         Ask::Events { space } => follow(space, channel, spaces).await,
         Ask::Stop(target) => {
             let ended = stop(&target, spaces).await?;
@@ -97,8 +105,24 @@ async fn enter(run: &Run, channel: &mut AsyncChannel, spaces: &Rc<Spaces>) -> Re
     let space = spaces.enter(run).await?;
     let mut remarks = space.remarks.borrow().clone();
     remarks.extend(from_host::let_in(&space, &run.from_host).await);
-    let name = format!("{:016x}", rand::random::<u64>());
-    stay(&space, &name, remarks, channel, spaces, Namespaces::Wanted).await
+    let published = spaces.publish(&space, &run.publish, Patience::None).await?;
+    if run.publish_all {
+        spaces.publish_everything(&space).await;
+    }
+    let welcome = Welcome {
+        run: format!("{:016x}", rand::random::<u64>()),
+        remarks,
+        published,
+    };
+    stay(&space, welcome, channel, spaces, Namespaces::Wanted).await
+}
+
+/// What a run is told first.
+#[derive(Debug)]
+struct Welcome {
+    run: String,
+    remarks: Vec<String>,
+    published: Vec<Publication>,
 }
 
 /// Whether the command needs the space's namespaces.
@@ -111,18 +135,19 @@ enum Namespaces {
 /// Holds the space for a run until that ends; ends what is left of it if it was cut off.
 async fn stay(
     space: &Attached,
-    run: &str,
-    mut remarks: Vec<String>,
+    mut welcome: Welcome,
     channel: &mut AsyncChannel,
     spaces: &Rc<Spaces>,
     wanted: Namespaces,
 ) -> Result<()> {
-    remarks.extend(spaces.open_doors().await);
+    let run = &welcome.run;
+    welcome.remarks.extend(spaces.open_doors().await);
     let info = space.info(spaces.url(space));
     let entered = Reply::Entered {
         space: info,
         run: run.to_owned(),
-        remarks,
+        remarks: welcome.remarks,
+        published: welcome.published,
     };
     let descriptors = [
         space.namespaces.user.as_fd(),

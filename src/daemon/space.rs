@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::ops::Deref;
 use std::os::fd::{AsFd, OwnedFd};
@@ -30,7 +30,7 @@ use crate::binding::notify::Listener;
 use crate::binding::policy::Policy;
 use crate::event::Event;
 use crate::failure::{Failure, status};
-use crate::list::{self, Member, NetNamespace, diag, holders};
+use crate::list::{self, Member, NetNamespace, Protocol, diag, holders};
 use crate::protocol::SpaceInfo;
 use crate::relay::{self, Relay};
 use crate::space::book::Entry;
@@ -263,6 +263,31 @@ impl Space {
             }
         }
         outcome
+    }
+
+    /// A UDP socket that is connected to a port inside.
+    pub(super) async fn dial_datagrams(&self, port: NonZeroU16) -> io::Result<OwnedFd> {
+        let sockets = diag::dump(self.diag.as_fd()).map_err(io::Error::other)?;
+        let mut there = sockets
+            .iter()
+            .filter(|socket| socket.protocol == Protocol::Udp && socket.port == port);
+        let listens = there
+            .next()
+            .ok_or(io::ErrorKind::ConnectionRefused)?
+            .address;
+        let address = match listens {
+            IpAddr::V4(v4) if v4.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(v6) if v6.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            specific => specific,
+        };
+        let kind = if address.is_ipv4() {
+            Socket::Udp4
+        } else {
+            Socket::Udp6
+        };
+        let socket = self.own_socket(kind).await?;
+        rustix::net::connect(&socket, &SocketAddr::new(address, port.get()))?;
+        Ok(socket)
     }
 
     /// What listens inside, and the name of the program that does. Cheap enough to be asked for each request.

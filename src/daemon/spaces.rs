@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use tokio::sync::{Mutex, Notify, broadcast};
 use tokio::time::timeout;
 
+use super::board::{Board, Patience};
 use super::front::Doors;
 use super::keeper::{self, Handover};
 use super::names::{self, NameService};
@@ -24,6 +25,8 @@ use crate::event::Event;
 use crate::list::{self, Hold, Question};
 use crate::paths;
 use crate::protocol::{Run, Target};
+use crate::publish::Publication;
+use crate::publish::wish::Wish;
 use crate::relay::{Names, Routes};
 use crate::space::book::Book;
 use crate::space::keeper::{Charter, Socket, new_socket};
@@ -51,6 +54,7 @@ pub(super) struct Spaces {
     /// What serves the spaces, and knows them in turn.
     doors: OnceCell<Doors>,
     service: OnceCell<NameService>,
+    board: OnceCell<Rc<Board>>,
 }
 
 impl fmt::Debug for Spaces {
@@ -87,7 +91,9 @@ impl Spaces {
             changed: Notify::new(),
             doors: OnceCell::new(),
             service: OnceCell::new(),
+            board: OnceCell::new(),
         });
+        spaces.board.set(Board::start(Rc::clone(&spaces))?).ok();
         spaces.doors.get_or_init(|| Doors::new(Rc::clone(&spaces)));
         spaces
             .service
@@ -251,6 +257,9 @@ impl Spaces {
         if let Some(doors) = self.doors.get() {
             doors.forget(space.id);
         }
+        if let Some(board) = self.board.get() {
+            board.forget(&space.entry.name);
+        }
         tracing::info!("{} is deserted and ends", space.entry.name);
         self.changed.notify_waiters();
     }
@@ -320,6 +329,38 @@ impl Spaces {
     /// Serves spaces by name, if that is not being done; answers with what stands in the way.
     pub(super) async fn open_doors(&self) -> Option<String> {
         self.doors.get()?.open().await
+    }
+
+    /// What is published.
+    pub(super) fn board(&self) -> Result<&Board> {
+        Ok(self.board.get().context("nothing is published yet")?)
+    }
+
+    /// Publishes ports of a space.
+    pub(super) async fn publish(
+        &self,
+        space: &Space,
+        wishes: &[Wish],
+        patience: Patience,
+    ) -> Result<Vec<Publication>> {
+        if wishes.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.board()?.publish(space, wishes, patience).await
+    }
+
+    /// Publishes every port of a space as it opens.
+    pub(super) async fn publish_everything(&self, space: &Space) {
+        if let Some(board) = self.board.get() {
+            board.publish_everything(space).await;
+        }
+    }
+
+    /// Goes on with what a daemon that died has published of the spaces that have been adopted.
+    pub(super) fn publish_again(&self) {
+        if let Some(board) = self.board.get() {
+            board.keep_only(|space| self.find(space).is_some());
+        }
     }
 
     /// Where the web servers of a space are reached.

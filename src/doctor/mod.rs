@@ -229,14 +229,9 @@ FAIL  user namespaces  forbidden: user.max_user_namespaces is 0
     #[test]
     fn the_json_form_is_the_documented_one() {
         let documented = include_str!("../../docs/json.md");
-        let (_, section) = documented.split_once("## `wharf doctor --json`").unwrap();
-        let example = section
-            .split("```json\n")
-            .nth(1)
-            .unwrap()
-            .split("```")
-            .next()
-            .unwrap();
+        let section = documented.split("## `wharf doctor --json`").nth(1).unwrap();
+        let example = section.split("```json\n").nth(1).unwrap();
+        let example = example.split("```").next().unwrap();
         let example: serde_json::Value = serde_json::from_str(example).unwrap();
         let written: serde_json::Value = serde_json::from_str(&json(&samples()[2..])).unwrap();
         assert_eq!(written, example);

@@ -8,7 +8,7 @@ pub(crate) mod when;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
@@ -25,8 +25,10 @@ const KEPT_COUNT: u32 = 50_000;
 const PRUNED_EVERY: u32 = 1000;
 /// How long one waits for the other's transaction.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// So many events are written together, if they come fast.
-const TOGETHER: usize = 256;
+/// What comes within this time is written together.
+const TOGETHER: Duration = Duration::from_millis(200);
+/// So many events are written together at most, and so many may wait; more are lost, rather than to keep anybody waiting.
+const WAITING: usize = 8192;
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS event (
@@ -48,7 +50,7 @@ pub(crate) fn file() -> Result<PathBuf> {
 /// The history, written to.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    events: mpsc::Sender<Event>,
+    events: mpsc::SyncSender<Event>,
     thread: JoinHandle<()>,
 }
 
@@ -60,12 +62,10 @@ impl Writer {
     pub(crate) fn start() -> Result<Self> {
         let file = file()?;
         let mut store = Store::open(&file)?;
-        let (events, coming) = mpsc::channel();
+        let (events, coming) = mpsc::sync_channel(WAITING);
         let thread = std::thread::Builder::new().name("history".into());
         let thread = thread.spawn(move || {
-            while let Ok(first) = coming.recv() {
-                let more = coming.try_iter().take(TOGETHER - 1);
-                let events: Vec<_> = std::iter::once(first).chain(more).collect();
+            while let Some(events) = batch(&coming) {
                 if let Err(error) = store.add(&events) {
                     tracing::error!("{} events are not kept: {error:#}", events.len());
                 }
@@ -74,9 +74,11 @@ impl Writer {
         Ok(Self { events, thread })
     }
 
-    /// Keeps an event; after the thread's end it is lost.
+    /// Keeps an event, unless too many wait.
     pub(crate) fn keep(&self, event: Event) {
-        self.events.send(event).ok();
+        if self.events.try_send(event).is_err() {
+            tracing::warn!("an event is not kept: they come faster than they can be written");
+        }
     }
 
     /// Waits until everything is written.
@@ -84,6 +86,18 @@ impl Writer {
         drop(self.events);
         self.thread.join().ok();
     }
+}
+
+/// The next event and what comes soon after it; `None` when there will be none.
+fn batch(coming: &mpsc::Receiver<Event>) -> Option<Vec<Event>> {
+    let mut events = vec![coming.recv().ok()?];
+    let end = Instant::now() + TOGETHER;
+    while events.len() < WAITING
+        && let Ok(event) = coming.recv_timeout(end.saturating_duration_since(Instant::now()))
+    {
+        events.push(event);
+    }
+    Some(events)
 }
 
 /// The file, opened for writing.
@@ -133,10 +147,10 @@ impl Store {
     /// Forgets what is too old or too much.
     fn prune(&self, now: Timestamp) -> Result<()> {
         let oldest = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
-        self.connection.execute(
-            "DELETE FROM event WHERE at < ?1 OR id <= (SELECT max(id) FROM event) - ?2",
-            params![oldest.as_microsecond(), KEPT_COUNT],
-        )?;
+        let old = "DELETE FROM event WHERE at < ?1";
+        self.connection.execute(old, [oldest.as_microsecond()])?;
+        let many = "DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?1";
+        self.connection.execute(many, [KEPT_COUNT])?;
         Ok(())
     }
 }

@@ -34,6 +34,7 @@ mod worktree;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -221,6 +222,28 @@ pub(crate) fn machine(question: &Question) -> Result<Vec<Hold>, DumpError> {
 /// As [`survey`].
 pub(crate) fn machine_listeners() -> Result<Vec<Hold>, DumpError> {
     machine(&Question::LISTENERS)
+}
+
+/// The program of the machine that stands in the way of whoever wants this endpoint, as a person calls it.
+pub(crate) fn holder_at(protocol: Protocol, address: IpAddr, port: NonZeroU16) -> Option<String> {
+    let overlaps = |hold: &&Hold| {
+        hold.protocol == protocol
+            && hold.port == port
+            && (hold.address == address
+                || hold.address.is_unspecified()
+                || address.is_unspecified())
+    };
+    let held = machine_listeners().ok()?;
+    let hold = held.iter().find(overlaps)?;
+    let Some(holder) = hold.programs.first() else {
+        let user = hold.user.clone().unwrap_or_else(|| hold.uid.to_string());
+        return Some(format!("a program of user {user}"));
+    };
+    let place = match &holder.directory {
+        Some(directory) => format!(", in {directory}"),
+        None => String::new(),
+    };
+    Some(format!("{} (pid {}{place})", holder.program, holder.pid))
 }
 
 /// By inode, the processes that hold the socket, oldest first.

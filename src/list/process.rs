@@ -6,7 +6,7 @@
 //! To have read: `proc_pid_stat(5)`, `proc_pid_exe(5)`, `proc_pid_cmdline(5)`.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
@@ -85,15 +85,6 @@ const COMMAND_BYTES: usize = 64 * 1024;
 pub(super) const RECORD_BYTES: usize = 16 * 1024;
 
 impl Process {
-    /// Reads the process that a thread belongs to; `None` when it has ended.
-    pub(crate) fn of_thread(thread: Pid) -> Option<Self> {
-        let pid = process_of_thread(thread)?;
-        let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let path = format!("/proc/{}", pid.as_raw_nonzero());
-        let process = rustix::fs::open(path, directory, Mode::empty()).ok()?;
-        Self::read(pid, process.as_fd(), &Lookup::new(Detail::Row))
-    }
-
     /// Reads the process whose open `/proc/PID` this is; `None` when it has ended.
     pub(super) fn read(pid: Pid, process: BorrowedFd<'_>, lookup: &Lookup) -> Option<Self> {
         let stat = file(process, c"stat", RECORD_BYTES)?;
@@ -298,6 +289,7 @@ pub(super) fn file(process: BorrowedFd<'_>, name: &CStr, limit: usize) -> Option
 mod tests {
     use std::ffi::OsStr;
     use std::fs::File;
+    use std::os::fd::AsFd as _;
     use std::os::unix::ffi::OsStrExt as _;
     use std::path::Path;
     use std::process::Command;

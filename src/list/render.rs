@@ -393,7 +393,7 @@ shop-b  tcp    ::           80  -                nginx                   4242 +2
             (heads.split_whitespace().count(), text)
         };
         let (wide, text) = heads(172);
-        assert!(wide == 12 && text.contains("…/packages/frontend"), "{text}");
+        assert!(wide == 12 && text.contains("/packages/frontend"), "{text}");
         let (middle, text) = heads(120);
         assert!(
             middle < wide && text.contains("python3 -m http.server"),
@@ -402,7 +402,7 @@ shop-b  tcp    ::           80  -                nginx                   4242 +2
         assert!(!text.contains("SINCE") && text.contains("BRANCH"), "{text}");
         let (narrow, text) = heads(80);
         assert_eq!(narrow, 7, "{text}");
-        assert!(text.contains("python3 -m http…"), "{text}");
+        assert!(text.contains("python3 -m http.serv…"), "{text}");
         // Narrower than this, lines wrap.
         let least = table(&listeners, &terminal(10));
         assert!(least.contains("…ckages/frontend"), "{least}");

@@ -36,6 +36,12 @@ impl Number {
         Ipv4Addr::new(10, 77, x, y)
     }
 
+    /// The address of the machine's loopback at which the space's ports are published: 127.77.x.y.
+    pub(crate) fn face(self) -> Ipv4Addr {
+        let [x, y] = self.0.to_be_bytes();
+        Ipv4Addr::new(127, 77, x, y)
+    }
+
     /// The space's IPv6 address inside: fd77:7761:7266::x:y.
     pub(crate) fn ipv6(self) -> Ipv6Addr {
         let [x, y] = self.0.to_be_bytes();

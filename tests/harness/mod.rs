@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 pub(crate) use process::Process;
-pub(crate) use world::{User, World};
+pub(crate) use world::{Project, User, World};
 
 /// How long anything may take before a scene fails. What works takes a small part of it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);

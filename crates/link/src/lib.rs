@@ -14,6 +14,7 @@
 //! | [`qemu::Stream`] | a Unix stream socket, each frame behind its length, as QEMU's `-netdev stream` does |
 //! | [`pcap::Recorded`] | another link, and writes down what passes |
 //! | [`pcap::Replay`] | a recording, one way |
+//! | [`Joined`] | several links, as if they were one |
 //! | [`Impaired`] | another link, with loss, delay, reordering, … that a seed repeats |
 //!
 //! Nothing here waits: an empty link answers [`WouldBlock`](io::ErrorKind::WouldBlock), and links with a
@@ -45,6 +46,7 @@ use std::io::{self, IoSlice};
 use bytes::BytesMut;
 
 mod impaired;
+mod joined;
 pub mod memory;
 mod packet;
 pub mod pcap;
@@ -59,6 +61,7 @@ mod trains;
 mod waiting;
 
 pub use impaired::{Impaired, Impairment, Rate, Tally};
+pub use joined::Joined;
 pub use packet::{Packet, PacketError};
 pub use slots::{BATCH, Slots};
 pub use tap::{Tap, TapError};

@@ -521,3 +521,28 @@ fn a_right_can_be_given_later() {
     table.set_right(hold, Right::System).unwrap();
     assert!(table.bind(hold, local("0.0.0.0:80")).is_ok());
 }
+
+#[test]
+fn an_owner_that_changes_is_found_by_its_flow_as_well() {
+    let mut table = table();
+    let listener = open_at(&mut table, TCP, "127.0.0.1:80", "first");
+    let accepted = table.accept(listener, &flow(1), "first").unwrap();
+    for hold in [listener, accepted] {
+        table.update_owner(hold, |owner| *owner = "second").unwrap();
+        assert_eq!(table.owner(hold), Some(&"second"));
+    }
+    assert_eq!(
+        table.who(&flow(1)).map(|found| *found.owner),
+        Some("second")
+    );
+    assert_eq!(
+        table.who(&flow(2)).map(|found| *found.owner),
+        Some("second")
+    );
+    table.release(accepted);
+    assert_eq!(table.update_owner(accepted, |owner| *owner = "third"), None);
+    assert_eq!(
+        table.who(&flow(1)).map(|found| *found.owner),
+        Some("second")
+    );
+}

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 use wharf_net::wire::ethernet::Mac;
-use wharf_socket::{Arrival, Config, Gateway, Knock, QemuServer, Stack};
+use wharf_socket::{Arrival, Config, Gateway, Knock, QemuServer, Stack, Unreachable};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -27,9 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     loop {
         match gateway.arrival().await? {
             Arrival::Knock(knock) => drop(tokio::spawn(relay(knock))),
-            Arrival::Datagram { flow, .. } => {
-                gateway.reject(flow, wharf_socket::Unreachable::Prohibited);
-            }
+            Arrival::Datagram { flow, .. } => gateway.reject(flow, Unreachable::Prohibited),
             Arrival::Echo(echo) => gateway.reply(echo)?,
             _ => {}
         }

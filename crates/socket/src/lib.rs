@@ -4,8 +4,8 @@
 //! no privileges. On it, [`TcpListener`], [`TcpStream`], [`TcpSocket`] and [`UdpSocket`] are what tokio's are on the kernel's network, and have
 //! the same names: moving over is a change of imports, and a `&stack` as the first argument of `bind` and `connect`.
 //!
-//! What frames travel on is a [link](wharf_link): within the process, to a virtual machine, through a TAP to the kernel; with [`Impaired`](wharf_link::Impaired) around it
-//! for the weather of one's choice. With [`Gateway`], a stack answers for every address behind its link.
+//! What frames travel on is a [link](wharf_link): within the process, to a virtual machine, through a TAP to the kernel, or several of
+//! them [joined](wharf_link::Joined); with [`Impaired`](wharf_link::Impaired) around it for the weather of one's choice. With [`Gateway`], a stack answers for every address behind its link.
 //!
 //! # What can be relied upon
 //!
@@ -34,9 +34,9 @@
 //! | `bind_device`, `device` | an address of the host's: that is where packets come in |
 //! | `TcpSocket::take_error` | errors are told where they happen, [`TcpStream::take_error`] afterwards |
 //! | `broadcast`, `set_broadcast` | always allowed |
-//! | `join_multicast_v4` and all multicast options | not there yet |
 //!
-//! See [`Stack`] for an example, and `examples/` for an echo server, a gateway and a whole host.
+//! See [`Stack`] for an example, and `examples/` for an echo server, a gateway and a whole host; [`manual`] says what the defaults
+//! are, and why.
 
 #![deny(unsafe_code)]
 
@@ -46,6 +46,7 @@ mod error;
 mod gateway;
 mod held;
 mod links;
+pub mod manual;
 mod ping;
 mod ready;
 mod shared;

@@ -13,6 +13,8 @@ use crate::sys;
 
 /// A link with a descriptor ([`Tap`](wharf_link::Tap), [`Packet`](wharf_link::Packet), [`qemu::Stream`]), waited for by tokio.
 ///
+/// What has to be told the time ([`Impaired`](wharf_link::Impaired), [`Recorded`](wharf_link::pcap::Recorded)) goes around it, not inside.
+///
 /// ```no_run
 /// use wharf_link::Tap;
 /// use wharf_net::wire::ethernet::Mac;

@@ -265,7 +265,7 @@ async fn many_threads_share_a_stack() {
             let to = at(RIGHT[number % 2], 7);
             let mut stream = TcpStream::connect(&left, to).await.unwrap();
             let said = vec![number as u8; 20_000];
-            if number % 5 == 0 {
+            if number.is_multiple_of(5) {
                 return give_up(stream.read(&mut [0; 1])).await;
             }
             stream.write_all(&said).await.unwrap();

@@ -136,3 +136,10 @@ async fn a_knock_that_waited_too_long_is_not_admitted() {
     assert_eq!(error.kind(), ErrorKind::NotConnected);
     visit.abort();
 }
+
+#[test]
+fn the_example_needs_thirty_lines() {
+    let example = include_str!("../examples/gateway.rs");
+    let is_code = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
+    assert!(example.lines().filter(is_code).count() <= 30);
+}

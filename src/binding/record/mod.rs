@@ -298,10 +298,11 @@ impl Record {
                 return;
             }
             self.age += 1;
-            if let Some(owner) = self.table.owner_mut(hold) {
-                (owner.since, owner.source, owner.age) = (at, source, self.age);
+            let age = self.age;
+            self.table.update_owner(hold, |owner| {
+                (owner.since, owner.source, owner.age) = (at, source, age);
                 owner.caller = caller.cloned().or(owner.caller.take());
-            }
+            });
             match self.table.listen(hold) {
                 Err(ListenError::Bind(BindError::InUse(taken))) => self.have_share(hold, &taken),
                 _ => return,
@@ -343,9 +344,8 @@ impl Record {
 
     /// Names the program behind a socket, for whoever asks later.
     pub(crate) fn name(&mut self, hold: Hold, program: Arc<Actor>) {
-        if let Some(owner) = self.table.owner_mut(hold) {
-            owner.program = Some(program);
-        }
+        self.table
+            .update_owner(hold, |owner| owner.program = Some(program));
     }
 
     /// What changed since this was asked last, and how many changes were not kept for that long.

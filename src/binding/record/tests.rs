@@ -40,10 +40,15 @@ fn row(cookie: u64, port: u16) -> diag::Socket {
         protocol: Protocol::Tcp,
         address: [127, 0, 0, 1].into(),
         port: NonZeroU16::new(port).unwrap(),
+        state: diag::State::Listening,
+        peer: None,
+        expires: None,
+        waiting: 0,
         ipv6_only: None,
         inode: 1000 + cookie,
         uid: 0,
         cookie,
+        cgroup: None,
     }
 }
 

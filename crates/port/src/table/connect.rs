@@ -207,6 +207,19 @@ impl<O: Clone> Table<O> {
         })
     }
 
+    /// Changes what is known of a hold's owner; `None` if the hold was released.
+    pub fn update_owner(&mut self, hold: Hold, change: impl FnOnce(&mut O)) -> Option<()> {
+        let slot = self.slot(hold)?;
+        change(&mut self.entries[slot].owner);
+        let key = self.entries[slot].flow_key();
+        // The table of flows has an owner of its own, next to the flow.
+        if self.find_flow(&key) == Some(slot) {
+            let owner = self.entries[slot].owner.clone();
+            self.flows.insert(self.keys.flow(&key), slot, owner);
+        }
+        Some(())
+    }
+
     fn record_flow(&mut self, slot: u32) {
         let key = self.entries[slot].flow_key();
         self.dense.insert(&key);

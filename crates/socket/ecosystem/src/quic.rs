@@ -75,7 +75,7 @@ fn fill(buffer: &mut [u8], received: &Received) -> RecvMeta {
     let len = received.payload.len().min(buffer.len());
     buffer[..len].copy_from_slice(&received.payload[..len]);
     RecvMeta {
-        addr: SocketAddr::new(received.from, received.port.map_or(0, |port| port.number())),
+        addr: received.source(),
         len,
         stride: len,
         ecn: None,

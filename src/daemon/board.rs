@@ -1,0 +1,562 @@
+//! What is published: which place of the machine leads to which port of which space, and since when.
+//!
+//! Theory of operation. A *stand* is a place and the claims on it. Its port of the machine is taken when it is published, given
+//! back when the listener inside ends, and taken again when one comes: so a place that nothing serves refuses connections, and
+//! a program of the machine may have it. Several spaces may claim a port of 127.0.0.1 or ::1; it leads to the one in
+//! focus, else to the first that claimed it, and never on to another because that one doesn't listen.
+//!
+//! What is claimed lies in a file for as long as the daemon lives, so that the next one finds it if this one is killed.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, Notify, mpsc};
+
+use super::space::Space;
+use super::spaces::Spaces;
+use crate::failure::{Failure, status};
+use crate::list::{self, Protocol};
+use crate::paths;
+use crate::publish::carrier::{Carrier, Errand};
+use crate::publish::wish::{Outside, Wish};
+use crate::publish::{Place, Publication, State};
+
+/// How soon a place that somebody else has is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+/// Connections that may wait to be accepted at a place.
+const BACKLOG: i32 = 1024;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Board {
+    spaces: Rc<Spaces>,
+    claimed: RefCell<Claimed>,
+    held: RefCell<BTreeMap<Place, Held>>,
+    carrier: Carrier,
+    file: PathBuf,
+    /// Held while places are opened and closed.
+    settling: Mutex<()>,
+    changed: Notify,
+}
+
+/// What users have asked for, as it lies in the file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Claimed {
+    /// The space that shared places lead to.
+    focus: Option<String>,
+    /// The spaces that have everything published as it opens.
+    everything: BTreeSet<String>,
+    claims: Vec<Claim>,
+}
+
+/// A space's wish to be reached at a place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Claim {
+    place: Place,
+    space: String,
+    inside: NonZeroU16,
+}
+
+/// What is had of a place that is claimed; nothing, while nobody listens inside.
+#[derive(Debug)]
+enum Held {
+    /// Its port is taken, and nobody has listened inside yet.
+    Reserved(OwnedFd),
+    /// The carrier serves it.
+    Served,
+    /// It can't be had, and why.
+    Blocked(String),
+}
+
+/// Whether a place that somebody else has is an error or waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    None,
+    Waits,
+}
+
+/// The ports of spaces that take connections or datagrams, by the spaces' names.
+type Listening = HashMap<String, HashSet<(Protocol, NonZeroU16)>>;
+
+impl Board {
+    /// An empty board, or what a daemon that was killed has left. To be called inside a `LocalSet`.
+    pub(super) fn start(spaces: Rc<Spaces>) -> Result<Rc<Self>> {
+        let file = paths::runtime()?.join("published.json");
+        let left = fs::read(&file)
+            .ok()
+            .and_then(|left| serde_json::from_slice(&left).ok());
+        let (carrier, errands) = Carrier::start().context("cannot start the carrier")?;
+        let board = Rc::new(Self {
+            spaces,
+            claimed: RefCell::new(left.unwrap_or_default()),
+            held: RefCell::default(),
+            carrier,
+            file,
+            settling: Mutex::default(),
+            changed: Notify::new(),
+        });
+        tokio::task::spawn_local(Rc::clone(&board).run_errands(errands));
+        tokio::task::spawn_local(Rc::clone(&board).follow());
+        Ok(board)
+    }
+
+    /// Publishes what is wished of a space, all or nothing; answers with where it is to be found.
+    ///
+    /// # Errors
+    /// A [`Failure`] that names the holder of a place, or says why it can't be had.
+    pub(super) async fn publish(
+        &self,
+        space: &Space,
+        wishes: &[Wish],
+        patience: Patience,
+    ) -> Result<Vec<Publication>> {
+        let mut new = Vec::new();
+        for wish in wishes {
+            match self.claim(space, wish, patience) {
+                Ok(claim) => new.push(claim),
+                Err(failure) => {
+                    self.drop_claims(|claim| new.contains(claim));
+                    return Err(failure.into());
+                }
+            }
+        }
+        self.renew().await;
+        let all = self.publications();
+        let is_new = |publication: &Publication| {
+            new.iter()
+                .any(|claim| claim.place == publication.place && claim.space == publication.space)
+        };
+        Ok(all.into_iter().filter(is_new).collect())
+    }
+
+    /// Publishes at the space's face whatever opens in it, from now on.
+    pub(super) async fn publish_everything(&self, space: &Space) {
+        self.claimed
+            .borrow_mut()
+            .everything
+            .insert(space.entry.name.clone());
+        self.renew().await;
+    }
+
+    /// Ends the publications that are `meant`; answers with them. Connections that stand are not touched.
+    pub(super) async fn withdraw(&self, meant: impl Fn(&Publication) -> bool) -> Vec<Publication> {
+        let mut ended = self.publications();
+        ended.retain(meant);
+        self.drop_claims(|claim| {
+            ended
+                .iter()
+                .any(|ended| ended.place == claim.place && ended.space == claim.space)
+        });
+        self.renew().await;
+        ended
+    }
+
+    /// Ends what is published as it opens.
+    pub(super) fn withdraw_everything(&self, space: &str) {
+        self.claimed.borrow_mut().everything.remove(space);
+    }
+
+    /// Shared places lead to this space from now on; to whoever claimed them first, if it is none.
+    pub(super) async fn focus(&self, space: Option<String>) {
+        self.claimed.borrow_mut().focus = space;
+        self.renew().await;
+    }
+
+    /// The space in focus.
+    pub(super) fn focused(&self) -> Option<String> {
+        self.claimed.borrow().focus.clone()
+    }
+
+    /// Forgets what is claimed for other spaces than these.
+    pub(super) fn keep_only(&self, runs: impl Fn(&str) -> bool) {
+        let claimed = self.claimed.borrow();
+        let claiming = claimed.claims.iter().map(|claim| &claim.space);
+        let all: BTreeSet<_> = claiming.chain(&claimed.everything).cloned().collect();
+        drop(claimed);
+        all.iter()
+            .filter(|space| !runs(space))
+            .for_each(|space| self.forget(space));
+        self.changed.notify_one();
+    }
+
+    /// A space has ended, and with it what it had published.
+    pub(super) fn forget(&self, space: &str) {
+        self.withdraw_everything(space);
+        self.drop_claims(|claim| claim.space == space);
+        {
+            let mut claimed = self.claimed.borrow_mut();
+            if claimed.focus.as_deref() == Some(space) {
+                claimed.focus = None;
+            }
+        }
+        self.save();
+        self.changed.notify_one();
+    }
+
+    /// Everything that is published, and whether it can be reached.
+    pub(super) fn publications(&self) -> Vec<Publication> {
+        let claimed = self.claimed.borrow();
+        let held = self.held.borrow();
+        let state = |claim: &Claim| {
+            let current = claimed
+                .current(claim.place)
+                .map_or("", |current| &current.space);
+            if current != claim.space {
+                return State::Elsewhere {
+                    to: current.to_owned(),
+                };
+            }
+            match held.get(&claim.place) {
+                Some(Held::Served) => State::Served,
+                Some(Held::Blocked(why)) => State::Blocked { why: why.clone() },
+                Some(Held::Reserved(_)) | None => State::Waiting,
+            }
+        };
+        let publication = |claim: &Claim| Publication {
+            space: claim.space.clone(),
+            inside: claim.inside,
+            place: claim.place,
+            state: state(claim),
+        };
+        claimed.claims.iter().map(publication).collect()
+    }
+
+    /// What is claimed has changed.
+    async fn renew(&self) {
+        self.save();
+        self.settle().await;
+        self.changed.notify_one();
+    }
+
+    /// Enters one claim, and takes its port of the machine.
+    fn claim(&self, space: &Space, wish: &Wish, patience: Patience) -> Result<Claim, Failure> {
+        let claim = |port| Claim {
+            place: Place {
+                protocol: wish.protocol,
+                address: wish.at.unwrap_or_else(|| space.entry.number.face().into()),
+                port,
+            },
+            space: space.entry.name.clone(),
+            inside: wish.inside,
+        };
+        match wish.outside {
+            Outside::Exactly(port) => self.enter(claim(port), patience),
+            Outside::From(first) => {
+                let mut failure = None;
+                for port in (first.get()..=u16::MAX).filter_map(NonZeroU16::new) {
+                    match self.enter(claim(port), Patience::None) {
+                        Ok(claim) => return Ok(claim),
+                        Err(error) if error.status == status::CONFLICT => failure = Some(error),
+                        Err(error) => return Err(error),
+                    }
+                }
+                Err(failure.expect("at least one port was tried"))
+            }
+        }
+    }
+
+    fn enter(&self, claim: Claim, patience: Patience) -> Result<Claim, Failure> {
+        let mut claimed = self.claimed.borrow_mut();
+        let mut others = claimed
+            .claims
+            .iter()
+            .filter(|other| other.place == claim.place);
+        let clash = others.clone().find(|other| other.space != claim.space);
+        if let Some(other) = clash.filter(|_| !is_shared(claim.place)) {
+            return Err(conflict(format!(
+                "address already in use: {} is published for space {}; `wharf unpublish {}` ends that",
+                claim.place, other.space, claim.place
+            )));
+        }
+        if others.any(|other| other.space == claim.space) {
+            claimed
+                .claims
+                .retain(|other| other.place != claim.place || other.space != claim.space);
+        }
+        let mut held = self.held.borrow_mut();
+        if let std::collections::btree_map::Entry::Vacant(vacant) = held.entry(claim.place) {
+            match bind(claim.place) {
+                Ok(socket) => drop(vacant.insert(Held::Reserved(socket))),
+                Err(error) if error == Errno::ADDRINUSE && patience == Patience::Waits => {
+                    vacant.insert(Held::Blocked(explain(&claim, error).message));
+                }
+                Err(error) => return Err(explain(&claim, error)),
+            }
+        }
+        claimed.claims.push(claim.clone());
+        Ok(claim)
+    }
+
+    fn drop_claims(&self, meant: impl Fn(&Claim) -> bool) {
+        self.claimed
+            .borrow_mut()
+            .claims
+            .retain(|claim| !meant(claim));
+    }
+
+    /// Opens and closes places as their listeners come and go, for good.
+    async fn follow(self: Rc<Self>) {
+        let mut events = self.spaces.events.subscribe();
+        loop {
+            self.settle().await;
+            let someone_is_in_the_way = self
+                .held
+                .borrow()
+                .values()
+                .any(|held| matches!(held, Held::Blocked(_)));
+            tokio::select! {
+                // Those that were missed are no loss: what listens now is asked for.
+                _ = events.recv() => while events.try_recv().is_ok() {},
+                () = self.changed.notified() => {}
+                () = tokio::time::sleep(AGAIN), if someone_is_in_the_way => {}
+            }
+        }
+    }
+
+    /// Brings what is held in line with what is claimed and what listens.
+    async fn settle(&self) {
+        let _alone = self.settling.lock().await;
+        let listening = self.listening();
+        self.claim_everything(&listening);
+        let places: BTreeSet<Place> = {
+            let claimed = self.claimed.borrow();
+            let held = self.held.borrow();
+            claimed
+                .claims
+                .iter()
+                .map(|claim| claim.place)
+                .chain(held.keys().copied())
+                .collect()
+        };
+        for place in places {
+            let current = self.claimed.borrow().current(place).cloned();
+            let Some(claim) = current else {
+                self.give_back(place).await;
+                continue;
+            };
+            let listens = listening
+                .get(&claim.space)
+                .is_some_and(|ports| ports.contains(&(place.protocol, claim.inside)));
+            if listens {
+                self.serve(&claim);
+            } else if !matches!(self.held.borrow().get(&place), Some(Held::Reserved(_))) {
+                self.give_back(place).await;
+            }
+        }
+    }
+
+    /// What listens in the spaces that have something published.
+    fn listening(&self) -> Listening {
+        let claimed = self.claimed.borrow();
+        let names: BTreeSet<_> = claimed
+            .claims
+            .iter()
+            .map(|claim| &claim.space)
+            .chain(&claimed.everything)
+            .collect();
+        let ports = |space: Rc<Space>| {
+            let sockets = space.listening().unwrap_or_else(|error| {
+                tracing::error!("cannot list {}: {error}", space.entry.name);
+                Vec::new()
+            });
+            sockets
+                .into_iter()
+                .map(|(socket, _)| (socket.protocol, socket.port))
+                .collect()
+        };
+        let of = |name: &String| Some((name.clone(), ports(self.spaces.find(name)?)));
+        names.into_iter().filter_map(of).collect()
+    }
+
+    fn claim_everything(&self, listening: &Listening) {
+        let everything = self.claimed.borrow().everything.clone();
+        for space in everything.iter().filter_map(|name| self.spaces.find(name)) {
+            let name = &space.entry.name;
+            for &(protocol, port) in listening.get(name).into_iter().flatten() {
+                let wish = Wish {
+                    at: None,
+                    outside: Outside::Exactly(port),
+                    inside: port,
+                    protocol,
+                };
+                let known = self.claimed.borrow().claims.iter().any(|claim| {
+                    claim.space == *name && claim.inside == port && claim.place.protocol == protocol
+                });
+                if !known && let Err(error) = self.claim(&space, &wish, Patience::Waits) {
+                    tracing::info!("{name}: port {port} is not published: {}", error.message);
+                }
+            }
+        }
+    }
+
+    /// Has a place served, if it can be had.
+    fn serve(&self, claim: &Claim) {
+        let place = claim.place;
+        let mut held = self.held.borrow_mut();
+        let socket = match held.remove(&place) {
+            Some(Held::Served) => {
+                held.insert(place, Held::Served);
+                return;
+            }
+            Some(Held::Reserved(socket)) => Ok(socket),
+            Some(Held::Blocked(_)) | None => bind(place),
+        };
+        let opened = socket.and_then(|socket| {
+            if place.protocol == Protocol::Tcp {
+                rustix::net::listen(&socket, BACKLOG)?;
+            }
+            Ok(socket)
+        });
+        let now = match opened {
+            Ok(socket) => {
+                self.carrier.open(place, socket);
+                Held::Served
+            }
+            Err(error) => Held::Blocked(explain(claim, error).message),
+        };
+        held.insert(place, now);
+    }
+
+    async fn give_back(&self, place: Place) {
+        let held = self.held.borrow_mut().remove(&place);
+        if matches!(held, Some(Held::Served)) {
+            self.carrier.close(place).await;
+        }
+    }
+
+    /// Connects whoever comes to a place with the program behind it.
+    async fn run_errands(self: Rc<Self>, mut errands: mpsc::Receiver<Errand>) {
+        while let Some(Errand { place, reply }) = errands.recv().await {
+            let board = Rc::clone(&self);
+            tokio::task::spawn_local(async move { reply.send(board.dial(place).await).ok() });
+        }
+    }
+
+    async fn dial(&self, place: Place) -> io::Result<OwnedFd> {
+        let current = self.claimed.borrow().current(place).cloned();
+        let claim = current.ok_or(io::ErrorKind::NotConnected)?;
+        let space = self
+            .spaces
+            .find(&claim.space)
+            .ok_or(io::ErrorKind::NotConnected)?;
+        match place.protocol {
+            Protocol::Tcp => Ok(space.dial(claim.inside.get()).await?.into_std()?.into()),
+            Protocol::Udp => space.dial_datagrams(claim.inside).await,
+        }
+    }
+
+    /// Keeps what is claimed for the next daemon. Without anything claimed there is no file.
+    fn save(&self) {
+        let claimed = self.claimed.borrow();
+        let saved = if claimed.claims.is_empty() && claimed.everything.is_empty() {
+            match fs::remove_file(&self.file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            }
+        } else {
+            let text =
+                serde_json::to_vec_pretty(&*claimed).expect("names and numbers have a JSON form");
+            let new = self.file.with_extension("new");
+            fs::write(&new, text).and_then(|()| fs::rename(&new, &self.file))
+        };
+        if let Err(error) = saved {
+            tracing::error!(
+                "cannot keep what is published in {}: {error}",
+                self.file.display()
+            );
+        }
+    }
+}
+
+impl Claimed {
+    /// Where a place leads.
+    fn current(&self, place: Place) -> Option<&Claim> {
+        let mut claims = self.claims.iter().filter(|claim| claim.place == place);
+        let first = claims.clone().next();
+        claims
+            .find(|claim| Some(&claim.space) == self.focus.as_ref())
+            .or(first)
+    }
+}
+
+/// Whether several spaces may claim a place: the focus says who has it.
+fn is_shared(place: Place) -> bool {
+    place.address == IpAddr::from([127, 0, 0, 1])
+        || place.address == IpAddr::from(std::net::Ipv6Addr::LOCALHOST)
+}
+
+/// Takes a port of the machine.
+fn bind(place: Place) -> Result<OwnedFd, Errno> {
+    let family = if place.address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let kind = match place.protocol {
+        Protocol::Tcp => SocketType::STREAM,
+        Protocol::Udp => SocketType::DGRAM,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, kind, flags, None)?;
+    if place.address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    if place.protocol == Protocol::Tcp {
+        // Connections of before are in nobody's way; of UDP this would let two share the port.
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &place.endpoint())?;
+    Ok(socket)
+}
+
+fn conflict(message: String) -> Failure {
+    Failure {
+        message,
+        status: status::CONFLICT,
+    }
+}
+
+/// Why a place can't be had, and what to do.
+fn explain(claim: &Claim, error: Errno) -> Failure {
+    let (place, inside) = (claim.place, claim.inside);
+    let (at, port) = (place.address, place.port);
+    match error {
+        Errno::ADDRINUSE => conflict(format!(
+            "address already in use: {place}{}; ways out: the next free port ({}+:{inside}), the space's face \
+             ({inside}), or --wait",
+            list::holder_at(place.protocol, at, port)
+                .map_or_else(String::new, |holder| format!(" is held by {holder}")),
+            place.endpoint(),
+        )),
+        Errno::ACCESS => Failure {
+            message: format!(
+                "permission denied: the machine keeps ports below 1024 for root, so {place} can't be taken; publish \
+                 at another, as in 8080:{inside}"
+            ),
+            status: status::NOT_PERMITTED,
+        },
+        Errno::ADDRNOTAVAIL => Failure {
+            message: format!(
+                "{} is no address of this machine; `ip address` lists those",
+                place.address
+            ),
+            status: status::USAGE,
+        },
+        error => Failure {
+            message: format!("cannot publish at {place}: {error}"),
+            status: status::WHARF_FAILED,
+        },
+    }
+}

@@ -1,0 +1,106 @@
+//! The questions about how spaces are reached, answered.
+
+use std::os::fd::AsFd;
+use std::rc::Rc;
+
+use anyhow::{Context, Result};
+
+use super::board::Patience;
+use super::space::Space;
+use super::spaces::Spaces;
+use crate::channel::AsyncChannel;
+use crate::failure::{Failure, status};
+use crate::protocol::{Reach, Reply, Target};
+use crate::publish::Publication;
+use crate::publish::wish::Named;
+
+/// Answers one.
+pub(super) async fn answer(
+    reach: Reach,
+    channel: &mut AsyncChannel,
+    spaces: &Rc<Spaces>,
+) -> Result<()> {
+    let reply = match reach {
+        Reach::Space(target) => {
+            let space = one(&target, spaces).await?;
+            drop(spaces.open_doors().await);
+            Reply::Space(space.info(spaces.url(&space)))
+        }
+        Reach::Publish {
+            target,
+            wishes,
+            waits,
+        } => {
+            let space = one(&target, spaces).await?;
+            let patience = if waits {
+                Patience::Waits
+            } else {
+                Patience::None
+            };
+            Reply::Published(spaces.publish(&space, &wishes, patience).await?)
+        }
+        Reach::Unpublish { target, named } => {
+            Reply::Published(withdraw(&target, named, spaces).await?)
+        }
+        Reach::Published => Reply::Published(spaces.board()?.publications()),
+        Reach::Focused => Reply::Focus(spaces.board()?.focused()),
+        Reach::Focus(focus) => {
+            if let Some(name) = &focus {
+                one(&Target::Name(name.clone()), spaces).await?;
+            }
+            spaces.board()?.focus(focus.clone()).await;
+            Reply::Focus(focus)
+        }
+        Reach::Connect { target, port } => {
+            let space = one(&target, spaces).await?;
+            let socket = space.dial(port.get()).await;
+            let socket =
+                socket.with_context(|| format!("cannot connect to {}:{port}", space.entry.name))?;
+            return Ok(channel.send(&Reply::Connected, &[socket.as_fd()]).await?);
+        }
+    };
+    Ok(channel.send(&reply, &[]).await?)
+}
+
+/// The one running space that is meant.
+async fn one(target: &Target, spaces: &Spaces) -> Result<Rc<Space>> {
+    spaces
+        .meant(target)
+        .await
+        .pop()
+        .ok_or_else(|| target.not_running().into())
+}
+
+async fn withdraw(
+    target: &Target,
+    named: Option<Named>,
+    spaces: &Spaces,
+) -> Result<Vec<Publication>> {
+    let meant = spaces.meant(target).await;
+    let board = spaces.board()?;
+    let of_these = |publication: &Publication| {
+        meant
+            .iter()
+            .any(|space| space.entry.name == publication.space)
+            && named.is_none_or(|named| named.means(publication))
+    };
+    if named.is_none() {
+        meant
+            .iter()
+            .for_each(|space| board.withdraw_everything(&space.entry.name));
+    }
+    let ended = board.withdraw(of_these).await;
+    if ended.is_empty() {
+        let what = if named.is_some() {
+            "that is not published"
+        } else {
+            "nothing is published"
+        };
+        return Err(Failure {
+            message: format!("{what}; `wharf publish` lists what is"),
+            status: status::NOTHING,
+        }
+        .into());
+    }
+    Ok(ended)
+}

@@ -1,0 +1,144 @@
+//! The carrier: the thread that moves the bytes of everything that is published.
+//!
+//! It knows places, not spaces: who is behind one is asked anew for each connection, of the daemon's own thread. So a place
+//! can change hands (focus) while connections that stand stay where they are.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
+
+use super::{Place, datagrams, splice};
+use crate::list::Protocol;
+
+/// Connections that may wait for the daemon to find their program; the rest wait to be accepted.
+const ERRANDS_MAX: usize = 256;
+/// How long nothing is accepted when descriptors have run out.
+const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
+
+/// The carrier; its connections end with it.
+#[derive(Debug)]
+pub(crate) struct Carrier(mpsc::UnboundedSender<Order>);
+
+#[derive(Debug)]
+enum Order {
+    Open(Place, OwnedFd),
+    Close(Place, oneshot::Sender<()>),
+}
+
+/// A connection wanted, to the program behind a place.
+#[derive(Debug)]
+pub(crate) struct Errand {
+    pub(crate) place: Place,
+    /// Takes the connected socket, of the place's protocol.
+    pub(crate) reply: oneshot::Sender<io::Result<OwnedFd>>,
+}
+
+/// The way to the daemon's own thread.
+#[derive(Debug, Clone)]
+pub(super) struct Errands(mpsc::Sender<Errand>);
+
+impl Errands {
+    async fn run(&self, place: Place) -> io::Result<OwnedFd> {
+        let (reply, answer) = oneshot::channel();
+        let errand = Errand { place, reply };
+        let gone = || io::Error::from(io::ErrorKind::NotConnected);
+        self.0.send(errand).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    async fn connect(&self, place: Place) -> io::Result<TcpStream> {
+        TcpStream::from_std(self.run(place).await?.into())
+    }
+
+    pub(super) async fn connect_datagrams(&self, place: Place) -> io::Result<UdpSocket> {
+        UdpSocket::from_std(self.run(place).await?.into())
+    }
+}
+
+impl Carrier {
+    /// Starts the thread; what it asks comes from the receiver.
+    pub(crate) fn start() -> io::Result<(Self, mpsc::Receiver<Errand>)> {
+        let (errand, errands) = mpsc::channel(ERRANDS_MAX);
+        let (order, orders) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        std::thread::Builder::new()
+            .name("carrier".into())
+            .spawn(move || LocalSet::new().block_on(&runtime, obey(orders, Errands(errand))))?;
+        Ok((Self(order), errands))
+    }
+
+    /// Serves a place by this socket: of TCP a listener, of UDP a bound one, nonblocking.
+    pub(crate) fn open(&self, place: Place, socket: OwnedFd) {
+        self.0.send(Order::Open(place, socket)).ok();
+    }
+
+    /// Closes a place's socket; when this is done the machine's port is free. Connections stay.
+    pub(crate) async fn close(&self, place: Place) {
+        let (closed, done) = oneshot::channel();
+        self.0.send(Order::Close(place, closed)).ok();
+        done.await.ok();
+    }
+}
+
+async fn obey(mut orders: mpsc::UnboundedReceiver<Order>, errands: Errands) {
+    let mut open: HashMap<Place, JoinHandle<()>> = HashMap::new();
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Open(place, socket) => match serve(place, socket, errands.clone()) {
+                Ok(served) => drop(open.insert(place, served)),
+                Err(error) => tracing::error!("cannot serve {place}: {error}"),
+            },
+            Order::Close(place, closed) => {
+                if let Some(served) = open.remove(&place) {
+                    served.abort();
+                    // Its socket is closed when it has ended.
+                    served.await.ok();
+                }
+                closed.send(()).ok();
+            }
+        }
+    }
+}
+
+fn serve(place: Place, socket: OwnedFd, errands: Errands) -> io::Result<JoinHandle<()>> {
+    Ok(match place.protocol {
+        Protocol::Tcp => {
+            let listener = TcpListener::from_std(socket.into())?;
+            spawn_local(accept(place, listener, errands))
+        }
+        Protocol::Udp => {
+            let socket = UdpSocket::from_std(socket.into())?;
+            spawn_local(datagrams::serve(place, socket, errands))
+        }
+    })
+}
+
+async fn accept(place: Place, listener: TcpListener, errands: Errands) {
+    loop {
+        match listener.accept().await {
+            Ok((outside, _)) => drop(spawn_local(connect(place, outside, errands.clone()))),
+            Err(error) => {
+                tracing::error!("cannot accept at {place}: {error}");
+                tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
+            }
+        }
+    }
+}
+
+async fn connect(place: Place, outside: TcpStream, errands: Errands) {
+    match errands.connect(place).await {
+        Ok(inside) => splice::carry(outside, inside).await,
+        Err(error) => {
+            tracing::debug!("a connection to {place} goes nowhere: {error}");
+            // A reset is the nearest to "connection refused" that an accepted connection can get.
+            outside.set_zero_linger().ok();
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! `wharf publish`, `unpublish`, `focus`, `url`, `open` and `connect`: how a space's ports are reached from the machine.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::num::NonZeroU16;
+use std::os::fd::OwnedFd;
+use std::process::{Command, ExitCode, Stdio};
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail};
+
+use super::wish::{self, Wishes};
+use super::{Publication, State};
+use crate::client::{self, Absence};
+use crate::failure::{Failure, status, status_of};
+use crate::protocol::{Ask, Reach, Reply, SpaceInfo, Target};
+use crate::{cli, run};
+
+/// `[SPACE:]` and what follows it.
+#[derive(Debug, Clone)]
+pub(crate) struct InSpace<T> {
+    space: Option<String>,
+    what: T,
+}
+
+impl<T: FromStr<Err = String>> FromStr for InSpace<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some((space, rest)) = text.split_once(':')
+            && crate::name::is_label(space)
+            && space != "localhost"
+            && space.bytes().any(|byte| byte.is_ascii_alphabetic())
+        {
+            return Ok(Self {
+                space: Some(space.to_owned()),
+                what: rest.parse()?,
+            });
+        }
+        Ok(Self {
+            space: None,
+            what: text.parse()?,
+        })
+    }
+}
+
+/// Publishes, or lists what is.
+pub(crate) fn publish(typed: cli::Publish) -> Result<ExitCode> {
+    if typed.what.is_empty() {
+        return list(typed.json);
+    }
+    let at = typed
+        .at
+        .as_deref()
+        .map(wish::address)
+        .transpose()
+        .map_err(usage)?;
+    let mut published = Vec::new();
+    for InSpace {
+        space,
+        what: Wishes(mut wishes),
+    } in typed.what
+    {
+        if let Some(at) = at {
+            wishes.iter_mut().for_each(|wish| wish.at = Some(at));
+        }
+        let ask = Reach::Publish {
+            target: run::target(space)?,
+            wishes,
+            waits: typed.wait,
+        };
+        published.extend(publications(&ask)?);
+    }
+    show(&published, typed.json);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn usage(message: String) -> Failure {
+    Failure {
+        message,
+        status: status::USAGE,
+    }
+}
+
+fn list(json: bool) -> Result<ExitCode> {
+    let published = match publications(&Reach::Published) {
+        Ok(published) => published,
+        Err(error) if status_of(&error) == status::NOTHING => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    show(&published, json);
+    if published.is_empty() {
+        if !json {
+            eprintln!(
+                "wharf: nothing is published; `wharf publish PORT` offers a port of this directory's space"
+            );
+        }
+        return Ok(ExitCode::from(status::NOTHING));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ask(reach: Reach) -> Result<client::Answer> {
+    client::ask(&Ask::Reach(reach), Absence::Report)
+}
+
+fn publications(reach: &Reach) -> Result<Vec<Publication>> {
+    match ask(reach.clone())?.reply {
+        Reply::Published(published) => Ok(published),
+        other => bail!("the daemon answered {other:?}"),
+    }
+}
+
+/// Prints publications, one a line.
+fn show(published: &[Publication], json: bool) {
+    if json {
+        let document = serde_json::json!({ "schema": 1, "published": published });
+        println!("{document:#}");
+        return;
+    }
+    for publication in published {
+        println!("{publication}");
+    }
+}
+
+/// `127.77.3.2:5432 → shop:5432`, and what keeps it from being reached.
+impl std::fmt::Display for Publication {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} → {}:{}", self.place, self.space, self.inside)?;
+        match &self.state {
+            State::Served => Ok(()),
+            State::Waiting => f.write_str(" (nothing listens there yet)"),
+            State::Elsewhere { to } => write!(
+                f,
+                " (leads to {to}; `wharf focus {}` changes that)",
+                self.space
+            ),
+            State::Blocked { why } => write!(f, " (waits: {why})"),
+        }
+    }
+}
+
+/// Ends publications.
+pub(crate) fn unpublish(typed: cli::Unpublish) -> Result<ExitCode> {
+    let ended = if typed.all {
+        publications(&Reach::Unpublish {
+            target: Target::All,
+            named: None,
+        })?
+    } else {
+        let mut ended = Vec::new();
+        for InSpace { space, what } in typed.what {
+            let target = match space {
+                // An address says it all.
+                None if what.at.is_some() => Target::All,
+                space => run::target(space)?,
+            };
+            ended.extend(publications(&Reach::Unpublish {
+                target,
+                named: Some(what),
+            })?);
+        }
+        ended
+    };
+    for publication in &ended {
+        eprintln!("wharf: {} is no longer published", publication.place);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says or changes which space the shared ports of 127.0.0.1 lead to.
+pub(crate) fn focus(typed: cli::Focus) -> Result<ExitCode> {
+    let question = match typed.space {
+        Some(space) => Reach::Focus(Some(space)),
+        None if typed.none => Reach::Focus(None),
+        None => Reach::Focused,
+    };
+    let asks = matches!(question, Reach::Focused);
+    let Reply::Focus(focused) = ask(question)?.reply else {
+        bail!("the daemon answered something else")
+    };
+    if typed.json {
+        println!("{:#}", serde_json::json!({ "schema": 1, "focus": focused }));
+    } else if let Some(space) = &focused {
+        println!("{space}");
+    } else if asks {
+        eprintln!("wharf: no space is in focus");
+    }
+    Ok(match focused {
+        None if asks => ExitCode::from(status::NOTHING),
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+/// Prints where a space's web server is reached.
+pub(crate) fn url(typed: cli::Url) -> Result<ExitCode> {
+    let url = url_of(typed)?;
+    println!("{url}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens it with the user's own browser.
+pub(crate) fn open(typed: cli::Url) -> Result<ExitCode> {
+    let url = url_of(typed)?;
+    let browser = std::env::var_os("BROWSER").unwrap_or_else(|| "xdg-open".into());
+    eprintln!("wharf: {url}");
+    let opened = Command::new(&browser)
+        .arg(&url)
+        .stdin(Stdio::null())
+        .status();
+    let opened = opened.with_context(|| {
+        format!(
+            "cannot start {}; set BROWSER to a program that opens {url}",
+            browser.display()
+        )
+    })?;
+    Ok(ExitCode::from(
+        opened
+            .code()
+            .and_then(|code| u8::try_from(code).ok())
+            .unwrap_or(1),
+    ))
+}
+
+fn url_of(typed: cli::Url) -> Result<String> {
+    let reply = ask(Reach::Space(run::target(typed.space)?))?.reply;
+    let Reply::Space(SpaceInfo { name, url, .. }) = reply else {
+        bail!("the daemon answered {reply:?}")
+    };
+    let Some(url) = url else {
+        bail!("names are not served: `wharf doctor` says what is in the way")
+    };
+    Ok(match typed.port {
+        Some(port) => url.replacen(&name, &format!("{port}.{name}"), 1),
+        None => url,
+    })
+}
+
+/// Connects standard input and output with a port of a space.
+pub(crate) fn connect(typed: cli::Connect) -> Result<ExitCode> {
+    let InSpace {
+        space,
+        what: Port(port),
+    } = typed.what;
+    let answer = ask(Reach::Connect {
+        target: run::target(space)?,
+        port,
+    })?;
+    let (Reply::Connected, Ok([socket])) =
+        (answer.reply, <[OwnedFd; 1]>::try_from(answer.descriptors))
+    else {
+        bail!("the daemon answered something else")
+    };
+    let socket = TcpStream::from(socket);
+    socket.set_nonblocking(false)?;
+    // What is typed may have no end; what is heard has one, and that is this command's.
+    std::thread::spawn({
+        let socket = socket.try_clone()?;
+        move || {
+            pump(io::stdin().lock(), &socket).ok();
+            socket.shutdown(Shutdown::Write).ok();
+        }
+    });
+    pump(&socket, io::stdout().lock()).context("the connection was cut off")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Passes on what comes as soon as it comes.
+fn pump(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(()),
+            length => {
+                to.write_all(&buffer[..length])?;
+                to.flush()?;
+            }
+        }
+    }
+}
+
+/// A port, as an argument.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Port(pub(crate) NonZeroU16);
+
+impl FromStr for Port {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map(Self)
+            .map_err(|_| format!("{text:?} is no port: a number from 1 to 65535"))
+    }
+}

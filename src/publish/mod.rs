@@ -1,0 +1,86 @@
+//! Publishing: a space's port, offered at an address of the machine.
+//!
+//! [`wish`] is what users type, [`carrier`] moves the bytes; which port of the machine leads where, and since when, is
+//! kept by the daemon (`src/daemon/board.rs`).
+
+pub(crate) mod carrier;
+pub(crate) mod command;
+mod datagrams;
+mod splice;
+pub(crate) mod wish;
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+
+use serde::{Deserialize, Serialize};
+
+use crate::list::{Protocol, protocol_by_name};
+
+/// A place of the machine at which a port can be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// TCP or UDP.
+    #[serde(with = "protocol_by_name")]
+    pub(crate) protocol: Protocol,
+    /// The machine's address.
+    pub(crate) address: IpAddr,
+    /// The machine's port.
+    pub(crate) port: NonZeroU16,
+}
+
+impl Place {
+    pub(crate) fn endpoint(self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port.get())
+    }
+}
+
+/// `127.0.0.1:53/udp`; TCP goes without saying.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.endpoint(), suffix(self.protocol))
+    }
+}
+
+/// How a port's protocol is told where TCP goes without saying.
+pub(crate) fn suffix(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "",
+        Protocol::Udp => "/udp",
+    }
+}
+
+/// A port of a space that is published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Publication {
+    /// The space's name.
+    pub(crate) space: String,
+    /// The space's port.
+    pub(crate) inside: NonZeroU16,
+    /// Where it is offered.
+    #[serde(flatten)]
+    pub(crate) place: Place,
+    /// Whether it can be reached there.
+    #[serde(flatten)]
+    pub(crate) state: State,
+}
+
+/// Whether a published port can be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub(crate) enum State {
+    /// It can.
+    Served,
+    /// Nothing listens inside yet, or any more.
+    Waiting,
+    /// The place leads to another space, which came first or has the focus.
+    Elsewhere {
+        /// That space.
+        to: String,
+    },
+    /// Somebody else has the place, or it can't be had.
+    Blocked {
+        /// Who or what, and what to do.
+        why: String,
+    },
+}

@@ -1,0 +1,356 @@
+//! Ports of spaces at addresses of the machine: published, focused, given back.
+
+use std::io::{Read, Write};
+use std::net::{TcpStream, UdpSocket};
+use std::time::Duration;
+
+use rustix::process::{Signal, kill_process};
+
+use crate::harness::{Played, Project, World, await_that, free_port, scenes};
+
+scenes![
+    a_place_that_somebody_has_is_explained_and_waited_for,
+    a_published_port_follows_its_listener,
+    connections_that_stand_outlive_the_publication,
+    datagrams_find_their_way_back,
+    each_space_has_a_face_of_its_own,
+    everything_is_published_as_it_opens,
+    focus_moves_the_ports_of_localhost,
+    one_port_is_not_published_for_two,
+    standard_input_and_output_are_connected,
+    the_next_free_port_is_told,
+    the_next_daemon_publishes_again,
+];
+
+/// Where a port is published, as the command that publishes it says.
+fn publish(project: &Project<'_>, words: &[&str]) -> String {
+    let said = project.wharf(["publish"]).words(words).out();
+    said.split(' ').next().unwrap().to_owned()
+}
+
+fn connect(place: &str) -> TcpStream {
+    let stream = TcpStream::connect(place).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    stream
+}
+
+/// Whether the echo server behind `place` answers.
+fn echoes(place: &str, text: &str) -> bool {
+    let Ok(mut stream) = TcpStream::connect(place) else {
+        return false;
+    };
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    let mut back = vec![0; text.len()];
+    stream.write_all(text.as_bytes()).is_ok()
+        && stream.read_exact(&mut back).is_ok()
+        && back == text.as_bytes()
+}
+
+/// What the web server behind `place` has.
+fn page(place: &str) -> String {
+    let Ok(mut stream) = TcpStream::connect(place) else {
+        return "refused".to_owned();
+    };
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.0\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok();
+    answer
+        .split("\r\n\r\n")
+        .nth(1)
+        .unwrap_or("nothing")
+        .to_owned()
+}
+
+fn each_space_has_a_face_of_its_own(world: &World) -> Played {
+    let (shop, blog) = (world.project("shop"), world.project("blog"));
+    let _shop = shop.serve(&["http", "127.0.0.1", "5432", "of the shop"]);
+    let _blog = blog.serve(&["http", "::", "5432", "of the blog"]);
+    let (at_shop, at_blog) = (publish(&shop, &["5432"]), publish(&blog, &["5432"]));
+    for face in [&at_shop, &at_blog] {
+        assert!(
+            face.starts_with("127.77.") && face.ends_with(":5432"),
+            "{face}"
+        );
+    }
+    assert_ne!(at_shop, at_blog);
+    assert_eq!(page(&at_shop), "of the shop");
+    assert_eq!(page(&at_blog), "of the blog");
+    // The same again is the same, and named from elsewhere it is the same as well.
+    assert_eq!(publish(&shop, &["5432"]), at_shop);
+    assert_eq!(publish(&blog, &["shop:5432"]), at_shop);
+    let listed = shop.wharf(["publish"]).out();
+    assert_eq!(
+        listed,
+        format!("{at_blog} → blog:5432\n{at_shop} → shop:5432\n"),
+        "{listed}"
+    );
+    Ok(())
+}
+
+fn a_published_port_follows_its_listener(world: &World) -> Played {
+    let shop = world.project("shop");
+    let _held = shop.hold();
+    let port = free_port().to_string();
+    let place = publish(&shop, &[&format!("127.0.0.1:{port}:8000")]);
+    assert_eq!(page(&place), "refused");
+    let mut server = shop.serve(&["http", "0.0.0.0", "8000", "of the shop"]);
+    await_that("it is published", || {
+        (page(&place) == "of the shop").then_some(())
+    });
+    server.close_input();
+    server.outcome().ended_with(0);
+    // Given back, the port is the machine's.
+    let mut machine = await_that("a program of the machine gets the port", || {
+        let taken = std::net::TcpListener::bind(&place).ok()?;
+        drop(taken);
+        Some(world.serve(&["http", "127.0.0.1", &port, "of the machine"]))
+    });
+    assert_eq!(page(&place), "of the machine");
+    let server = shop.serve(&["http", "0.0.0.0", "8000", "of the shop"]);
+    await_that("it is told what is in the way", || {
+        let listed = shop.wharf(["publish"]).out();
+        listed.contains("address already in use").then_some(())
+    });
+    assert_eq!(page(&place), "of the machine");
+    machine.close_input();
+    machine.outcome().ended_with(0);
+    await_that("it is published again", || {
+        (page(&place) == "of the shop").then_some(())
+    });
+    drop(server);
+    Ok(())
+}
+
+fn a_place_that_somebody_has_is_explained_and_waited_for(world: &World) -> Played {
+    let port = free_port().to_string();
+    let place = format!("127.0.0.1:{port}");
+    let mut machine = world.serve(&["http", "127.0.0.1", &port, "of the machine"]);
+    let shop = world.project("shop");
+    let _shop = shop.serve(&["http", "127.0.0.1", "8000", "of the shop"]);
+    let spec = format!("{place}:8000");
+    let refused = shop.wharf(["publish", &spec]).run().ended_with(4);
+    // An ordinary user can't see who it is, where these tests run as root.
+    let pid = format!("pid {}", machine.pid().as_raw_pid());
+    let names = |words: &str| refused.stderr.contains(words);
+    assert!(
+        names("address already in use") && names("--wait"),
+        "{}",
+        refused.stderr
+    );
+    assert!(
+        names(&pid) || names("a program of user root"),
+        "{}",
+        refused.stderr
+    );
+    let not_run = shop
+        .wharf(["run", "-p", &spec, "--", "echo", "ran"])
+        .run()
+        .ended_with(4);
+    assert_eq!(not_run.stdout, "");
+    shop.wharf(["publish", "--wait", &spec]).run().ended_with(0);
+    assert_eq!(page(&place), "of the machine");
+    machine.close_input();
+    machine.outcome().ended_with(0);
+    await_that("it is published", || {
+        (page(&place) == "of the shop").then_some(())
+    });
+    Ok(())
+}
+
+fn one_port_is_not_published_for_two(world: &World) -> Played {
+    let (shop, blog) = (world.project("shop"), world.project("blog"));
+    let (_shop, _blog) = (shop.hold(), blog.hold());
+    let place = format!("127.77.255.255:{}", free_port());
+    shop.wharf(["publish", &format!("{place}:80")])
+        .run()
+        .ended_with(0);
+    let refused = blog
+        .wharf(["publish", &format!("{place}:80")])
+        .run()
+        .ended_with(4);
+    assert!(
+        refused.stderr.contains("address already in use"),
+        "{}",
+        refused.stderr
+    );
+    assert!(refused.stderr.contains("space shop"), "{}", refused.stderr);
+    blog.wharf(["unpublish", &place]).run().ended_with(0);
+    blog.wharf(["publish", &format!("{place}:80")])
+        .run()
+        .ended_with(0);
+    blog.wharf(["unpublish", "80"]).run().ended_with(0);
+    blog.wharf(["unpublish", "80"]).run().ended_with(1);
+    Ok(())
+}
+
+fn focus_moves_the_ports_of_localhost(world: &World) -> Played {
+    let place = format!("127.0.0.1:{}", free_port());
+    let spec = format!("{place}:3000");
+    let (shop, blog) = (world.project("shop"), world.project("blog"));
+    let _shop = shop.serve(&["echo", "tcp", "127.0.0.1", "3000"]);
+    let _blog = blog.serve(&["http", "127.0.0.1", "3000", "of the blog"]);
+    publish(&shop, &[&spec]);
+    let said = blog.wharf(["publish", &spec]).out();
+    assert!(said.contains("leads to shop"), "{said}");
+    let mut standing = connect(&place);
+    assert!(echoes(&place, "hello"));
+    shop.wharf(["focus"]).run().ended_with(1);
+    shop.wharf(["focus", "blog"]).run().ended_with(0);
+    assert_eq!(shop.wharf(["focus"]).out(), "blog\n");
+    assert_eq!(page(&place), "of the blog");
+    // What stood before stays where it was.
+    standing.write_all(b"still here").unwrap();
+    let mut back = [0; 10];
+    standing.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"still here");
+    shop.wharf(["focus", "--none"]).run().ended_with(0);
+    assert!(echoes(&place, "hello"));
+    shop.wharf(["focus", "nobody"]).run().ended_with(1);
+    Ok(())
+}
+
+fn connections_that_stand_outlive_the_publication(world: &World) -> Played {
+    let shop = world.project("shop");
+    let _shop = shop.serve(&["echo", "tcp", "127.0.0.1", "3000"]);
+    let place = publish(&shop, &["3000"]);
+    let mut standing = connect(&place);
+    let mut answer = |text: &[u8]| {
+        standing.write_all(text).unwrap();
+        let mut back = vec![0; text.len()];
+        standing.read_exact(&mut back).unwrap();
+        assert_eq!(back, text);
+    };
+    for round in 0..50 {
+        answer(format!("round {round}").as_bytes());
+        shop.wharf(["unpublish", "3000"]).run().ended_with(0);
+        assert!(TcpStream::connect(&place).is_err());
+        assert_eq!(publish(&shop, &["3000"]), place);
+    }
+    // More than any buffer between the two ends holds, there and back.
+    let big = vec![b'x'; 1 << 20];
+    for _ in 0..4 {
+        let mut writer = standing.try_clone().unwrap();
+        let sent = big.clone();
+        let writing = std::thread::spawn(move || writer.write_all(&sent).unwrap());
+        let mut back = vec![0; big.len()];
+        standing.read_exact(&mut back).unwrap();
+        writing.join().unwrap();
+        assert!(back == big);
+    }
+    Ok(())
+}
+
+fn datagrams_find_their_way_back(world: &World) -> Played {
+    let shop = world.project("shop");
+    for address in ["127.0.0.1", "0.0.0.0", "::", "::1"] {
+        let _shop = shop.serve(&["echo", "udp", address, "5353"]);
+        let place = publish(&shop, &["5353/udp"]);
+        let place = place.strip_suffix("/udp").unwrap();
+        let clients = [(); 3].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        for round in 0..3 {
+            for (number, client) in clients.iter().enumerate() {
+                let text = format!("{round} of {number}");
+                let answer = await_that("the answer comes", || {
+                    client.send_to(text.as_bytes(), place).unwrap();
+                    client
+                        .set_read_timeout(Some(Duration::from_millis(500)))
+                        .unwrap();
+                    let mut back = [0; 100];
+                    let (length, from) = client.recv_from(&mut back).ok()?;
+                    assert_eq!(from.to_string(), place);
+                    Some(String::from_utf8_lossy(&back[..length]).into_owned())
+                });
+                assert!(answer.ends_with(&format!("of {number}")), "{answer}");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn the_next_free_port_is_told(world: &World) -> Played {
+    let taken = free_port();
+    let _machine = world.serve(&["http", "127.0.0.1", &taken.to_string(), "of the machine"]);
+    let shop = world.project("shop");
+    let spec = format!("127.0.0.1:{taken}+:3000");
+    let run = shop
+        .wharf([
+            "run",
+            "-p",
+            &spec,
+            "--",
+            "sh",
+            "-c",
+            "echo $WHARF_PORT_3000",
+        ])
+        .run()
+        .ended_with(0);
+    let told: u16 = run.stdout.trim().parse().unwrap();
+    assert!(told > taken, "{told}");
+    assert!(
+        run.stderr
+            .contains(&format!("published 127.0.0.1:{told} → shop:3000")),
+        "{}",
+        run.stderr
+    );
+    Ok(())
+}
+
+fn everything_is_published_as_it_opens(world: &World) -> Played {
+    let shop = world.project("shop");
+    let _held = shop.hold_with(&["-P"]);
+    let _first = shop.serve(&["http", "127.0.0.1", "3000", "first"]);
+    let _second = shop.serve(&["http", "0.0.0.0", "3001", "second"]);
+    let places = await_that("both are published", || {
+        let listed = shop.wharf(["publish"]).run().stdout;
+        let places: Vec<_> = listed
+            .lines()
+            .map(|line| line.split(' ').next().unwrap().to_owned())
+            .collect();
+        (places.len() == 2).then_some(places)
+    });
+    let mut pages: Vec<_> = places.iter().map(|place| page(place)).collect();
+    pages.sort();
+    assert_eq!(pages, ["first", "second"]);
+    Ok(())
+}
+
+fn standard_input_and_output_are_connected(world: &World) -> Played {
+    let shop = world.project("shop");
+    let _shop = shop.serve(&["echo", "tcp", "::1", "3000"]);
+    let mut connection = world
+        .program(&world.binary)
+        .words(["connect", "shop:3000"])
+        .start();
+    connection.write(b"there and back\n");
+    connection.says("there and back\n");
+    connection.close_input();
+    connection.outcome().ended_with(0);
+    let refused = shop.wharf(["connect", "3001"]).run();
+    assert_ne!(refused.code(), 0);
+    assert!(refused.stderr.contains("refused"), "{}", refused.stderr);
+    Ok(())
+}
+
+fn the_next_daemon_publishes_again(world: &World) -> Played {
+    let shop = world.project("shop");
+    let _shop = shop.serve(&["http", "127.0.0.1", "3000", "of the shop"]);
+    let place = format!("127.0.0.1:{}", free_port());
+    publish(&shop, &[&format!("{place}:3000")]);
+    shop.wharf(["focus", "shop"]).run().ended_with(0);
+    kill_process(world.daemon().unwrap(), Signal::KILL).unwrap();
+    await_that("it is published again", || {
+        (page(&place) == "of the shop").then_some(())
+    });
+    assert_eq!(shop.wharf(["focus"]).out(), "shop\n");
+    Ok(())
+}
