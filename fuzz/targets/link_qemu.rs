@@ -7,5 +7,5 @@
 mod play;
 
 libfuzzer_sys::fuzz_target!(|octets: &[u8]| {
-    play::play(octets);
+    play::qemu::play(octets);
 });

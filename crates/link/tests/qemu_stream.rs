@@ -28,7 +28,7 @@ fn frames_are_found_however_the_stream_is_cut() {
             octets.extend(std::iter::repeat_n(length as u8, length.min(100_000)));
         }
         octets.truncate(octets.len() - next(octets.len().min(4)));
-        frames += play::play(&octets);
+        frames += play::qemu::play(&octets);
     }
     assert!(frames > 500, "{frames}");
 }
