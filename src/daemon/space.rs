@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Notify, broadcast};
@@ -166,7 +167,7 @@ impl Space {
     pub(super) async fn deserted(&self) {
         loop {
             if self.runs.get() == 0 {
-                match self.inhabitants() {
+                match self.inhabitants(|_| true) {
                     Ok(left) if left.is_empty() => return,
                     Ok(left) => tokio::select! {
                         () = all_end(&left) => {}
@@ -183,20 +184,18 @@ impl Space {
         }
     }
 
-    /// The processes inside, without the keeper.
-    fn inhabitants(&self) -> io::Result<Vec<Member>> {
-        let all = list::processes_in(self.namespace)?;
-        Ok(all
-            .into_iter()
-            .filter(|member| member.pid != self.keeper_pid)
-            .collect())
+    /// The processes inside that are `meant`, without the keeper. That there is none is certain.
+    fn inhabitants(&self, meant: impl Fn(Pid) -> bool) -> io::Result<Vec<Member>> {
+        let meant = |pid| pid != self.keeper_pid && meant(pid);
+        list::processes_in(self.namespace, meant).map_err(|errno| match errno {
+            Errno::AGAIN => io::Error::other("processes come and go too fast to be told apart"),
+            errno => errno.into(),
+        })
     }
 
     /// Ends every process inside that is `meant`: asks, and after [`GRACE`] insists.
-    pub(super) async fn end(&self, meant: impl Fn(&Member) -> bool) -> io::Result<()> {
-        let meant = || -> io::Result<Vec<Member>> {
-            Ok(self.inhabitants()?.into_iter().filter(&meant).collect())
-        };
+    pub(super) async fn end(&self, meant: impl Fn(Pid) -> bool) -> io::Result<()> {
+        let meant = || self.inhabitants(&meant);
         let asked = meant()?;
         signal(&asked, Signal::TERM);
         // A stopped process hears of it only when it goes on.
@@ -219,8 +218,7 @@ impl Space {
     /// Ends what a cut-off run left behind.
     pub(super) async fn end_run(&self, run: &str) -> io::Result<()> {
         let mark = format!("WHARF_RUN={run}");
-        self.end(|member| has_variable(member.pid, mark.as_bytes()))
-            .await
+        self.end(|pid| has_variable(pid, mark.as_bytes())).await
     }
 
     /// A socket inside that is wharf's own: lists don't show it.

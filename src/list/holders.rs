@@ -1,4 +1,4 @@
-//! Who holds a socket, and who lives in a network namespace: a walk over `/proc`.
+//! Who holds a socket: a walk over `/proc`.
 //!
 //! The kernel keeps no way back from a socket to its processes, so the file
 //! descriptors of every process in question are read. The walk allocates
@@ -8,16 +8,16 @@
 //! Processes come and go meanwhile, and some refuse to be looked at
 //! (`PR_SET_DUMPABLE`, another user's). Both are normal: they are left out.
 //!
-//! To have read: `proc_pid_fd(5)`, `namespaces(7)`, `pidfd_open(2)`.
+//! To have read: `proc_pid_fd(5)`, `namespaces(7)`.
 
 use std::collections::HashSet;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::Pid;
 
 use super::process::{Detail, Lookup, Process};
 
@@ -91,15 +91,6 @@ pub(crate) struct Holder {
     pub(crate) process: Process,
     /// Inodes of the sockets, each once.
     pub(crate) inodes: Vec<u64>,
-}
-
-/// A process in a namespace, with a handle that no later process can inherit.
-#[derive(Debug)]
-pub(crate) struct Member {
-    /// Its number, as seen from here.
-    pub(crate) pid: Pid,
-    /// Readable once the process has ended; for `pidfd_send_signal(2)`.
-    pub(crate) pidfd: OwnedFd,
 }
 
 /// `socket:[18446744073709551615]` has 29 bytes. Longer targets are no sockets.
@@ -181,31 +172,6 @@ fn holder(pid: Pid, inodes: &HashSet<u64>, scope: Scope<'_>, lookup: &Lookup) ->
     Some(Holder { process, inodes })
 }
 
-/// The processes that live in a network namespace. Zombies don't live.
-///
-/// # Errors
-/// Those of opening and reading `/proc`, and of `pidfd_open(2)` when this process has no
-/// descriptor left: an incomplete list would make an inhabited namespace look empty.
-pub(crate) fn processes_in(namespace: NetNamespace) -> Result<Vec<Member>, Errno> {
-    let mut members = Vec::new();
-    let mut failure = None;
-    walk(|pid, process| {
-        if NetNamespace::of_process(process) != Some(namespace) {
-            return;
-        }
-        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-            // `process` can't be read any more once it has ended, so if it still can, the pidfd
-            // is its own and not that of a successor with the same number.
-            Ok(pidfd) if NetNamespace::of_process(process) == Some(namespace) => {
-                members.push(Member { pid, pidfd });
-            }
-            Ok(_) | Err(Errno::SRCH) => {}
-            Err(errno) => failure = Some(errno),
-        }
-    })?;
-    failure.map_or(Ok(members), Err)
-}
-
 /// Calls `visit` with the number and the open `/proc/PID` of every process.
 pub(super) fn walk(mut visit: impl FnMut(Pid, BorrowedFd<'_>)) -> Result<(), Errno> {
     for pid in pids()? {
@@ -218,7 +184,7 @@ pub(super) fn walk(mut visit: impl FnMut(Pid, BorrowedFd<'_>)) -> Result<(), Err
 }
 
 /// The numbers of all processes.
-fn pids() -> Result<Vec<Pid>, Errno> {
+pub(super) fn pids() -> Result<Vec<Pid>, Errno> {
     let proc = rustix::fs::open(c"/proc", DIRECTORY, Mode::empty())?;
     let mut space = [MaybeUninit::uninit(); DIRECTORY_BYTES];
     let mut entries = RawDir::new(&proc, &mut space);
@@ -230,7 +196,7 @@ fn pids() -> Result<Vec<Pid>, Errno> {
 }
 
 /// The flags that every directory is opened with.
-const DIRECTORY: OFlags = OFlags::RDONLY
+pub(super) const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC);
 
@@ -298,9 +264,8 @@ pub(super) fn number(name: &CStr) -> Option<i32> {
 mod tests {
     use std::fs::File;
     use std::net::TcpListener;
+    use std::os::fd::OwnedFd;
     use std::process::{Command, Stdio};
-
-    use rustix::process::{WaitId, WaitIdOptions};
 
     use super::super::testing::{Standing, own_pid};
     use super::*;
@@ -375,61 +340,6 @@ mod tests {
             holders(&HashSet::new(), Scope::Everywhere).unwrap().len(),
             0
         );
-    }
-
-    #[test]
-    fn a_member_of_a_namespace_is_reached_by_its_pidfd_and_not_once_it_has_ended() {
-        let Some((mut child, namespace)) = child_in_namespace() else {
-            return;
-        };
-        let members = processes_in(namespace).unwrap();
-        let [Member { pid, pidfd }] = members.as_slice() else {
-            panic!("one process lives there: {members:?}");
-        };
-        assert_eq!(*pid, child.pid());
-        let kill = rustix::process::Signal::KILL;
-        rustix::process::pidfd_send_signal(pidfd, kill).unwrap();
-        child.wait();
-        assert_eq!(processes_in(namespace).unwrap().len(), 0);
-        assert_eq!(
-            rustix::process::pidfd_send_signal(pidfd, kill),
-            Err(Errno::SRCH)
-        );
-    }
-
-    #[test]
-    fn a_zombie_does_not_live_in_its_namespace() {
-        let Some((mut child, namespace)) = child_in_namespace() else {
-            return;
-        };
-        child.kill();
-        // Waits for the end, and leaves the zombie.
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        rustix::process::waitid(WaitId::Pid(child.pid()), options).unwrap();
-        assert_eq!(processes_in(namespace).unwrap().len(), 0);
-    }
-
-    #[test]
-    fn the_own_namespace_holds_the_own_process() {
-        let members = processes_in(own_namespace()).unwrap();
-        assert!(
-            members
-                .iter()
-                .any(|member| member.pid == rustix::process::getpid())
-        );
-    }
-
-    /// A process in a network namespace of its own; `None`, said aloud, where there can't be one.
-    fn child_in_namespace() -> Option<(Standing, NetNamespace)> {
-        let mut unshare = Command::new("unshare");
-        let child = Standing::start(unshare.args(["--map-root-user", "--net", "sh"]));
-        let Some(child) = child else {
-            eprintln!("skipped: this machine grants no user namespace");
-            return None;
-        };
-        let path = format!("/proc/{}/ns/net", child.number());
-        let namespace = NetNamespace::of(File::open(path).unwrap()).unwrap();
-        Some((child, namespace))
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! - [`diag`] asks the kernel which sockets there are ([`bound`]: those that older kernels don't show);
 //! - [`holders`] finds the processes behind them, [`process`] says who these are ([`background`]: where they come from,
 //!   [`cgroup`] and [`containers`]: their unit or container, [`worktree`]: in which worktree and branch they work);
+//! - [`members`] finds the processes of a namespace, whatever they hold;
 //! - [`mod@elsewhere`] looks into namespaces that are nobody's space;
 //! - [`unseen`] says what is known of those that may not be seen;
 //! - [`reach`] says how clients get there;
@@ -23,6 +24,7 @@ mod elsewhere;
 mod hold;
 pub(crate) mod holders;
 pub(crate) mod label;
+mod members;
 mod process;
 mod reach;
 pub(crate) mod render;
@@ -47,7 +49,8 @@ pub(crate) use wharf_port::Protocol;
 pub(crate) use diag::{DumpError, State, States, Wanted};
 pub(crate) use elsewhere::elsewhere;
 pub(crate) use hold::{Hold, SinceFrom, protocol_by_name};
-pub(crate) use holders::{Member, NetNamespace, processes_in};
+pub(crate) use holders::NetNamespace;
+pub(crate) use members::{Member, processes_in};
 pub(crate) use process::{Detail, Process, process_of_thread, program_of_thread};
 
 use holders::Scope;

@@ -252,12 +252,12 @@ impl Inside {
         }
     }
 
-    /// Whether nothing else runs inside.
+    /// Whether nothing else runs inside. As long as that can't be told, the space stays.
     fn is_alone(&self) -> Result<bool> {
         let namespace = list::NetNamespace::of(&self.network)?;
         let own = rustix::process::getpid();
-        let processes = list::processes_in(namespace)?;
-        Ok(processes.iter().all(|process| process.pid == own))
+        let others = list::processes_in(namespace, |pid| pid != own);
+        Ok(others.is_ok_and(|others| others.is_empty()))
     }
 
     fn obey(&mut self, daemon: &mut Channel) -> Result<Next> {
