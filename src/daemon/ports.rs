@@ -153,6 +153,13 @@ impl Ports {
         self.tell_conflicts(conflicts);
     }
 
+    /// Tells that everything is released: the space ends, and nobody will hear what the kernel announces from now on.
+    pub(super) fn close(&self) {
+        self.settle();
+        self.ledger.record().release_all();
+        self.tell_changes();
+    }
+
     /// Brings the record in line with what the kernel says.
     fn compare(&self) {
         let age = self.ledger.record().age();
@@ -354,5 +361,33 @@ impl From<&Process> for Actor {
             program: process.program.clone(),
             directory: process.directory.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn what_is_held_at_the_end_is_told_as_released() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (events, mut told) = broadcast::channel(1024);
+        let namespace = NetNamespace::own().unwrap();
+        let ports = Ports::new("shop", namespace, diag::open().unwrap(), events);
+        let mut kinds = || {
+            let told = std::iter::from_fn(|| told.try_recv().ok());
+            let about = told.filter(|event| event.port.get() == port);
+            about.map(|event| event.kind).collect::<Vec<_>>()
+        };
+        ports.ledger.record().doubt();
+        ports.settle();
+        assert_eq!(kinds(), [Kind::Bound, Kind::Listening]);
+        ports.close();
+        assert_eq!(kinds(), [Kind::Released]);
+        ports.close();
+        assert_eq!(kinds(), []);
     }
 }

@@ -193,6 +193,12 @@ impl Space {
         })
     }
 
+    /// Nobody is inside any more: what serves it ends, and what anybody had is released.
+    pub(super) fn close(&self) {
+        self.servants.borrow_mut().abort_all();
+        self.ports.close();
+    }
+
     /// Ends every process inside that is `meant`: asks, and after [`GRACE`] insists.
     pub(super) async fn end(&self, meant: impl Fn(Pid) -> bool) -> io::Result<()> {
         let meant = || self.inhabitants(&meant);

@@ -254,6 +254,7 @@ impl Spaces {
 
     fn forget(&self, space: &Space) {
         self.running.borrow_mut().remove(&space.entry.name);
+        space.close();
         if let Some(doors) = self.doors.get() {
             doors.forget(space.id);
         }

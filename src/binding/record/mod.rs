@@ -235,6 +235,14 @@ impl Record {
         }
     }
 
+    /// Nobody has anything any more.
+    pub(crate) fn release_all(&mut self) {
+        for (_, hold) in self.holds.drain() {
+            // A socket of Multipath TCP has two cookies, and its hold goes with the first.
+            self.table.release(hold);
+        }
+    }
+
     /// The hold of a socket at its place, made if it is new there.
     fn place(
         &mut self,
