@@ -233,6 +233,18 @@ impl Board {
         claimed.claims.iter().map(publication).collect()
     }
 
+    /// The claim that has been entered for a wish like this before, at this port or a later one.
+    fn known(&self, wished: &Claim) -> Option<Claim> {
+        let claimed = self.claimed.borrow();
+        let like = |claim: &&Claim| {
+            (&claim.space, claim.inside) == (&wished.space, wished.inside)
+                && (claim.place.protocol, claim.place.address)
+                    == (wished.place.protocol, wished.place.address)
+                && claim.place.port >= wished.place.port
+        };
+        claimed.claims.iter().find(like).cloned()
+    }
+
     /// What is claimed has changed.
     async fn renew(&self) {
         self.save();
@@ -254,6 +266,9 @@ impl Board {
         match wish.outside {
             Outside::Exactly(port) => self.enter(claim(port), patience),
             Outside::From(first) => {
+                if let Some(known) = self.known(&claim(first)) {
+                    return Ok(known);
+                }
                 let mut failure = None;
                 for port in (first.get()..=u16::MAX).filter_map(NonZeroU16::new) {
                     match self.enter(claim(port), Patience::None) {
