@@ -244,7 +244,7 @@ mod tests {
             ),
             (
                 "colour = 1",
-                "1:1: there is no key \"colour\"; the keys are forbid, from-host, name, reserve",
+                "1:1: there is no key \"colour\"; the keys are forbid, from-host, name, publish, reserve",
             ),
             (
                 "name = 3",
@@ -258,6 +258,7 @@ mod tests {
                 "from-host = [1,\n  65536]",
                 "2:3: a port is wanted here: a number from 1 to 65535",
             ),
+            ("publish = [\"80:\"]", "1:12: \"\" is no port"),
             (
                 "from-host = [0]",
                 "1:14: a port is wanted here: a number from 1 to 65535",
