@@ -35,16 +35,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
     let config = config::of(&current_directory()?)?;
     let from_host = let_in(&typed.from_host, &config);
+    let typed_wishes = typed.publish.into_iter().flat_map(|wishes| wishes.0);
+    let publish = config.publish.iter().copied().chain(typed_wishes).collect();
     let asked = Ask::Run(Run {
         target: target(typed.space)?,
         name: config.name,
         from_host: from_host.clone(),
         policy: config.policy,
-        publish: typed
-            .publish
-            .into_iter()
-            .flat_map(|wishes| wishes.0)
-            .collect(),
+        publish,
         publish_all: typed.publish_all,
         device: typed.device,
         mtu: typed.mtu,

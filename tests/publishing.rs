@@ -11,6 +11,7 @@ use crate::harness::{Played, Project, World, await_that, free_port, scenes};
 scenes![
     a_place_that_somebody_has_is_explained_and_waited_for,
     a_published_port_follows_its_listener,
+    a_server_is_shown_and_opened,
     connections_that_stand_outlive_the_publication,
     datagrams_find_their_way_back,
     each_space_has_a_face_of_its_own,
@@ -19,6 +20,7 @@ scenes![
     one_port_is_not_published_for_two,
     standard_input_and_output_are_connected,
     the_next_free_port_is_told,
+    what_the_project_wants_is_published,
     the_next_daemon_publishes_again,
 ];
 
@@ -188,7 +190,9 @@ fn one_port_is_not_published_for_two(world: &World) -> Played {
     blog.wharf(["publish", &format!("{place}:80")])
         .run()
         .ended_with(0);
-    blog.wharf(["unpublish", "80"]).run().ended_with(0);
+    let json = blog.wharf(["publish", "--json"]).out();
+    assert!(json.contains("\"state\": \"waiting\""), "{json}");
+    blog.wharf(["unpublish", "--all"]).run().ended_with(0);
     blog.wharf(["unpublish", "80"]).run().ended_with(1);
     Ok(())
 }
@@ -200,13 +204,17 @@ fn focus_moves_the_ports_of_localhost(world: &World) -> Played {
     let _shop = shop.serve(&["echo", "tcp", "127.0.0.1", "3000"]);
     let _blog = blog.serve(&["http", "127.0.0.1", "3000", "of the blog"]);
     publish(&shop, &[&spec]);
-    let said = blog.wharf(["publish", &spec]).out();
+    let port = place.strip_prefix("127.0.0.1").unwrap();
+    let spec = format!("{}:3000", &port[1..]);
+    let said = blog.wharf(["publish", "--at", "localhost", &spec]).out();
     assert!(said.contains("leads to shop"), "{said}");
     let mut standing = connect(&place);
     assert!(echoes(&place, "hello"));
     shop.wharf(["focus"]).run().ended_with(1);
     shop.wharf(["focus", "blog"]).run().ended_with(0);
     assert_eq!(shop.wharf(["focus"]).out(), "blog\n");
+    let json = shop.wharf(["focus", "--json"]).out();
+    assert!(json.contains("\"focus\": \"blog\""), "{json}");
     assert_eq!(page(&place), "of the blog");
     // What stood before stays where it was.
     standing.write_all(b"still here").unwrap();
@@ -307,7 +315,7 @@ fn the_next_free_port_is_told(world: &World) -> Played {
 
 fn everything_is_published_as_it_opens(world: &World) -> Played {
     let shop = world.project("shop");
-    let _held = shop.hold_with(&["-P"]);
+    let _held = shop.hold_with(&["--publish-all"]);
     let _first = shop.serve(&["http", "127.0.0.1", "3000", "first"]);
     let _second = shop.serve(&["http", "0.0.0.0", "3001", "second"]);
     let places = await_that("both are published", || {
@@ -352,5 +360,56 @@ fn the_next_daemon_publishes_again(world: &World) -> Played {
         (page(&place) == "of the shop").then_some(())
     });
     assert_eq!(shop.wharf(["focus"]).out(), "shop\n");
+    Ok(())
+}
+
+fn what_the_project_wants_is_published(world: &World) -> Played {
+    let shop = world.project("shop");
+    let file = shop.path.join("wharf.toml");
+    let port = free_port();
+    std::fs::write(
+        &file,
+        format!("publish = [3000, \"localhost:{port}+:3000\"]\n"),
+    )
+    .unwrap();
+    world.own(&file);
+    let _server = shop.serve(&["http", "127.0.0.1", "3000", "of the shop"]);
+    // A second run wants the same, and gets the same.
+    let _second = shop.hold();
+    let listed = shop.wharf(["publish"]).out();
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+    for line in listed.lines() {
+        let place = line.split(' ').next().unwrap();
+        await_that("it is published", || {
+            (page(place) == "of the shop").then_some(())
+        });
+    }
+    std::fs::write(&file, "publish = [\"3000:\"]\n").unwrap();
+    let wrong = shop.run(["true"]).run().ended_with(2);
+    assert!(
+        wrong.stderr.contains("wharf.toml:1:12: "),
+        "{}",
+        wrong.stderr
+    );
+    Ok(())
+}
+
+fn a_server_is_shown_and_opened(world: &World) -> Played {
+    let shop = world.project("shop");
+    let _held = shop.hold();
+    let url = format!("http://shop.localhost:{}\n", world.names_port);
+    assert_eq!(shop.wharf(["url"]).out(), url);
+    let elsewhere = world.project("blog");
+    let port = format!("http://3000.shop.localhost:{}\n", world.names_port);
+    assert_eq!(
+        elsewhere.wharf(["url", "--space", "shop", "3000"]).out(),
+        port
+    );
+    let opened = elsewhere
+        .wharf(["open", "--space", "shop"])
+        .with("BROWSER", "echo")
+        .out();
+    assert_eq!(opened, url);
+    elsewhere.wharf(["url"]).run().ended_with(1);
     Ok(())
 }

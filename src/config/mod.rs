@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 
 use crate::binding::policy::Policy;
 use crate::failure::{Failure, status};
+use crate::publish::wish::Wish;
 
 /// The file's name.
 pub(crate) const FILE: &str = "wharf.toml";
@@ -25,6 +26,8 @@ pub(crate) struct Config {
     pub(crate) name: Option<String>,
     /// The machine's TCP ports to let in.
     pub(crate) from_host: Vec<NonZeroU16>,
+    /// Its ports to publish.
+    pub(crate) publish: Vec<Wish>,
     /// Its rules about ports; `None` if there is no file that could have some.
     pub(crate) policy: Option<Policy>,
 }

@@ -11,9 +11,10 @@ use wharf_port::PortRange;
 use super::Config;
 use crate::binding::policy::{Policy, Rule};
 use crate::name::{is_label, label};
+use crate::publish::wish::{Wish, Wishes};
 
 /// Every key, as it is written.
-const KEYS: [&str; 4] = ["forbid", "from-host", "name", "reserve"];
+const KEYS: [&str; 5] = ["forbid", "from-host", "name", "publish", "reserve"];
 /// Two words are taken for one another from this likeness on, 0 to 1.
 const LIKENESS: f64 = 0.75;
 
@@ -64,6 +65,7 @@ fn config(table: &DeTable<'_>) -> Result<Config, Wrong> {
         match key.get_ref().as_ref() {
             "name" => config.name = Some(name(value)?),
             "from-host" => config.from_host = each(value, port)?,
+            "publish" => config.publish = each(value, published)?.concat(),
             "forbid" => policy.forbidden = forbidden(value)?,
             "reserve" => policy.reserved = rules(value, program)?,
             unknown => return Err((key.span(), not_known(unknown))),
@@ -132,6 +134,18 @@ fn port(value: &Spanned<DeValue<'_>>) -> Result<NonZeroU16, Wrong> {
     }
 }
 
+/// Ports to publish, as they are typed.
+fn published(value: &Spanned<DeValue<'_>>) -> Result<Vec<Wish>, Wrong> {
+    let typed = match value.get_ref() {
+        DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
+        _ => text(value, "a port, or what `wharf run -p` takes, in quotes,")?,
+    };
+    let wishes: Result<Wishes, String> = typed.parse();
+    wishes
+        .map(|wishes| wishes.0)
+        .map_err(|message| (value.span(), message))
+}
+
 /// A list of ports, or a table that has a reason for each.
 fn forbidden(value: &Spanned<DeValue<'_>>) -> Result<Vec<Rule>, Wrong> {
     match value.get_ref().as_table() {
@@ -192,11 +206,17 @@ mod tests {
     #[test]
     fn everything_that_can_be_said_is_read() {
         let config = read(
-            "# the shop\nname = \"shop\"\nfrom-host = [5432, 0x18eb]\nforbid = [\"8000-8010\", 80]\n\n\
+            "# the shop\nname = \"shop\"\nfrom-host = [5432, 0x18eb]\npublish = [80, \"127.0.0.1:3000-3001:3000-3001\"]\nforbid = [\"8000-8010\", 80]\n\n\
              [reserve]\n5432 = \"postgres\"\n\"53-54\" = \"dnsmasq\"\n",
         )
         .unwrap();
         assert_eq!(config.name.as_deref(), Some("shop"));
+        let published: Vec<_> = config
+            .publish
+            .iter()
+            .map(|wish| wish.inside.get())
+            .collect();
+        assert_eq!(published, [80, 3000, 3001]);
         let ports: Vec<_> = config.from_host.iter().map(|port| port.get()).collect();
         assert_eq!(ports, [5432, 6379]);
         let policy = config.policy.unwrap();
@@ -224,7 +244,7 @@ mod tests {
             ),
             (
                 "colour = 1",
-                "1:1: there is no key \"colour\"; the keys are forbid, from-host, name, reserve",
+                "1:1: there is no key \"colour\"; the keys are forbid, from-host, name, publish, reserve",
             ),
             (
                 "name = 3",
@@ -238,6 +258,7 @@ mod tests {
                 "from-host = [1,\n  65536]",
                 "2:3: a port is wanted here: a number from 1 to 65535",
             ),
+            ("publish = [\"80:\"]", "1:12: \"\" is no port"),
             (
                 "from-host = [0]",
                 "1:14: a port is wanted here: a number from 1 to 65535",

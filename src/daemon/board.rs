@@ -4,14 +4,10 @@
 //! back when the listener inside ends, and taken again when one comes: so a place that nothing serves refuses connections, and
 //! a program of the machine may have it. Several spaces may claim a port of 127.0.0.1 or ::1; it leads to the one in
 //! focus, else to the first that claimed it, and never on to another because that one doesn't listen.
-//!
-//! What is claimed lies in a file for as long as the daemon lives, so that the next one finds it if this one is killed.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fs;
 use std::io;
-use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -20,16 +16,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, Notify, mpsc};
 
+use super::claims::{Claim, Claims};
 use super::space::Space;
 use super::spaces::Spaces;
 use crate::failure::{Failure, status};
-use crate::list::{self, Protocol};
+use crate::list::Protocol;
 use crate::paths;
 use crate::publish::carrier::{Carrier, Errand};
+use crate::publish::taking::{conflict, take, why_not};
 use crate::publish::wish::{Outside, Wish};
 use crate::publish::{Place, Publication, State};
 
@@ -42,31 +38,13 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug)]
 pub(super) struct Board {
     spaces: Rc<Spaces>,
-    claimed: RefCell<Claimed>,
+    claimed: RefCell<Claims>,
     held: RefCell<BTreeMap<Place, Held>>,
     carrier: Carrier,
     file: PathBuf,
     /// Held while places are opened and closed.
     settling: Mutex<()>,
     changed: Notify,
-}
-
-/// What users have asked for, as it lies in the file.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Claimed {
-    /// The space that shared places lead to.
-    focus: Option<String>,
-    /// The spaces that have everything published as it opens.
-    everything: BTreeSet<String>,
-    claims: Vec<Claim>,
-}
-
-/// A space's wish to be reached at a place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Claim {
-    place: Place,
-    space: String,
-    inside: NonZeroU16,
 }
 
 /// What is had of a place that is claimed; nothing, while nobody listens inside.
@@ -94,13 +72,10 @@ impl Board {
     /// An empty board, or what a daemon that was killed has left. To be called inside a `LocalSet`.
     pub(super) fn start(spaces: Rc<Spaces>) -> Result<Rc<Self>> {
         let file = paths::runtime()?.join("published.json");
-        let left = fs::read(&file)
-            .ok()
-            .and_then(|left| serde_json::from_slice(&left).ok());
         let (carrier, errands) = Carrier::start().context("cannot start the carrier")?;
         let board = Rc::new(Self {
             spaces,
-            claimed: RefCell::new(left.unwrap_or_default()),
+            claimed: RefCell::new(Claims::left_in(&file)),
             held: RefCell::default(),
             carrier,
             file,
@@ -122,16 +97,16 @@ impl Board {
         wishes: &[Wish],
         patience: Patience,
     ) -> Result<Vec<Publication>> {
-        let mut new = Vec::new();
-        for wish in wishes {
-            match self.claim(space, wish, patience) {
-                Ok(claim) => new.push(claim),
-                Err(failure) => {
-                    self.drop_claims(|claim| new.contains(claim));
-                    return Err(failure.into());
-                }
+        let before = self.claimed.borrow().all.clone();
+        let claims = wishes.iter().map(|wish| self.claim(space, wish, patience));
+        let new = match claims.collect::<Result<Vec<_>, _>>() {
+            Ok(new) => new,
+            Err(failure) => {
+                self.claimed.borrow_mut().all = before;
+                self.settle().await;
+                return Err(failure.into());
             }
-        }
+        };
         self.renew().await;
         let all = self.publications();
         let is_new = |publication: &Publication| {
@@ -181,27 +156,16 @@ impl Board {
 
     /// Forgets what is claimed for other spaces than these.
     pub(super) fn keep_only(&self, runs: impl Fn(&str) -> bool) {
-        let claimed = self.claimed.borrow();
-        let claiming = claimed.claims.iter().map(|claim| &claim.space);
-        let all: BTreeSet<_> = claiming.chain(&claimed.everything).cloned().collect();
-        drop(claimed);
-        all.iter()
-            .filter(|space| !runs(space))
-            .for_each(|space| self.forget(space));
+        let mut all = self.claimed.borrow().spaces();
+        all.retain(|space| !runs(space));
+        all.iter().for_each(|space| self.forget(space));
         self.changed.notify_one();
     }
 
     /// A space has ended, and with it what it had published.
     pub(super) fn forget(&self, space: &str) {
-        self.withdraw_everything(space);
-        self.drop_claims(|claim| claim.space == space);
-        {
-            let mut claimed = self.claimed.borrow_mut();
-            if claimed.focus.as_deref() == Some(space) {
-                claimed.focus = None;
-            }
-        }
-        self.save();
+        self.claimed.borrow_mut().forget(space);
+        self.keep();
         self.changed.notify_one();
     }
 
@@ -230,12 +194,12 @@ impl Board {
             place: claim.place,
             state: state(claim),
         };
-        claimed.claims.iter().map(publication).collect()
+        claimed.all.iter().map(publication).collect()
     }
 
     /// What is claimed has changed.
     async fn renew(&self) {
-        self.save();
+        self.keep();
         self.settle().await;
         self.changed.notify_one();
     }
@@ -254,6 +218,9 @@ impl Board {
         match wish.outside {
             Outside::Exactly(port) => self.enter(claim(port), patience),
             Outside::From(first) => {
+                if let Some(known) = self.claimed.borrow().like(&claim(first)) {
+                    return Ok(known.clone());
+                }
                 let mut failure = None;
                 for port in (first.get()..=u16::MAX).filter_map(NonZeroU16::new) {
                     match self.enter(claim(port), Patience::None) {
@@ -270,11 +237,11 @@ impl Board {
     fn enter(&self, claim: Claim, patience: Patience) -> Result<Claim, Failure> {
         let mut claimed = self.claimed.borrow_mut();
         let mut others = claimed
-            .claims
+            .all
             .iter()
             .filter(|other| other.place == claim.place);
         let clash = others.clone().find(|other| other.space != claim.space);
-        if let Some(other) = clash.filter(|_| !is_shared(claim.place)) {
+        if let Some(other) = clash.filter(|_| !claim.is_shared()) {
             return Err(conflict(format!(
                 "address already in use: {} is published for space {}; `wharf unpublish {}` ends that",
                 claim.place, other.space, claim.place
@@ -282,28 +249,27 @@ impl Board {
         }
         if others.any(|other| other.space == claim.space) {
             claimed
-                .claims
+                .all
                 .retain(|other| other.place != claim.place || other.space != claim.space);
         }
         let mut held = self.held.borrow_mut();
         if let std::collections::btree_map::Entry::Vacant(vacant) = held.entry(claim.place) {
-            match bind(claim.place) {
+            match take(claim.place) {
                 Ok(socket) => drop(vacant.insert(Held::Reserved(socket))),
                 Err(error) if error == Errno::ADDRINUSE && patience == Patience::Waits => {
-                    vacant.insert(Held::Blocked(explain(&claim, error).message));
+                    vacant.insert(Held::Blocked(
+                        why_not(claim.place, claim.inside, error).message,
+                    ));
                 }
-                Err(error) => return Err(explain(&claim, error)),
+                Err(error) => return Err(why_not(claim.place, claim.inside, error)),
             }
         }
-        claimed.claims.push(claim.clone());
+        claimed.all.push(claim.clone());
         Ok(claim)
     }
 
     fn drop_claims(&self, meant: impl Fn(&Claim) -> bool) {
-        self.claimed
-            .borrow_mut()
-            .claims
-            .retain(|claim| !meant(claim));
+        self.claimed.borrow_mut().all.retain(|claim| !meant(claim));
     }
 
     /// Opens and closes places as their listeners come and go, for good.
@@ -334,7 +300,7 @@ impl Board {
             let claimed = self.claimed.borrow();
             let held = self.held.borrow();
             claimed
-                .claims
+                .all
                 .iter()
                 .map(|claim| claim.place)
                 .chain(held.keys().copied())
@@ -359,13 +325,6 @@ impl Board {
 
     /// What listens in the spaces that have something published.
     fn listening(&self) -> Listening {
-        let claimed = self.claimed.borrow();
-        let names: BTreeSet<_> = claimed
-            .claims
-            .iter()
-            .map(|claim| &claim.space)
-            .chain(&claimed.everything)
-            .collect();
         let ports = |space: Rc<Space>| {
             let sockets = space.listening().unwrap_or_else(|error| {
                 tracing::error!("cannot list {}: {error}", space.entry.name);
@@ -377,7 +336,12 @@ impl Board {
                 .collect()
         };
         let of = |name: &String| Some((name.clone(), ports(self.spaces.find(name)?)));
-        names.into_iter().filter_map(of).collect()
+        self.claimed
+            .borrow()
+            .spaces()
+            .iter()
+            .filter_map(of)
+            .collect()
     }
 
     fn claim_everything(&self, listening: &Listening) {
@@ -391,7 +355,7 @@ impl Board {
                     inside: port,
                     protocol,
                 };
-                let known = self.claimed.borrow().claims.iter().any(|claim| {
+                let known = self.claimed.borrow().all.iter().any(|claim| {
                     claim.space == *name && claim.inside == port && claim.place.protocol == protocol
                 });
                 if !known && let Err(error) = self.claim(&space, &wish, Patience::Waits) {
@@ -411,7 +375,7 @@ impl Board {
                 return;
             }
             Some(Held::Reserved(socket)) => Ok(socket),
-            Some(Held::Blocked(_)) | None => bind(place),
+            Some(Held::Blocked(_)) | None => take(place),
         };
         let opened = socket.and_then(|socket| {
             if place.protocol == Protocol::Tcp {
@@ -424,7 +388,7 @@ impl Board {
                 self.carrier.open(place, socket);
                 Held::Served
             }
-            Err(error) => Held::Blocked(explain(claim, error).message),
+            Err(error) => Held::Blocked(why_not(claim.place, claim.inside, error).message),
         };
         held.insert(place, now);
     }
@@ -457,106 +421,13 @@ impl Board {
         }
     }
 
-    /// Keeps what is claimed for the next daemon. Without anything claimed there is no file.
-    fn save(&self) {
-        let claimed = self.claimed.borrow();
-        let saved = if claimed.claims.is_empty() && claimed.everything.is_empty() {
-            match fs::remove_file(&self.file) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            }
-        } else {
-            let text =
-                serde_json::to_vec_pretty(&*claimed).expect("names and numbers have a JSON form");
-            let new = self.file.with_extension("new");
-            fs::write(&new, text).and_then(|()| fs::rename(&new, &self.file))
-        };
-        if let Err(error) = saved {
+    /// Has the next daemon find what is claimed.
+    fn keep(&self) {
+        if let Err(error) = self.claimed.borrow().keep_in(&self.file) {
             tracing::error!(
                 "cannot keep what is published in {}: {error}",
                 self.file.display()
             );
         }
-    }
-}
-
-impl Claimed {
-    /// Where a place leads.
-    fn current(&self, place: Place) -> Option<&Claim> {
-        let mut claims = self.claims.iter().filter(|claim| claim.place == place);
-        let first = claims.clone().next();
-        claims
-            .find(|claim| Some(&claim.space) == self.focus.as_ref())
-            .or(first)
-    }
-}
-
-/// Whether several spaces may claim a place: the focus says who has it.
-fn is_shared(place: Place) -> bool {
-    place.address == IpAddr::from([127, 0, 0, 1])
-        || place.address == IpAddr::from(std::net::Ipv6Addr::LOCALHOST)
-}
-
-/// Takes a port of the machine.
-fn bind(place: Place) -> Result<OwnedFd, Errno> {
-    let family = if place.address.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
-    let kind = match place.protocol {
-        Protocol::Tcp => SocketType::STREAM,
-        Protocol::Udp => SocketType::DGRAM,
-    };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, kind, flags, None)?;
-    if place.address.is_ipv6() {
-        sockopt::set_ipv6_v6only(&socket, true)?;
-    }
-    if place.protocol == Protocol::Tcp {
-        // Connections of before are in nobody's way; of UDP this would let two share the port.
-        sockopt::set_socket_reuseaddr(&socket, true)?;
-    }
-    rustix::net::bind(&socket, &place.endpoint())?;
-    Ok(socket)
-}
-
-fn conflict(message: String) -> Failure {
-    Failure {
-        message,
-        status: status::CONFLICT,
-    }
-}
-
-/// Why a place can't be had, and what to do.
-fn explain(claim: &Claim, error: Errno) -> Failure {
-    let (place, inside) = (claim.place, claim.inside);
-    let (at, port) = (place.address, place.port);
-    match error {
-        Errno::ADDRINUSE => conflict(format!(
-            "address already in use: {place}{}; ways out: the next free port ({}+:{inside}), the space's face \
-             ({inside}), or --wait",
-            list::holder_at(place.protocol, at, port)
-                .map_or_else(String::new, |holder| format!(" is held by {holder}")),
-            place.endpoint(),
-        )),
-        Errno::ACCESS => Failure {
-            message: format!(
-                "permission denied: the machine keeps ports below 1024 for root, so {place} can't be taken; publish \
-                 at another, as in 8080:{inside}"
-            ),
-            status: status::NOT_PERMITTED,
-        },
-        Errno::ADDRNOTAVAIL => Failure {
-            message: format!(
-                "{} is no address of this machine; `ip address` lists those",
-                place.address
-            ),
-            status: status::USAGE,
-        },
-        error => Failure {
-            message: format!("cannot publish at {place}: {error}"),
-            status: status::WHARF_FAILED,
-        },
     }
 }

@@ -6,6 +6,7 @@
 mod attendance;
 mod board;
 mod chronicle;
+mod claims;
 mod from_host;
 mod front;
 mod keeper;

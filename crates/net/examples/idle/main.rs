@@ -7,7 +7,6 @@
 #![allow(clippy::unwrap_used, reason = "a measurement ends by it")]
 
 mod peers;
-#[expect(unsafe_code, reason = "an allocator is unsafe to write")]
 mod sys;
 
 use std::time::{Duration, Instant as Clock};

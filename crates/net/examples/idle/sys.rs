@@ -1,5 +1,7 @@
 //! An allocator that counts: what a program asked for and has not given back.
 
+#![expect(unsafe_code, reason = "an allocator is unsafe to write")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
