@@ -133,7 +133,7 @@ fn the_port_of_the_names_taken_by_another_is_said_and_the_program_runs(world: &W
     assert!(run.stderr.contains(&taken), "{run}");
     assert!(
         run.stderr
-            .contains(&format!("(pid {})", holder.pid().as_raw_pid())),
+            .contains(&format!("(pid {}, in ", holder.pid().as_raw_pid())),
         "{run}"
     );
     assert!(run.stderr.contains("WHARF_NAMES_PORT"), "{run}");
