@@ -13,8 +13,9 @@ use super::craft::{self, End};
 use super::{Octets, wake};
 use crate::network::{LEFT_MAC, RIGHT_MAC, Side, ordinary};
 
-/// Frames that one happening may lead to.
-const MOST: usize = 5000;
+/// Frames that one happening may lead to: all that the send buffer holds at most, in segments as short as a peer can have them
+/// (an MSS of 48, of which four SACK blocks take 36).
+const MOST: usize = (2 << 20) / 12;
 
 struct Player<'a> {
     octets: Octets<'a>,
