@@ -317,7 +317,7 @@ fn everything_is_published_as_it_opens(world: &World) -> Played {
     let shop = world.project("shop");
     let _held = shop.hold_with(&["--publish-all"]);
     let _first = shop.serve(&["http", "127.0.0.1", "3000", "first"]);
-    let _second = shop.serve(&["http", "0.0.0.0", "3001", "second"]);
+    let mut second = shop.serve(&["http", "0.0.0.0", "3001", "second"]);
     let places = await_that("both are published", || {
         let listed = shop.wharf(["publish"]).run().stdout;
         let places: Vec<_> = listed
@@ -329,6 +329,12 @@ fn everything_is_published_as_it_opens(world: &World) -> Played {
     let mut pages: Vec<_> = places.iter().map(|place| page(place)).collect();
     pages.sort();
     assert_eq!(pages, ["first", "second"]);
+    second.close_input();
+    second.outcome().ended_with(0);
+    await_that("what has closed is published no longer", || {
+        let listed = shop.wharf(["publish"]).run().stdout;
+        (listed.lines().count() == 1 && listed.contains(":3000")).then_some(())
+    });
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use anyhow::{Context, Result};
 use rustix::io::Errno;
 use tokio::sync::{Mutex, Notify, mpsc};
 
-use super::claims::{Claim, Claims};
+use super::claims::{Claim, Claims, Origin};
 use super::space::Space;
 use super::spaces::Spaces;
 use crate::failure::{Failure, status};
@@ -214,6 +214,7 @@ impl Board {
             },
             space: space.entry.name.clone(),
             inside: wish.inside,
+            origin: Origin::Asked,
         };
         match wish.outside {
             Outside::Exactly(port) => self.enter(claim(port), patience),
@@ -344,21 +345,32 @@ impl Board {
             .collect()
     }
 
+    /// Claims what has opened where everything is published, and drops what has closed.
     fn claim_everything(&self, listening: &Listening) {
+        self.drop_claims(|claim| {
+            let open = listening
+                .get(&claim.space)
+                .is_some_and(|ports| ports.contains(&(claim.place.protocol, claim.inside)));
+            claim.origin == Origin::Opened && !open
+        });
         let everything = self.claimed.borrow().everything.clone();
         for space in everything.iter().filter_map(|name| self.spaces.find(name)) {
             let name = &space.entry.name;
             for &(protocol, port) in listening.get(name).into_iter().flatten() {
-                let wish = Wish {
-                    at: None,
-                    outside: Outside::Exactly(port),
+                let claim = Claim {
+                    place: Place {
+                        protocol,
+                        address: space.entry.number.face().into(),
+                        port,
+                    },
+                    space: name.clone(),
                     inside: port,
-                    protocol,
+                    origin: Origin::Opened,
                 };
                 let known = self.claimed.borrow().all.iter().any(|claim| {
                     claim.space == *name && claim.inside == port && claim.place.protocol == protocol
                 });
-                if !known && let Err(error) = self.claim(&space, &wish, Patience::Waits) {
+                if !known && let Err(error) = self.enter(claim, Patience::Waits) {
                     tracing::info!("{name}: port {port} is not published: {}", error.message);
                 }
             }

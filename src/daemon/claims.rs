@@ -29,6 +29,16 @@ pub(super) struct Claim {
     pub(super) place: Place,
     pub(super) space: String,
     pub(super) inside: NonZeroU16,
+    pub(super) origin: Origin,
+}
+
+/// How a claim came about, and with it how long it lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Origin {
+    /// Somebody asked for it: until somebody ends it.
+    Asked,
+    /// Its port opened in a space that has everything published: until the port is closed.
+    Opened,
 }
 
 impl Claims {
