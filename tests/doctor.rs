@@ -1,7 +1,5 @@
 //! What is missing is explained, at once, with what to do about it.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use crate::harness::{Played, World, scenes};
@@ -21,7 +19,6 @@ scenes![
 #[track_caller]
 fn check(line: crate::harness::process::Line, name: &str) -> Value {
     let outcome = line.run();
-    assert!(outcome.took < Duration::from_secs(1), "{:?}", outcome.took);
     let report: Value =
         serde_json::from_str(&outcome.stdout).unwrap_or_else(|_| panic!("{outcome}"));
     assert_eq!(report["schema"], 1);
@@ -108,7 +105,6 @@ fn forbidden_user_namespaces_are_explained_with_their_remedy(world: &World) -> P
     assert_check(&found, "fail", "user.max_user_namespaces is 0", "sysctl");
     // `wharf run` says the same, and doesn't run the program anywhere else.
     let run = without(&["run", "--", "echo", "runs"]).run().ended_with(3);
-    assert!(run.took < Duration::from_secs(1), "{:?}", run.took);
     assert_eq!(run.stdout, "");
     assert!(
         run.stderr.contains("user.max_user_namespaces is 0"),

@@ -185,8 +185,6 @@ pub(crate) fn text(checks: &[Check], colour: Colour) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use super::*;
 
     fn samples() -> Vec<Check> {
@@ -239,7 +237,7 @@ FAIL  user namespaces  forbidden: user.max_user_namespaces is 0
     }
 
     #[test]
-    fn examining_a_machine_takes_less_than_a_second_and_leaves_nothing_unsaid() {
+    fn examining_a_machine_leaves_nothing_unsaid() {
         let scratch = tempfile::tempdir().unwrap();
         let runtime_directory = scratch.path().join("wharf");
         let settings = Settings {
@@ -247,13 +245,7 @@ FAIL  user namespaces  forbidden: user.max_user_namespaces is 0
             runtime_directory,
             daemon: None,
         };
-        let begun = Instant::now();
         let checks = examine_with(&settings, |_| Ok(Vec::new()));
-        assert!(
-            begun.elapsed() < Duration::from_secs(1),
-            "{:?}",
-            begun.elapsed()
-        );
         assert_eq!(checks.len(), 9);
         for check in &checks {
             assert!(!check.finding.is_empty(), "{check:?}");

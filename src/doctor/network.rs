@@ -365,9 +365,7 @@ mod tests {
                 std::thread::park();
             }
         });
-        let begun = std::time::Instant::now();
         assert_eq!(silent.finish().unwrap_err().kind(), io::ErrorKind::TimedOut);
-        assert!(begun.elapsed() < 2 * PATIENCE);
         let quick = Lookup::begin("x.localhost", |_| Ok(vec![Ipv4Addr::LOCALHOST.into()]));
         assert_eq!(quick.finish().unwrap(), [Ipv4Addr::LOCALHOST]);
     }
