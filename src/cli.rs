@@ -138,6 +138,9 @@ pub(crate) enum Command {
     /// Open a space's web server in the browser
     #[command(before_help = examples::OPEN)]
     Open(Url),
+    /// Show everything in a page: spaces, ports, who talks to whom, conflicts, live
+    #[command(before_help = examples::WEB)]
+    Web(Web),
     /// Connect standard input and output with a port of a space
     #[command(before_help = examples::CONNECT)]
     Connect(Connect),
@@ -318,6 +321,13 @@ pub(crate) struct Url {
     /// The space [default: the one it is run in, or of this git worktree or directory]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) space: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Web {
+    /// Only print the page's address; without a terminal or a desktop that is all in any case
+    #[arg(long)]
+    pub(crate) print: bool,
 }
 
 #[derive(Debug, Args)]

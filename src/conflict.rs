@@ -9,19 +9,28 @@ use crate::event::{Actor, Event, Holder, Kind, Reason};
 
 /// A few lines about a conflict, each with a newline; nothing about other events.
 pub(crate) fn explain(event: &Event) -> String {
+    let mut text = String::new();
+    for line in story(event) {
+        writeln!(text, "wharf: {line}").expect("a string takes all");
+    }
+    text
+}
+
+/// What [`explain`] says, line by line.
+pub(crate) fn story(event: &Event) -> Vec<String> {
     match &event.kind {
         Kind::Conflict { reason } => told(event, reason),
-        Kind::Bound | Kind::Listening | Kind::Released => String::new(),
+        Kind::Bound | Kind::Listening | Kind::Released => Vec::new(),
     }
 }
 
-fn told(event: &Event, reason: &Reason) -> String {
+fn told(event: &Event, reason: &Reason) -> Vec<String> {
     let place = SocketAddr::new(event.address, event.port.get());
     let wanted = format!("{} {place}", event.protocol);
     let port = event.port;
     let space = plain(&event.space);
-    let mut text = String::new();
-    let mut say = |line: String| writeln!(text, "wharf: {line}").expect("a string takes all");
+    let mut lines = Vec::new();
+    let mut say = |line: String| lines.push(line);
     match reason {
         Reason::Held(holders) => {
             say(format!("{wanted}: address already in use in space {space}"));
@@ -55,7 +64,7 @@ fn told(event: &Event, reason: &Reason) -> String {
             }
         )),
     }
-    text
+    lines
 }
 
 fn is(holder: &Actor, asking: Option<&Actor>) -> bool {

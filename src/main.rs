@@ -4,6 +4,7 @@
 
 mod assert;
 mod binding;
+mod browser;
 mod channel;
 mod cli;
 mod client;
@@ -39,6 +40,7 @@ mod survey;
 mod sys;
 mod wait;
 mod watch;
+mod web;
 mod why;
 
 use std::os::fd::AsFd;
@@ -80,6 +82,7 @@ fn carry_out(command: cli::Command) -> Result<ExitCode> {
         cli::Command::Focus(typed) => publish::command::focus(typed),
         cli::Command::Url(typed) => publish::command::url(typed),
         cli::Command::Open(typed) => publish::command::open(typed),
+        cli::Command::Web(typed) => web::command::web(&typed),
         cli::Command::Connect(typed) => publish::command::connect(typed),
         cli::Command::Service(typed) => service::service(&typed),
         cli::Command::Doctor(typed) => doctor::doctor(&typed),

@@ -20,7 +20,7 @@ use wharf_port::table::{self, Change, State};
 use wharf_port::{Hold, Protocol};
 
 use super::attendance::Attendance;
-use super::releases::Releases;
+use super::releases::{GROUPS, Releases};
 use crate::binding::record::{Caller, Conflict, Ledger, Obstacle, Owner};
 use crate::event::{Actor, Event, Holder, Kind, Reason, Source};
 use crate::list::holders::{self, Scope};
@@ -75,7 +75,7 @@ impl Ports {
 
     /// Hears of the ends of sockets from now on, by a diag socket made inside for this.
     pub(super) fn hear_with(&self, diag: OwnedFd) -> io::Result<()> {
-        let releases = Releases::listen(diag)?;
+        let releases = Releases::listen(diag, GROUPS)?;
         self.releases.get_or_init(|| releases);
         Ok(())
     }

@@ -19,7 +19,9 @@ use rustix::net::{RecvFlags, bind, getsockname, recv, sockopt};
 use crate::sys;
 
 /// `SKNLGRP_INET_TCP_DESTROY` to `SKNLGRP_INET6_UDP_DESTROY`, groups 1 to 4.
-const GROUPS: u32 = 0b1111;
+pub(super) const GROUPS: u32 = 0b1111;
+/// Those of TCP alone.
+pub(super) const GROUPS_OF_TCP: u32 = 0b0101;
 /// As many messages within [`WINDOW`] are worth hearing.
 const BEARABLE: u32 = 2000;
 const WINDOW: Duration = Duration::from_secs(1);
@@ -34,6 +36,7 @@ pub(super) struct Releases {
     socket: OwnedFd,
     /// This socket's netlink address.
     port: u32,
+    groups: u32,
     rate: RefCell<Rate>,
 }
 
@@ -47,14 +50,15 @@ pub(super) struct Heard {
 }
 
 impl Releases {
-    /// Listens with a diag socket of the space, which has asked nothing yet.
-    pub(super) fn listen(socket: OwnedFd) -> io::Result<Self> {
+    /// Listens to these groups with a diag socket of the space, which has asked nothing yet.
+    pub(super) fn listen(socket: OwnedFd, groups: u32) -> io::Result<Self> {
         sockopt::set_socket_recv_buffer_size(&socket, BACKLOG)?;
-        bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
+        bind(&socket, &SocketAddrNetlink::new(0, groups))?;
         let address = SocketAddrNetlink::try_from(getsockname(&socket)?)?;
         Ok(Self {
             port: address.pid(),
             socket,
+            groups,
             rate: RefCell::new(Rate::new(Instant::now())),
         })
     }
@@ -78,30 +82,35 @@ impl Releases {
 
     /// Everything that there is to hear, without waiting.
     pub(super) fn hear(&self, now: Instant) -> Heard {
-        let mut heard = Heard::default();
+        let mut ended = Vec::new();
+        let missed = self.hear_each(now, |message| ended.extend(cookie(message)));
+        Heard { ended, missed }
+    }
+
+    /// Every message that there is to hear, without waiting; answers whether there were more that can't be told.
+    pub(super) fn hear_each(&self, now: Instant, mut hear: impl FnMut(&[u8])) -> bool {
+        let mut missed = false;
         let mut buffer = [0; 8 << 10];
         loop {
             match recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
                 Ok((_, length)) => {
-                    heard
-                        .ended
-                        .extend(cookie(&buffer[..length.min(buffer.len())]));
+                    hear(&buffer[..length.min(buffer.len())]);
                     if self.rate.borrow_mut().count(now) == Turn::Rest {
                         self.join(0);
-                        heard.missed = true;
+                        missed = true;
                     }
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::NOBUFS) => heard.missed = true,
+                Err(Errno::NOBUFS) => missed = true,
                 Err(_) => break,
             }
         }
         if self.rate.borrow_mut().look(now) == Turn::Resume {
-            self.join(GROUPS);
+            self.join(self.groups);
             // What ended meanwhile.
-            heard.missed = true;
+            missed = true;
         }
-        heard
+        missed
     }
 
     fn join(&self, groups: u32) {
@@ -190,7 +199,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_of_a_socket_is_heard_by_its_cookie() {
-        let releases = Releases::listen(crate::list::diag::open().unwrap()).unwrap();
+        let releases = Releases::listen(crate::list::diag::open().unwrap(), GROUPS).unwrap();
         let (tcp, udp) = (
             TcpListener::bind("127.0.0.1:0").unwrap(),
             UdpSocket::bind("[::1]:0").unwrap(),
