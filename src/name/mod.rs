@@ -63,6 +63,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+pub(crate) use host::{Place as ByName, place as by_name};
 pub(crate) use label::{is_label, label};
 
 /// Connections of clients at one time, tunnels included. Further ones wait in the kernel's queue.
