@@ -93,7 +93,11 @@ const LANES: usize = 8;
 /// The sum of native 32-bit words.
 fn native_sum(bytes: &[u8]) -> u64 {
     let (blocks, rest) = bytes.as_chunks::<{ 8 * LANES }>();
-    let mut sum = if blocks.is_empty() { 0 } else { block_sum(blocks) };
+    let mut sum = if blocks.is_empty() {
+        0
+    } else {
+        block_sum(blocks)
+    };
     let (words, rest) = rest.as_chunks::<4>();
     for word in words {
         sum += native(*word);
