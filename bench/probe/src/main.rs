@@ -5,8 +5,10 @@
 
 mod calls;
 mod client;
+mod floor;
 mod server;
 mod summary;
+mod sys;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -39,7 +41,14 @@ enum Command {
     /// Connect, ask, be answered, see the server close; then again
     Connections(Load),
     /// Time single system calls: binding, and others
-    Calls,
+    Calls {
+        /// Under what, for comparison
+        #[arg(long)]
+        under: Option<floor::Floor>,
+    },
+    /// Have every call go on that arrives at standard input
+    #[command(hide = true)]
+    Answer,
 }
 
 #[derive(Debug, clap::Args)]
@@ -59,7 +68,9 @@ fn main() -> std::io::Result<()> {
         Command::Serve { address } => server::serve(address),
         Command::Latency(load) => report(&load, client::round_trips),
         Command::Connections(load) => report(&load, client::connections),
-        Command::Calls => {
+        Command::Answer => floor::answer(),
+        Command::Calls { under } => {
+            let _answering = under.map(floor::take_on).transpose()?;
             println!("{}", calls::measure()?);
             Ok(())
         }
