@@ -50,6 +50,8 @@ pub(super) struct Spaces {
     clerk: Clerk,
     ids: Cell<u64>,
     commands: Cell<usize>,
+    /// Everything was ended on purpose: the daemon need not stay for what comes next.
+    dismissed: Cell<bool>,
     changed: Notify,
     /// What serves the spaces, and knows them in turn.
     doors: OnceCell<Doors>,
@@ -88,6 +90,7 @@ impl Spaces {
             clerk: Clerk::start()?,
             ids: Cell::new(0),
             commands: Cell::new(0),
+            dismissed: Cell::new(false),
             changed: Notify::new(),
             doors: OnceCell::new(),
             service: OnceCell::new(),
@@ -122,11 +125,19 @@ impl Spaces {
         Busy(Rc::clone(self))
     }
 
-    /// Waits until nothing has run and nobody has asked for `time`.
+    /// Everything is ended on purpose.
+    pub(super) fn dismiss(&self) {
+        self.dismissed.set(true);
+    }
+
+    /// Waits until nothing has run and nobody has asked for `time`, or not at all where everything was ended on purpose.
     pub(super) async fn idle_for(&self, time: Duration) {
         loop {
             let changed = self.changed.notified();
             if self.commands.get() == 0 && self.running.borrow().is_empty() {
+                if self.dismissed.get() {
+                    return;
+                }
                 tokio::select! {
                     () = tokio::time::sleep(time) => return,
                     () = changed => {}
@@ -186,6 +197,7 @@ impl Spaces {
 
     /// Attaches a run to the space that it means, which is made if it doesn't run.
     pub(super) async fn enter(self: &Rc<Self>, run: &Run) -> Result<Attached> {
+        self.dismissed.set(false);
         let mut book = self.book.lock().await;
         let entry = book.enter(&run.target, run.name.as_deref(), |name| {
             self.running.borrow().contains_key(name)
