@@ -109,6 +109,7 @@ impl Space {
             namespaces,
             link,
             diag,
+            ends,
             keeper,
             kept: _,
         } = handover;
@@ -124,6 +125,9 @@ impl Space {
         let namespace = NetNamespace::of(&namespaces.network)?;
         let name = &charter.entry.name;
         let ports = Rc::new(Ports::new(name, namespace, diag.try_clone()?, events));
+        if let Err(error) = ports.hear_with(ends) {
+            tracing::warn!("ends of sockets in {name} are not announced: {error}");
+        }
         Ok(Rc::new(Self {
             id,
             namespace,

@@ -29,7 +29,7 @@ use crate::publish::Publication;
 use crate::publish::wish::Wish;
 use crate::relay::{Names, Routes};
 use crate::space::book::Book;
-use crate::space::keeper::{Charter, Socket, new_socket};
+use crate::space::keeper::{Charter, new_socket};
 
 /// How long a new daemon waits for each keeper, which has nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -225,25 +225,11 @@ impl Spaces {
         Ok(attached)
     }
 
-    /// Puts into a space what every space has.
+    /// Has names answered in a space.
     async fn furnish(&self, space: &Space) {
         if let Some(service) = self.service.get() {
             let remarks = service.serve(space).await;
             space.remarks.borrow_mut().extend(remarks);
-        }
-        // For this, one socket is made in the space for its whole life.
-        if space.ports.hears() {
-            return;
-        }
-        let heard = match space.keeper.socket(Socket::Diag).await {
-            Ok(diag) => space.ports.hear_with(diag),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = heard {
-            tracing::warn!(
-                "ends of sockets in {} are not announced: {error}",
-                space.entry.name
-            );
         }
     }
 
