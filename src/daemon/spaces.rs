@@ -17,7 +17,6 @@ use super::front::Doors;
 use super::keeper::{self, Handover};
 use super::names::{self, NameService};
 use super::space::{Attached, Space};
-use crate::binding::clerk::Clerk;
 use crate::binding::notify::Listener as BindListener;
 use crate::binding::standin::Kept;
 use crate::channel::AsyncChannel;
@@ -46,8 +45,6 @@ pub(super) struct Spaces {
     pub(super) names: Names,
     /// What happens to ports, for everybody who follows it.
     pub(super) events: broadcast::Sender<Event>,
-    /// Performs what programs bind.
-    clerk: Clerk,
     ids: Cell<u64>,
     commands: Cell<usize>,
     /// Everything was ended on purpose: the daemon need not stay for what comes next.
@@ -87,7 +84,6 @@ impl Spaces {
             routes: Routes::default(),
             names,
             events: broadcast::Sender::new(EVENTS_KEPT),
-            clerk: Clerk::start()?,
             ids: Cell::new(0),
             commands: Cell::new(0),
             dismissed: Cell::new(false),
@@ -190,7 +186,7 @@ impl Spaces {
 
     /// Has the binds of a run arrive here.
     pub(super) async fn supervise(&self, space: &Space, run: &str, listener: BindListener) {
-        if let Err(error) = space.supervise(run, listener, &self.clerk).await {
+        if let Err(error) = space.supervise(run, listener).await {
             tracing::error!("binds of a run in {}: {error:#}", space.entry.name);
         }
     }

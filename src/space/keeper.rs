@@ -297,7 +297,7 @@ impl Inside {
         let mut watched = vec![PollFd::from_borrowed_fd(successors, PollFlags::IN)];
         watched.extend(daemon.map(|daemon| PollFd::from_borrowed_fd(daemon, PollFlags::IN)));
         let listeners = watched.len();
-        let kept = self.stand_in.kept().iter();
+        let kept = self.stand_in.kept();
         watched.extend(kept.map(|kept| PollFd::new(&kept.listener, calls)));
         loop {
             match poll(&mut watched, timeout) {
