@@ -249,6 +249,9 @@ async fn follow(space: Option<String>, channel: &mut AsyncChannel, spaces: &Spac
 
 /// Ends spaces and what runs in them; answers with their names.
 async fn stop(target: &Target, spaces: &Rc<Spaces>) -> Result<Vec<String>> {
+    if matches!(target, Target::All) {
+        spaces.dismiss();
+    }
     let meant = spaces.meant(target).await;
     if meant.is_empty() {
         return Err(target.not_running().into());

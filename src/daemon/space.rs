@@ -68,7 +68,7 @@ pub(super) struct Space {
     /// The programs behind listeners, by the cookie of these: looked up once for each.
     programs: RefCell<HashMap<u64, String>>,
     runs: Cell<usize>,
-    /// The runs whose binds arrive at the clerk.
+    /// The runs whose binds arrive at clerks.
     supervised: RefCell<HashSet<String>>,
     changed: Notify,
 }
@@ -109,6 +109,7 @@ impl Space {
             namespaces,
             link,
             diag,
+            ends,
             keeper,
             kept: _,
         } = handover;
@@ -124,6 +125,9 @@ impl Space {
         let namespace = NetNamespace::of(&namespaces.network)?;
         let name = &charter.entry.name;
         let ports = Rc::new(Ports::new(name, namespace, diag.try_clone()?, events));
+        if let Err(error) = ports.hear_with(ends) {
+            tracing::warn!("ends of sockets in {name} are not announced: {error}");
+        }
         Ok(Rc::new(Self {
             id,
             namespace,
@@ -369,16 +373,12 @@ impl Space {
         Ok(())
     }
 
-    /// Has the binds of a run arrive at the clerk, and, when this process dies, at the keeper. Nothing happens if they do.
-    pub(super) async fn supervise(
-        &self,
-        run: &str,
-        listener: Listener,
-        clerk: &Clerk,
-    ) -> Result<()> {
+    /// Has the binds of a run arrive at a clerk, and, when this process dies, at the keeper. Nothing happens if they do.
+    pub(super) async fn supervise(&self, run: &str, listener: Listener) -> Result<()> {
         if !self.supervised.borrow_mut().insert(run.to_owned()) {
             return Ok(());
         }
+        let clerk = Clerk::new()?;
         let copy = listener.as_fd().try_clone_to_owned()?;
         let in_hand = clerk.in_hand().try_clone_to_owned()?;
         // First, so that there is no call in hand that the keeper doesn't know of. Without a keeper, it goes on as long as
