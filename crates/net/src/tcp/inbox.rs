@@ -4,14 +4,19 @@
 //! a frame's buffer of 64 KiB, nor cost more in bookkeeping than in content.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 
 /// Payloads up to this many octets are copied.
 const COPYBREAK: usize = 2048;
 
 /// The largest buffer for copies.
 const GATHERED: usize = 16 << 10;
+
+/// A buffer of up to so many octets stays when all that was in it is read: who asks and answers by small messages needs it at once
+/// again.
+const SPARE: usize = 256;
 
 /// What one chunk costs beside its octets, roughly.
 const CHUNK_COST: usize = 96;
@@ -26,21 +31,33 @@ pub(super) struct Inbox {
 #[derive(Debug)]
 enum Chunk {
     Whole(Bytes),
-    Gathered(BytesMut),
+    Gathered { octets: Vec<u8>, read: usize },
 }
 
 impl Chunk {
     fn as_slice(&self) -> &[u8] {
         match self {
             Self::Whole(bytes) => bytes,
-            Self::Gathered(bytes) => bytes,
+            Self::Gathered { octets, read } => &octets[*read..],
         }
     }
 
     fn advance(&mut self, count: usize) {
         match self {
             Self::Whole(bytes) => bytes.advance(count),
-            Self::Gathered(bytes) => bytes.advance(count),
+            Self::Gathered { read, .. } => *read += count,
+        }
+    }
+
+    /// Empties a small buffer, to be filled again; whether it is one.
+    fn recycle(&mut self) -> bool {
+        match self {
+            Self::Gathered { octets, read } if octets.capacity() <= SPARE => {
+                octets.clear();
+                *read = 0;
+                true
+            }
+            _ => false,
         }
     }
 }
@@ -69,15 +86,15 @@ impl Inbox {
     fn gather(&mut self, payload: &[u8]) {
         let wanted = self.len.clamp(payload.len(), GATHERED.max(payload.len()));
         self.len += payload.len();
-        if let Some(Chunk::Gathered(tail)) = self.chunks.back_mut()
-            && tail.capacity() - tail.len() >= payload.len()
+        if let Some(Chunk::Gathered { octets, .. }) = self.chunks.back_mut()
+            && octets.capacity() - octets.len() >= payload.len()
         {
-            tail.extend_from_slice(payload);
+            octets.extend_from_slice(payload);
             return;
         }
-        let mut tail = BytesMut::with_capacity(wanted);
-        tail.extend_from_slice(payload);
-        self.chunks.push_back(Chunk::Gathered(tail));
+        let mut octets = Vec::with_capacity(wanted);
+        octets.extend_from_slice(payload);
+        self.chunks.push_back(Chunk::Gathered { octets, read: 0 });
     }
 
     /// Puts a payload in front of everything.
@@ -86,7 +103,10 @@ impl Inbox {
         let chunk = if payload.len() > COPYBREAK {
             Chunk::Whole(payload)
         } else {
-            Chunk::Gathered(BytesMut::from(&payload[..]))
+            Chunk::Gathered {
+                octets: payload.to_vec(),
+                read: 0,
+            }
         };
         self.chunks.push_front(chunk);
     }
@@ -99,7 +119,8 @@ impl Inbox {
 
     /// The octets, in order.
     pub(super) fn chunks(&self) -> impl Iterator<Item = &[u8]> {
-        self.chunks.iter().map(Chunk::as_slice)
+        let chunks = self.chunks.iter().map(Chunk::as_slice);
+        chunks.filter(|chunk| !chunk.is_empty())
     }
 
     /// Drops the first `count` octets, or all; returns how many.
@@ -107,13 +128,20 @@ impl Inbox {
         let mut left = count.min(self.len);
         let consumed = left;
         self.len -= consumed;
-        while let Some(front) = self.chunks.front_mut() {
+        loop {
+            let last = self.chunks.len() == 1;
+            let Some(front) = self.chunks.front_mut() else {
+                break;
+            };
             let len = front.as_slice().len();
             if len > left {
                 front.advance(left);
                 break;
             }
             left -= len;
+            if last && front.recycle() {
+                break;
+            }
             self.chunks.pop_front();
         }
         consumed
@@ -147,6 +175,26 @@ mod tests {
             assert!(got == expected, "after consuming {step}");
         }
         assert_eq!(inbox.chunks().count(), 0);
+    }
+
+    #[test]
+    fn a_small_buffer_is_filled_again_once_it_is_read() {
+        let mut inbox = Inbox::default();
+        let mut places = Vec::new();
+        for turn in 0..5 {
+            inbox.push(Bytes::from(vec![turn; 64]));
+            inbox.push(Bytes::from(vec![turn; 5000]));
+            inbox.consume(5064);
+            assert_eq!((inbox.len(), inbox.chunks().count()), (0, 0));
+            inbox.push(Bytes::from(vec![turn; 64]));
+            assert_eq!(inbox.chunks().next(), Some(&[turn; 64][..]));
+            places.extend(inbox.chunks().map(<[u8]>::as_ptr));
+            inbox.consume(64);
+            inbox.push(Bytes::from(vec![turn; 32]));
+            places.extend(inbox.chunks().map(<[u8]>::as_ptr));
+            assert_eq!(places.pop(), places.last().copied());
+            inbox.consume(32);
+        }
     }
 
     #[test]
