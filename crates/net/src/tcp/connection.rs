@@ -160,7 +160,8 @@ impl Connection {
                 Box::new(Over::after(&mut opening.shared, Inbox::default()))
             }
             Phase::Active(mut active) => {
-                let inbox = core::mem::take(&mut active.receiver.inbox);
+                let mut inbox = core::mem::take(&mut active.receiver.inbox);
+                inbox.forget_spares();
                 let mut over = Box::new(Over::after(&mut active.shared, inbox));
                 if exit == Exit::TimeWait {
                     let fin = match active.receiver.is_due() {
@@ -283,9 +284,11 @@ impl Connection {
             Phase::Active(active) => {
                 let rtt = active.rtt();
                 active.receiver.consume(now, count, rtt);
+                active.watch_spares(now);
             }
             Phase::Over(over) => {
                 over.inbox.consume(count);
+                over.inbox.forget_spares();
             }
         }
     }

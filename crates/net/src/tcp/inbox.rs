@@ -1,7 +1,8 @@
 //! Octets that came and were not read yet, in order.
 //!
 //! Large payloads stay in the buffer of their frame; small ones are copied together (copybreak), so that a few octets do not pin
-//! a frame's buffer of 64 KiB, nor cost more in bookkeeping than in content.
+//! a frame's buffer of 64 KiB, nor cost more in bookkeeping than in content. Buffers for copies are filled again once they are read; those
+//! that nobody has needed for a while are [given back](Inbox::give_back).
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -26,6 +27,10 @@ const CHUNK_COST: usize = 96;
 pub(super) struct Inbox {
     chunks: VecDeque<Chunk>,
     len: usize,
+    /// Buffers of [`GATHERED`] octets that were read: with those in use, never more than were in use at once.
+    spares: Vec<Vec<u8>>,
+    /// One of them was needed since somebody last asked.
+    needed: bool,
 }
 
 #[derive(Debug)]
@@ -92,9 +97,32 @@ impl Inbox {
             octets.extend_from_slice(payload);
             return;
         }
-        let mut octets = Vec::with_capacity(wanted);
+        let mut octets = self.spare().unwrap_or_else(|| Vec::with_capacity(wanted));
         octets.extend_from_slice(payload);
         self.chunks.push_back(Chunk::Gathered { octets, read: 0 });
+    }
+
+    fn spare(&mut self) -> Option<Vec<u8>> {
+        let spare = self.spares.pop()?;
+        self.needed = true;
+        Some(spare)
+    }
+
+    /// Whether there are buffers to be given back in time.
+    pub(super) fn has_spares(&self) -> bool {
+        !self.spares.is_empty()
+    }
+
+    /// Lets go of spare buffers, unless one was needed since this was last called.
+    pub(super) fn give_back(&mut self) {
+        if !core::mem::take(&mut self.needed) {
+            self.forget_spares();
+        }
+    }
+
+    /// Lets go of spare buffers.
+    pub(super) fn forget_spares(&mut self) {
+        self.spares = Vec::new();
     }
 
     /// Puts a payload in front of everything.
@@ -142,7 +170,12 @@ impl Inbox {
             if last && front.recycle() {
                 break;
             }
-            self.chunks.pop_front();
+            if let Some(Chunk::Gathered { mut octets, .. }) = self.chunks.pop_front()
+                && octets.capacity() == GATHERED
+            {
+                octets.clear();
+                self.spares.push(octets);
+            }
         }
         consumed
     }
@@ -195,6 +228,23 @@ mod tests {
             assert_eq!(places.pop(), places.last().copied());
             inbox.consume(32);
         }
+    }
+
+    #[test]
+    fn large_buffers_are_filled_again_and_given_back_when_nobody_needs_them() {
+        let mut inbox = Inbox::default();
+        for turn in 0..10 {
+            for _ in 0..100 {
+                inbox.push(Bytes::from(vec![turn; 1460]));
+            }
+            inbox.consume(usize::MAX);
+            assert!(inbox.spares.len() <= 146_000 / GATHERED + 1, "{turn}");
+        }
+        assert!(inbox.has_spares());
+        inbox.give_back();
+        assert!(inbox.has_spares(), "they were needed");
+        inbox.give_back();
+        assert!(!inbox.has_spares(), "and then they were not");
     }
 
     #[test]
