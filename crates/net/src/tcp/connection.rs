@@ -412,6 +412,14 @@ impl Connection {
         }
     }
 
+    /// Whether [`transmit`](Self::transmit) and [`take_path_mss`](Self::take_path_mss) would give nothing and change nothing.
+    pub(crate) fn is_quiet(&self) -> bool {
+        match &self.phase {
+            Phase::Active(active) => active.is_quiet(),
+            Phase::SynSent(_) | Phase::Over(_) => false,
+        }
+    }
+
     /// Whether the states are left in which anything is exchanged: finished, or in TIME-WAIT, or with a last answer to give.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over(_))
