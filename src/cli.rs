@@ -13,6 +13,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 use wharf_port::Port;
 
+use crate::place::spelling::Spelled;
 use crate::publish::command::{InSpace, Port as Number};
 use crate::publish::wish::{Named, Wishes};
 use crate::space::Device;
@@ -239,9 +240,9 @@ pub(crate) struct Ls {
 
 #[derive(Debug, Args)]
 pub(crate) struct Why {
-    /// A port, with or without a protocol or an address, or a URL: 3000, udp/53, 127.0.0.1:3000, http://localhost:3000
-    #[arg(value_name = "PORT|URL")]
-    pub(crate) port: String,
+    /// The port, under both protocols if none is named: 3000, udp/53, 127.0.0.1:3000, shop:3000, .:3000, http://localhost:3000
+    #[arg(value_name = ports::PLACE)]
+    pub(crate) port: Spelled,
 
     /// Whose it was in the spaces then: 14:00, "2026-03-01 14:00", or 2h for two hours ago
     #[arg(long, value_name = "TIME")]

@@ -32,6 +32,7 @@ mod publish;
 mod relay;
 mod run;
 mod service;
+mod shell;
 mod signals;
 mod space;
 mod stop;

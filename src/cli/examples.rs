@@ -32,6 +32,7 @@ Examples:
   wharf why 3000                      who has it, here and on the machine
   wharf why udp/53                    under one protocol only
   wharf why 127.0.0.1:3000            at one address
+  wharf why shop:3000                 of the space shop; .:3000 of this directory's
   wharf why http://localhost:3000/    whatever was in the address bar
   wharf why 3000 --at 14:00           who had it then
 ";

@@ -26,8 +26,8 @@ use crate::list::{self, Hold, Question};
 use crate::name::Scheme;
 use crate::paths;
 use crate::protocol::{Run, SpaceInfo, Target};
-use crate::publish::Publication;
 use crate::publish::wish::Wish;
+use crate::publish::{self, Publication};
 use crate::relay::{Names, Routes};
 use crate::space::book::Book;
 use crate::space::keeper::{Charter, Socket, new_socket};
@@ -318,7 +318,12 @@ impl Spaces {
             .zip(&known)
             .map(|(space, (known, url))| space.view(known, url.as_deref()))
             .collect();
-        list::survey(&views, question).context("cannot list the sockets of the spaces")
+        let mut holds =
+            list::survey(&views, question).context("cannot list the sockets of the spaces")?;
+        if let Some(board) = self.board.get() {
+            publish::tell(&board.publications(), &mut holds);
+        }
+        Ok(holds)
     }
 
     /// A line for the log on what was done.

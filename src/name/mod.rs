@@ -69,6 +69,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 pub(crate) use certificates::Certificates;
+pub(crate) use host::{Place as ByName, place as by_name};
 pub(crate) use label::{is_label, label};
 pub(crate) use listen::Door;
 
