@@ -127,6 +127,8 @@ fn https_is_asked_for_and_undone(world: &World) -> Played {
     assert_eq!(trusting(world).words(by).out(), "of the shop by 2");
     let url = format!("https://3000.shop.localhost:{PORT}\n");
     assert_eq!(shop.wharf(["url", "--https", "3000"]).out(), url);
+    let opened = shop.wharf(["open", "--https", "3000"]);
+    assert_eq!(opened.with("BROWSER", "echo").out(), url);
     let report = shop.wharf(["doctor"]).run();
     assert!(report.stdout.contains("7443 is wharf's"), "{report}");
     // Root's is the machine's; 60: not believed.

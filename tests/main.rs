@@ -33,6 +33,7 @@ mod outward;
 mod own_ports;
 mod passing_through;
 mod publishing;
+mod reaching;
 mod signals;
 mod spaces;
 mod status;
