@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, oneshot};
 use tokio::task::JoinSet;
 
 use super::keeper::{Handover, Keeper};
@@ -33,7 +33,7 @@ use crate::event::Event;
 use crate::failure::{Failure, status};
 use crate::list::{self, Member, NetNamespace, Protocol, diag, holders};
 use crate::protocol::SpaceInfo;
-use crate::relay::{self, Relay};
+use crate::relay::{self, Guest, Relay};
 use crate::space::book::Entry;
 use crate::space::enter::Namespaces;
 use crate::space::keeper::Socket;
@@ -64,7 +64,7 @@ pub(super) struct Space {
     namespace: NetNamespace,
     keeper_pid: Pid,
     /// Its thread ends when this goes.
-    _relay: Relay,
+    relay: Relay,
     /// The programs behind listeners, by the cookie of these: looked up once for each.
     programs: RefCell<HashMap<u64, String>>,
     runs: Cell<usize>,
@@ -141,7 +141,7 @@ impl Space {
             servants: RefCell::default(),
             diag,
             keeper_pid: pid,
-            _relay: relay,
+            relay,
             programs: RefCell::default(),
             runs: Cell::new(0),
             supervised: RefCell::default(),
@@ -272,6 +272,24 @@ impl Space {
             }
         }
         outcome
+    }
+
+    /// Carries a client's connection to a port inside, so that the program there sees the client's own address; `None` if
+    /// that can't be had.
+    pub(super) async fn welcome(
+        &self,
+        client: SocketAddr,
+        outside: OwnedFd,
+        port: NonZeroU16,
+    ) -> Option<()> {
+        let (admitted, answer) = oneshot::channel();
+        self.relay.welcome(Guest {
+            client,
+            outside,
+            inside: port,
+            admitted,
+        });
+        answer.await.ok()
     }
 
     /// A UDP socket that is connected to a port inside.
