@@ -4,18 +4,15 @@
 //! a walk over `/proc`; that is done when a listener has come or gone, when something happened, and now and then.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::releases::{GROUPS_OF_TCP, Releases};
 use super::space::Space;
 use super::spaces::Spaces;
 use crate::list::diag::{self, Wanted};
-use crate::list::{Hold, Process, Protocol, Question, State};
-use crate::space::keeper::Socket;
+use crate::list::{Hold, Process, Question, State};
 use crate::web::picture::{self, Picture};
 use crate::web::traffic::{Client, Seen, Traffic};
 
@@ -26,7 +23,7 @@ const STALE: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct Eye {
     traffic: Traffic,
-    /// How the ends of connections are heard, by the spaces' numbers.
+    /// What has spaces note things, by their numbers.
     meters: HashMap<u64, Meter>,
     /// The spaces that have been looked at before, by their numbers.
     looked: HashSet<u64>,
@@ -37,37 +34,23 @@ pub(super) struct Eye {
     known: Option<(HashSet<u64>, Instant)>,
 }
 
-/// Hears in one space how connections end, and has it note who comes from the machine.
+/// Has a space note who comes from the machine, and how connections end, for as long as this lives.
 #[derive(Debug)]
-struct Meter {
-    space: Weak<Space>,
-    releases: Releases,
-}
+struct Meter(Weak<Space>);
 
 impl Meter {
-    async fn new(space: &Rc<Space>) -> io::Result<Self> {
-        let releases = Releases::listen(space.keeper.socket(Socket::Diag).await?, GROUPS_OF_TCP)?;
+    fn new(space: &Rc<Space>) -> Self {
         space.visitors.replace(Some(HashSet::new()));
-        Ok(Self {
-            space: Rc::downgrade(space),
-            releases,
-        })
-    }
-
-    /// The connections that have ended since it was last asked.
-    fn ended(&self) -> Vec<diag::Socket> {
-        let mut ended = Vec::new();
-        self.releases.hear_each(Instant::now(), |message| {
-            ended.extend(diag::ended(Protocol::Tcp, message));
-        });
-        ended
+        space.ports.ended.replace(Some(Vec::new()));
+        Self(Rc::downgrade(space))
     }
 }
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        if let Some(space) = self.space.upgrade() {
+        if let Some(space) = self.0.upgrade() {
             space.visitors.replace(None);
+            space.ports.ended.replace(None);
         }
     }
 }
@@ -82,9 +65,14 @@ impl Eye {
     ///
     /// # Errors
     /// When the kernel's lists or `/proc` can't be read.
-    pub(super) async fn look(&mut self, spaces: &Rc<Spaces>) -> Result<Picture> {
+    pub(super) fn look(&mut self, spaces: &Rc<Spaces>) -> Result<Picture> {
         let all = spaces.all();
-        self.meet(&all).await;
+        self.meters
+            .retain(|id, _| all.iter().any(|space| space.id == *id));
+        for space in &all {
+            let meter = || Meter::new(space);
+            self.meters.entry(space.id).or_insert_with(meter);
+        }
         let seen = all.iter().map(|space| self.see(space));
         let seen: Vec<_> = seen.collect::<Result<_>>()?;
         self.looked = all.iter().map(|space| space.id).collect();
@@ -93,8 +81,7 @@ impl Eye {
         let board = spaces.board()?;
         let space = |space: &Rc<Space>| {
             let inside = self.inside.get(&space.id).cloned().unwrap_or_default();
-            let info = space.info(spaces.url(space));
-            picture::Space::new(info, space.entry.number.face(), inside)
+            picture::Space::new(spaces.info(space), space.entry.number.face(), inside)
         };
         Ok(Picture {
             spaces: all.iter().map(space).collect(),
@@ -105,24 +92,11 @@ impl Eye {
         })
     }
 
-    /// Puts a meter into each space that has none.
-    async fn meet(&mut self, all: &[Rc<Space>]) {
-        self.meters
-            .retain(|id, _| all.iter().any(|space| space.id == *id));
-        let new = all.iter().filter(|space| !self.looked.contains(&space.id));
-        for space in new {
-            match Meter::new(space).await {
-                Ok(meter) => drop(self.meters.insert(space.id, meter)),
-                // It is just ending, perhaps.
-                Err(error) => tracing::debug!("{}: ends are not heard: {error}", space.entry.name),
-            }
-        }
-    }
-
     /// The connections of one space.
     fn see(&self, space: &Space) -> Result<Seen> {
         // First what has ended: what ends from here on is in the list still, or not, and is heard next time.
-        let ended = self.meters.get(&space.id).map(Meter::ended);
+        space.ports.settle();
+        let ended = space.ports.ended.borrow_mut().as_mut().map(std::mem::take);
         let ended = ended.unwrap_or_default();
         let sockets = space.sockets(&Wanted::STREAMS)?;
         let strangers = ended.iter().chain(&sockets);

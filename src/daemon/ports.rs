@@ -20,7 +20,7 @@ use wharf_port::table::{self, Change, State};
 use wharf_port::{Hold, Protocol};
 
 use super::attendance::Attendance;
-use super::releases::{GROUPS, Releases};
+use super::releases::Releases;
 use crate::binding::record::{Caller, Conflict, Ledger, Obstacle, Owner};
 use crate::event::{Actor, Event, Holder, Kind, Reason, Source};
 use crate::list::holders::{self, Scope};
@@ -45,6 +45,8 @@ pub(super) struct Ports {
     releases: OnceCell<Releases>,
     /// Cookies of wharf's own sockets inside, which nobody is told of.
     hidden: RefCell<HashSet<u64>>,
+    /// Sockets that have ended, what their connections carried included; noted only while a page is open.
+    pub(super) ended: RefCell<Option<Vec<diag::Socket>>>,
     /// Whether ends may have been missed of sockets that no list shows.
     missed: Cell<bool>,
 }
@@ -69,20 +71,16 @@ impl Ports {
             events,
             releases: OnceCell::new(),
             hidden: RefCell::default(),
+            ended: RefCell::default(),
             missed: Cell::new(true),
         }
     }
 
     /// Hears of the ends of sockets from now on, by a diag socket made inside for this.
     pub(super) fn hear_with(&self, diag: OwnedFd) -> io::Result<()> {
-        let releases = Releases::listen(diag, GROUPS)?;
+        let releases = Releases::listen(diag)?;
         self.releases.get_or_init(|| releases);
         Ok(())
-    }
-
-    /// Whether it hears of them.
-    pub(super) fn hears(&self) -> bool {
-        self.releases.get().is_some()
     }
 
     /// A socket inside is wharf's own.
@@ -134,7 +132,11 @@ impl Ports {
     /// Tells what happened until now.
     pub(super) fn settle(&self) {
         if let Some(releases) = self.releases.get() {
-            let heard = releases.hear(Instant::now());
+            let heard = releases.hear(Instant::now(), |message| {
+                if let Some(ended) = &mut *self.ended.borrow_mut() {
+                    ended.extend(diag::ended(message));
+                }
+            });
             let mut record = self.ledger.record();
             heard
                 .ended

@@ -20,7 +20,7 @@ pub(super) async fn reply(reach: Reach, spaces: &Rc<Spaces>) -> Result<Reply> {
         Reach::Space(target) => {
             let space = one(&target, spaces).await?;
             drop(spaces.open_doors().await);
-            Reply::Space(space.info(spaces.url(&space)))
+            Reply::Space(spaces.info(&space))
         }
         Reach::Publish {
             target,
@@ -47,6 +47,7 @@ pub(super) async fn reply(reach: Reach, spaces: &Rc<Spaces>) -> Result<Reply> {
             spaces.board()?.focus(focus.clone()).await;
             Reply::Focus(focus)
         }
+        Reach::Doors => Reply::Doors(spaces.open_doors().await),
         Reach::Connect { target, port } => {
             drop(connect(&target, port, spaces).await?);
             Reply::Connected

@@ -19,9 +19,7 @@ use rustix::net::{RecvFlags, bind, getsockname, recv, sockopt};
 use crate::sys;
 
 /// `SKNLGRP_INET_TCP_DESTROY` to `SKNLGRP_INET6_UDP_DESTROY`, groups 1 to 4.
-pub(super) const GROUPS: u32 = 0b1111;
-/// Those of TCP alone.
-pub(super) const GROUPS_OF_TCP: u32 = 0b0101;
+const GROUPS: u32 = 0b1111;
 /// As many messages within [`WINDOW`] are worth hearing.
 const BEARABLE: u32 = 2000;
 const WINDOW: Duration = Duration::from_secs(1);
@@ -36,7 +34,6 @@ pub(super) struct Releases {
     socket: OwnedFd,
     /// This socket's netlink address.
     port: u32,
-    groups: u32,
     rate: RefCell<Rate>,
 }
 
@@ -50,15 +47,14 @@ pub(super) struct Heard {
 }
 
 impl Releases {
-    /// Listens to these groups with a diag socket of the space, which has asked nothing yet.
-    pub(super) fn listen(socket: OwnedFd, groups: u32) -> io::Result<Self> {
+    /// Listens with a diag socket of the space, which has asked nothing yet.
+    pub(super) fn listen(socket: OwnedFd) -> io::Result<Self> {
         sockopt::set_socket_recv_buffer_size(&socket, BACKLOG)?;
-        bind(&socket, &SocketAddrNetlink::new(0, groups))?;
+        bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
         let address = SocketAddrNetlink::try_from(getsockname(&socket)?)?;
         Ok(Self {
             port: address.pid(),
             socket,
-            groups,
             rate: RefCell::new(Rate::new(Instant::now())),
         })
     }
@@ -80,37 +76,32 @@ impl Releases {
         self.rate.borrow().resting_until.is_none()
     }
 
-    /// Everything that there is to hear, without waiting.
-    pub(super) fn hear(&self, now: Instant) -> Heard {
-        let mut ended = Vec::new();
-        let missed = self.hear_each(now, |message| ended.extend(cookie(message)));
-        Heard { ended, missed }
-    }
-
-    /// Every message that there is to hear, without waiting; answers whether there were more that can't be told.
-    pub(super) fn hear_each(&self, now: Instant, mut hear: impl FnMut(&[u8])) -> bool {
-        let mut missed = false;
+    /// Everything that there is to hear, without waiting; `each` hears every message as it came.
+    pub(super) fn hear(&self, now: Instant, mut each: impl FnMut(&[u8])) -> Heard {
+        let mut heard = Heard::default();
         let mut buffer = [0; 8 << 10];
         loop {
             match recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
                 Ok((_, length)) => {
-                    hear(&buffer[..length.min(buffer.len())]);
+                    let message = &buffer[..length.min(buffer.len())];
+                    heard.ended.extend(cookie(message));
+                    each(message);
                     if self.rate.borrow_mut().count(now) == Turn::Rest {
                         self.join(0);
-                        missed = true;
+                        heard.missed = true;
                     }
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::NOBUFS) => missed = true,
+                Err(Errno::NOBUFS) => heard.missed = true,
                 Err(_) => break,
             }
         }
         if self.rate.borrow_mut().look(now) == Turn::Resume {
-            self.join(self.groups);
+            self.join(GROUPS);
             // What ended meanwhile.
-            missed = true;
+            heard.missed = true;
         }
-        missed
+        heard
     }
 
     fn join(&self, groups: u32) {
@@ -199,7 +190,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_of_a_socket_is_heard_by_its_cookie() {
-        let releases = Releases::listen(crate::list::diag::open().unwrap(), GROUPS).unwrap();
+        let releases = Releases::listen(crate::list::diag::open().unwrap()).unwrap();
         let (tcp, udp) = (
             TcpListener::bind("127.0.0.1:0").unwrap(),
             UdpSocket::bind("[::1]:0").unwrap(),
@@ -212,7 +203,7 @@ mod tests {
         let mut heard = Vec::new();
         while !cookies.iter().all(|cookie| heard.contains(cookie)) {
             releases.arrival().await;
-            heard.extend(releases.hear(Instant::now()).ended);
+            heard.extend(releases.hear(Instant::now(), |_| {}).ended);
         }
     }
 

@@ -82,9 +82,11 @@ pub(super) async fn reply(ask: Ask, spaces: &Rc<Spaces>) -> Result<Reply> {
         Ask::Survey { places, question } => survey(places, &question, spaces),
         Ask::Reach(reach) => super::reach::reply(reach, spaces).await,
         Ask::Web => {
-            let remark = spaces.open_doors().await;
-            let none =
-                || remark.unwrap_or_else(|| "names are not served (WHARF_NAMES_PORT)".into());
+            let remarks = spaces.open_doors().await;
+            let none = || match remarks.first() {
+                Some(remark) => remark.clone(),
+                None => "names are not served: WHARF_NAMES_PORT is 0".into(),
+            };
             Ok(Reply::Web(spaces.page()?.with_context(none)?))
         }
         Ask::Stop(target) => Ok(Reply::Stopped(stop(&target, spaces).await?)),
@@ -108,7 +110,7 @@ fn survey(places: Places, question: &Question, spaces: &Rc<Spaces>) -> Result<Re
     if matches!(places, Places::Machine | Places::Everywhere) {
         holds.extend(list::machine(question)?);
     }
-    let infos = looked_at.iter().map(|space| space.info(spaces.url(space)));
+    let infos = looked_at.iter().map(|space| spaces.info(space));
     Ok(Reply::Surveyed {
         spaces: infos.collect(),
         holds,
@@ -156,7 +158,7 @@ async fn stay(
 ) -> Result<()> {
     let run = &welcome.run;
     welcome.remarks.extend(spaces.open_doors().await);
-    let info = space.info(spaces.url(space));
+    let info = spaces.info(space);
     let entered = Reply::Entered {
         space: info,
         run: run.to_owned(),
@@ -263,6 +265,9 @@ async fn follow(space: Option<String>, channel: &mut AsyncChannel, spaces: &Spac
 
 /// Ends spaces and what runs in them; answers with their names.
 async fn stop(target: &Target, spaces: &Rc<Spaces>) -> Result<Vec<String>> {
+    if matches!(target, Target::All) {
+        spaces.dismiss();
+    }
     let meant = spaces.meant(target).await;
     if meant.is_empty() {
         return Err(target.not_running().into());

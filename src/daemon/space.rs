@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, oneshot};
 use tokio::task::JoinSet;
 
 use super::keeper::{Handover, Keeper};
@@ -33,7 +33,7 @@ use crate::event::Event;
 use crate::failure::{Failure, status};
 use crate::list::{self, Member, NetNamespace, Protocol, diag, holders};
 use crate::protocol::SpaceInfo;
-use crate::relay::{self, Relay};
+use crate::relay::{self, Guest, Relay};
 use crate::space::book::Entry;
 use crate::space::enter::Namespaces;
 use crate::space::keeper::Socket;
@@ -67,13 +67,13 @@ pub(super) struct Space {
     namespace: NetNamespace,
     keeper_pid: Pid,
     /// Its thread ends when this goes.
-    _relay: Relay,
+    relay: Relay,
     /// Cookies of sockets that were made here for whoever comes from the machine; noted only while a page is open.
     pub(super) visitors: RefCell<Option<HashSet<u64>>>,
     /// The programs behind listeners, by the cookie of these: looked up once for each.
     programs: RefCell<HashMap<u64, String>>,
     runs: Cell<usize>,
-    /// The runs whose binds arrive at the clerk.
+    /// The runs whose binds arrive at clerks.
     supervised: RefCell<HashSet<String>>,
     changed: Notify,
 }
@@ -114,6 +114,7 @@ impl Space {
             namespaces,
             link,
             diag,
+            ends,
             keeper,
             kept: _,
         } = handover;
@@ -129,6 +130,9 @@ impl Space {
         let namespace = NetNamespace::of(&namespaces.network)?;
         let name = &charter.entry.name;
         let ports = Rc::new(Ports::new(name, namespace, diag.try_clone()?, events));
+        if let Err(error) = ports.hear_with(ends) {
+            tracing::warn!("ends of sockets in {name} are not announced: {error}");
+        }
         Ok(Rc::new(Self {
             id,
             namespace,
@@ -142,7 +146,7 @@ impl Space {
             servants: RefCell::default(),
             diag,
             keeper_pid: pid,
-            _relay: relay,
+            relay,
             visitors: RefCell::default(),
             programs: RefCell::default(),
             runs: Cell::new(0),
@@ -151,8 +155,8 @@ impl Space {
         }))
     }
 
-    /// The space as its users see it.
-    pub(super) fn info(&self, url: Option<String>) -> SpaceInfo {
+    /// The space as its users see it, where these addresses lead to it.
+    pub(super) fn info(&self, url: Option<String>, https: Option<String>) -> SpaceInfo {
         SpaceInfo {
             name: self.entry.name.clone(),
             directory: self.entry.directory.clone(),
@@ -160,6 +164,7 @@ impl Space {
             ipv6: self.entry.number.ipv6(),
             network: self.namespace.number(),
             url,
+            https,
         }
     }
 
@@ -284,6 +289,24 @@ impl Space {
         }
     }
 
+    /// Carries a client's connection to a port inside, so that the program there sees the client's own address; `None` if
+    /// that can't be had.
+    pub(super) async fn welcome(
+        &self,
+        client: SocketAddr,
+        outside: OwnedFd,
+        port: NonZeroU16,
+    ) -> Option<()> {
+        let (admitted, answer) = oneshot::channel();
+        self.relay.welcome(Guest {
+            client,
+            outside,
+            inside: port,
+            admitted,
+        });
+        answer.await.ok()
+    }
+
     /// A UDP socket that is connected to a port inside.
     pub(super) async fn dial_datagrams(&self, port: NonZeroU16) -> io::Result<OwnedFd> {
         let sockets = diag::dump(self.diag.as_fd()).map_err(io::Error::other)?;
@@ -397,16 +420,12 @@ impl Space {
         Ok(())
     }
 
-    /// Has the binds of a run arrive at the clerk, and, when this process dies, at the keeper. Nothing happens if they do.
-    pub(super) async fn supervise(
-        &self,
-        run: &str,
-        listener: Listener,
-        clerk: &Clerk,
-    ) -> Result<()> {
+    /// Has the binds of a run arrive at a clerk, and, when this process dies, at the keeper. Nothing happens if they do.
+    pub(super) async fn supervise(&self, run: &str, listener: Listener) -> Result<()> {
         if !self.supervised.borrow_mut().insert(run.to_owned()) {
             return Ok(());
         }
+        let clerk = Clerk::new()?;
         let copy = listener.as_fd().try_clone_to_owned()?;
         let in_hand = clerk.in_hand().try_clone_to_owned()?;
         // First, so that there is no call in hand that the keeper doesn't know of. Without a keeper, it goes on as long as

@@ -18,19 +18,19 @@ use super::keeper::{self, Handover};
 use super::names::{self, NameService};
 use super::space::{Attached, Space};
 use super::web::Web;
-use crate::binding::clerk::Clerk;
 use crate::binding::notify::Listener as BindListener;
 use crate::binding::standin::Kept;
 use crate::channel::AsyncChannel;
 use crate::event::Event;
 use crate::list::{self, Hold, Question};
+use crate::name::Scheme;
 use crate::paths;
-use crate::protocol::{Run, Target};
-use crate::publish::Publication;
+use crate::protocol::{Run, SpaceInfo, Target};
 use crate::publish::wish::Wish;
+use crate::publish::{self, Publication};
 use crate::relay::{Names, Routes};
 use crate::space::book::Book;
-use crate::space::keeper::{Charter, Socket, new_socket};
+use crate::space::keeper::{Charter, new_socket};
 
 /// How long a new daemon waits for each keeper, which has nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -47,10 +47,10 @@ pub(super) struct Spaces {
     pub(super) names: Names,
     /// What happens to ports, for everybody who follows it.
     pub(super) events: broadcast::Sender<Event>,
-    /// Performs what programs bind.
-    clerk: Clerk,
     ids: Cell<u64>,
     commands: Cell<usize>,
+    /// Everything was ended on purpose: the daemon need not stay for what comes next.
+    dismissed: Cell<bool>,
     changed: Notify,
     /// What serves the spaces, and knows them in turn.
     doors: OnceCell<Doors>,
@@ -88,9 +88,9 @@ impl Spaces {
             routes: Routes::default(),
             names,
             events: broadcast::Sender::new(EVENTS_KEPT),
-            clerk: Clerk::start()?,
             ids: Cell::new(0),
             commands: Cell::new(0),
+            dismissed: Cell::new(false),
             changed: Notify::new(),
             doors: OnceCell::new(),
             service: OnceCell::new(),
@@ -126,11 +126,19 @@ impl Spaces {
         Busy(Rc::clone(self))
     }
 
-    /// Waits until nothing has run and nobody has asked for `time`.
+    /// Everything is ended on purpose.
+    pub(super) fn dismiss(&self) {
+        self.dismissed.set(true);
+    }
+
+    /// Waits until nothing has run and nobody has asked for `time`, or not at all where everything was ended on purpose.
     pub(super) async fn idle_for(&self, time: Duration) {
         loop {
             let changed = self.changed.notified();
             if self.commands.get() == 0 && self.running.borrow().is_empty() {
+                if self.dismissed.get() {
+                    return;
+                }
                 tokio::select! {
                     () = tokio::time::sleep(time) => return,
                     () = changed => {}
@@ -183,13 +191,14 @@ impl Spaces {
 
     /// Has the binds of a run arrive here.
     pub(super) async fn supervise(&self, space: &Space, run: &str, listener: BindListener) {
-        if let Err(error) = space.supervise(run, listener, &self.clerk).await {
+        if let Err(error) = space.supervise(run, listener).await {
             tracing::error!("binds of a run in {}: {error:#}", space.entry.name);
         }
     }
 
     /// Attaches a run to the space that it means, which is made if it doesn't run.
     pub(super) async fn enter(self: &Rc<Self>, run: &Run) -> Result<Attached> {
+        self.dismissed.set(false);
         let mut book = self.book.lock().await;
         let entry = book.enter(&run.target, run.name.as_deref(), |name| {
             self.running.borrow().contains_key(name)
@@ -217,25 +226,11 @@ impl Spaces {
         Ok(attached)
     }
 
-    /// Puts into a space what every space has.
+    /// Has names answered in a space.
     async fn furnish(&self, space: &Space) {
         if let Some(service) = self.service.get() {
             let remarks = service.serve(space).await;
             space.remarks.borrow_mut().extend(remarks);
-        }
-        // For this, one socket is made in the space for its whole life.
-        if space.ports.hears() {
-            return;
-        }
-        let heard = match space.keeper.socket(Socket::Diag).await {
-            Ok(diag) => space.ports.hear_with(diag),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = heard {
-            tracing::warn!(
-                "ends of sockets in {} are not announced: {error}",
-                space.entry.name
-            );
         }
     }
 
@@ -321,7 +316,12 @@ impl Spaces {
             .zip(&known)
             .map(|(space, (known, url))| space.view(known, url.as_deref()))
             .collect();
-        list::survey(&views, question).context("cannot list the sockets of the spaces")
+        let mut holds =
+            list::survey(&views, question).context("cannot list the sockets of the spaces")?;
+        if let Some(board) = self.board.get() {
+            publish::tell(&board.publications(), &mut holds);
+        }
+        Ok(holds)
     }
 
     /// A line for the log on what was done.
@@ -332,8 +332,17 @@ impl Spaces {
     }
 
     /// Serves spaces by name, if that is not being done; answers with what stands in the way.
-    pub(super) async fn open_doors(&self) -> Option<String> {
-        self.doors.get()?.open().await
+    pub(super) async fn open_doors(&self) -> Vec<String> {
+        match self.doors.get() {
+            Some(doors) => doors.open().await,
+            None => Vec::new(),
+        }
+    }
+
+    /// A space as its users see it.
+    pub(super) fn info(&self, space: &Space) -> SpaceInfo {
+        let url = |scheme| self.doors.get()?.url(scheme, &space.entry.name);
+        space.info(url(Scheme::Http), url(Scheme::Https))
     }
 
     /// What is published.
@@ -378,7 +387,11 @@ impl Spaces {
 
     /// The address of the page, good for one use.
     pub(super) fn page(self: &Rc<Self>) -> Result<Option<String>> {
-        let Some(url) = self.doors.get().and_then(|doors| doors.url("wharf")) else {
+        let Some(url) = self
+            .doors
+            .get()
+            .and_then(|doors| doors.url(Scheme::Http, "wharf"))
+        else {
             return Ok(None);
         };
         Ok(Some(format!("{url}/#{}", self.web()?.ticket()?)))
@@ -386,6 +399,6 @@ impl Spaces {
 
     /// Where the web servers of a space are reached.
     pub(super) fn url(&self, space: &Space) -> Option<String> {
-        self.doors.get()?.url(&space.entry.name)
+        self.doors.get()?.url(Scheme::Http, &space.entry.name)
     }
 }

@@ -80,7 +80,7 @@ impl Web {
         let mut events = self.spaces.events.subscribe();
         while self.pictures.receiver_count() > 0 {
             let begun = tokio::time::Instant::now();
-            match eye.look(&self.spaces).await {
+            match eye.look(&self.spaces) {
                 Ok(seen) => self.show(&frame("picture", &seen.json())),
                 Err(error) => tracing::error!("the page sees nothing: {error:#}"),
             }

@@ -75,7 +75,7 @@ impl Errand {
                 let Wishes(mut wishes) = ports.parse().map_err(usage)?;
                 let at: Option<IpAddr> = at
                     .as_deref()
-                    .map(wish::address)
+                    .map(wish::address_alone)
                     .transpose()
                     .map_err(usage)?;
                 if at.is_some() {

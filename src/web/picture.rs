@@ -37,6 +37,7 @@ pub(crate) struct Space {
     pub(crate) ipv4: IpAddr,
     pub(crate) ipv6: IpAddr,
     pub(crate) url: Option<String>,
+    pub(crate) https: Option<String>,
     /// The machine's address at which its ports are published unless another is named.
     pub(crate) face: Ipv4Addr,
     /// The processes inside, oldest first, at most [`PROGRAMS_MAX`].
@@ -59,6 +60,7 @@ impl Space {
             ipv4: info.ipv4.into(),
             ipv6: info.ipv6.into(),
             url: info.url,
+            https: info.https,
             face,
             programs,
             more_programs,
@@ -95,7 +97,8 @@ pub(crate) fn told(event: &Event) -> String {
     document(&Told {
         schema: SCHEMA,
         event,
-        story: conflict::story(event),
+        // What the program was started as is not told; whoever reads this knows.
+        story: conflict::story(event, &["CMD".into()]),
     })
 }
 
@@ -135,6 +138,7 @@ mod tests {
             ipv6: "fd77::3:2".parse().unwrap(),
             network: 1,
             url: None,
+            https: None,
         };
         let programs = (0..programs).map(|_| sample_process("/usr/bin/node server.js"));
         Space::new(info, "127.77.3.2".parse().unwrap(), programs.collect())

@@ -2,9 +2,9 @@
 //!
 //! Theory of operation. The kernel counts the bytes of each TCP connection anyway, so nothing here is in their way: a look at
 //! the lists says what each connection has carried since the last, and the kernel's announcement of its end what it carried
-//! since then. A connection inside has two sockets. Only that of the client is counted, since every client of a space has one
-//! in some space: programs inside do, and wharf makes one inside for whoever comes from the machine. UDP isn't counted; the
-//! kernel doesn't.
+//! since then. A connection inside has two sockets. Only that of the client is counted: programs inside have one, and wharf makes
+//! one inside for whoever comes from the machine. A guest from the network, who is carried in with an address of its own, has
+//! none; there it is the server's. UDP isn't counted; the kernel doesn't.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
@@ -172,7 +172,11 @@ impl Traffic {
 
     /// Adds what a client's connection has carried since it was last looked at.
     fn count(&mut self, map: &Map<'_>, seen: &Seen, socket: &Socket) {
-        let now = socket.carried.unwrap_or_default();
+        let mut now = socket.carried.unwrap_or_default();
+        if map.is_guests(seen, socket) {
+            // Seen from the server.
+            (now.sent, now.received) = (now.received + 1, now.sent);
+        }
         if let Some(open) = self.open.get_mut(&socket.cookie) {
             let before = std::mem::replace(&mut open.carried, now);
             open.seen = self.looks;
@@ -233,9 +237,33 @@ impl<'a> Map<'a> {
         }
     }
 
+    /// Whether this is a server's socket, whose client has none in any space.
+    fn is_guests(&self, seen: &Seen, socket: &Socket) -> bool {
+        let address = socket.peer.map(|peer| peer.ip().to_canonical());
+        let outside = |address: IpAddr| {
+            !address.is_loopback()
+                && !seen.addresses.contains(&address)
+                && !self.spaces.contains_key(&address)
+        };
+        address.is_some_and(outside) && self.listens(&seen.space, socket.port)
+    }
+
+    fn listens(&self, space: &str, port: NonZeroU16) -> bool {
+        let ports = self.listening.get(space);
+        ports.is_some_and(|ports| ports.contains(&port))
+    }
+
     /// The way of a connection, if this is its client's socket.
     fn way(&self, seen: &Seen, socket: &Socket) -> Option<Way> {
         let peer = socket.peer?;
+        if self.is_guests(seen, socket) {
+            let (space, port) = (seen.space.clone(), socket.port);
+            return Some(Way {
+                from: None,
+                program: None,
+                to: End::Space { space, port },
+            });
+        }
         let (address, port) = (peer.ip().to_canonical(), NonZeroU16::new(peer.port())?);
         let inside = match address.is_loopback() || seen.addresses.contains(&address) {
             true => Some(seen.space.as_str()),
@@ -264,11 +292,7 @@ impl<'a> Map<'a> {
     /// Whether the first of two ends is the client's. Where both or none listen, the higher port is: those that the kernel
     /// chooses are high.
     fn is_client(&self, own: &str, port: NonZeroU16, other: &str, peer: NonZeroU16) -> bool {
-        let listens = |space, port| {
-            let ports = self.listening.get(space);
-            ports.is_some_and(|ports: &HashSet<NonZeroU16>| ports.contains(port))
-        };
-        match (listens(own, &port), listens(other, &peer)) {
+        match (self.listens(own, port), self.listens(other, peer)) {
             (true, false) => false,
             (false, true) => true,
             _ => port > peer,
@@ -381,6 +405,18 @@ mod tests {
                 r#"Some("web") None {"place":"network","address":"192.0.2.7","port":443} 1/1 0>0<"#,
             ]
         );
+    }
+
+    #[test]
+    fn a_guest_from_the_network_is_counted_at_the_server() {
+        let mut traffic = Traffic::default();
+        let sockets = vec![
+            socket(1, "0.0.0.0:3000", None, 0, 0),
+            socket(9, "10.77.1.1:3000", Some("192.0.2.7:50000"), 200, 10),
+        ];
+        traffic.look(&[seen("web", 1, sockets)]);
+        let way = r#"None None {"place":"space","space":"web","port":3000}"#;
+        assert_eq!(told(&traffic), [format!("{way} 1/1 10>200<")]);
     }
 
     #[test]

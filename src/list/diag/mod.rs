@@ -123,8 +123,9 @@ pub(crate) fn dump_wanted(diag: BorrowedFd<'_>, wanted: &Wanted) -> Result<Vec<S
 /// The socket that a message of the kernel's groups about ended sockets is about; `None` if it isn't about one that had a port.
 ///
 /// Behind the header there is what a dump has, and of TCP what it has carried.
-pub(crate) fn ended(protocol: Protocol, message: &[u8]) -> Option<Socket> {
-    row::read(protocol, message.get(HEAD_BYTES..)?).ok()?
+pub(crate) fn ended(message: &[u8]) -> Option<Socket> {
+    // Of UDP there is nothing more to know, and nothing that looks like a connection that was made.
+    row::read(Protocol::Tcp, message.get(HEAD_BYTES..)?).ok()?
 }
 
 /// One of the four dumps, begun anew until it was consistent.
