@@ -37,6 +37,15 @@ enum Reach {
     Group,
 }
 
+/// The addresses of the packet that was judged last: most often the next has the same.
+#[derive(Debug)]
+pub(super) struct Judged {
+    ends: (IpAddr, IpAddr),
+    /// How often routes had changed.
+    changes: u64,
+    scope: Scope,
+}
+
 impl Host {
     /// Takes a frame from the link.
     #[inline]
@@ -116,6 +125,32 @@ impl Host {
 
     /// For whom a packet is, if its addresses are possible at all.
     fn judge(
+        &mut self,
+        source: IpAddr,
+        destination: IpAddr,
+        envelope: &Envelope,
+    ) -> Result<Scope, Discard> {
+        let ends = (source, destination);
+        let plain = envelope.reach == Reach::One && envelope.device == Self::LINK;
+        let changes = self.routes.changes();
+        if let Some(last) = &self.judged
+            && (plain && last.ends == ends && last.changes == changes)
+        {
+            return Ok(last.scope);
+        }
+        let scope = self.judge_anew(source, destination, envelope)?;
+        // Who configures itself has addresses that are in question for a while.
+        if plain && scope != Scope::Group && self.autoconf.is_none() {
+            self.judged = Some(Judged {
+                ends,
+                changes,
+                scope,
+            });
+        }
+        Ok(scope)
+    }
+
+    fn judge_anew(
         &self,
         source: IpAddr,
         destination: IpAddr,
