@@ -8,7 +8,6 @@ use core::time::Duration;
 
 use super::Host;
 use super::autoconf::{Autoconf, Conflict, Step};
-use super::discard::Discard;
 use super::egress::Outbound;
 use super::event::{AddressState, Event};
 use super::groups::Telling;
@@ -16,6 +15,7 @@ use super::inbound::Inbound;
 use super::keys::Dice;
 use super::neighbour::{QUESTION_INTERVAL, REACHABLE};
 use super::resolve::NDP_HOP_LIMIT;
+use crate::discard::Discard;
 use crate::time::Instant;
 use crate::wire::icmpv6::{self, Message};
 use crate::wire::ndp;

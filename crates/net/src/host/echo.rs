@@ -8,7 +8,6 @@ use hashbrown::HashSet;
 use smallvec::SmallVec;
 
 use super::Host;
-use super::discard::Discard;
 use super::egress::Outbound;
 use super::event::{Event, Unreachable};
 use super::icmp_error::Trouble;
@@ -16,6 +15,7 @@ use super::inbound::Inbound;
 use super::keys::Keyed;
 use super::mailbox::SendError;
 use super::route::Scope;
+use crate::discard::Discard;
 use crate::time::Instant;
 use crate::wire::{icmpv4, icmpv6, udp};
 

@@ -8,10 +8,10 @@ use smallvec::SmallVec;
 use wharf_port::Device;
 
 use super::Host;
-use super::discard::Discard;
 use super::edge;
 use super::event::SocketId;
 use super::neighbour::{Waiting, Way};
+use crate::discard::Discard;
 use crate::frame::{Checksum, Frame, Head, Offload, Segmentation, empty_head};
 use crate::time::Instant;
 use crate::wire::checksum::Sum;

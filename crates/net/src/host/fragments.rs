@@ -7,10 +7,10 @@ use bytes::Bytes;
 use wharf_port::Protocol;
 
 use super::Host;
-use super::discard::Discard;
 use super::icmp_error::Trouble;
 use super::inbound::Inbound;
 use super::reassembly::{Key, Piece};
+use crate::discard::Discard;
 use crate::time::Instant;
 use crate::wire::extension::{self, End, Obstacle};
 use crate::wire::{Malformed, icmpv6, ipv6, tcp, udp};

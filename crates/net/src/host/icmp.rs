@@ -11,11 +11,11 @@ use wharf_port::{Endpoint, Flow, Port, Protocol};
 
 use super::Host;
 use super::config::MTU_MIN;
-use super::discard::Discard;
 use super::event::{Event, SocketId, Unreachable};
 use super::inbound::Inbound;
 use super::ingress::malformed;
 use super::sockets::Role;
+use crate::discard::Discard;
 use crate::tcp::{self, State};
 use crate::time::Instant;
 use crate::wire::ndp::Kind;

@@ -7,11 +7,11 @@ use core::net::IpAddr;
 use smallvec::SmallVec;
 
 use super::Host;
-use super::discard::Discard;
 use super::egress::Outbound;
 use super::event::Unreachable;
 use super::inbound::Inbound;
 use super::route::Scope;
+use crate::discard::Discard;
 use crate::time::Instant;
 use crate::wire::{icmpv4, icmpv6, ipv4, ipv6};
 

@@ -6,12 +6,12 @@ use bytes::{Buf, Bytes};
 use core::net::IpAddr;
 
 use super::Host;
-use super::discard::Discard;
 use super::event::SocketId;
 use super::icmp_error::Trouble;
 use super::inbound::{Inbound, Trust};
 use super::reassembly::{Key, Piece};
 use super::route::Scope;
+use crate::discard::Discard;
 use crate::frame::{Checksum, Frame, Segmentation};
 use crate::tcp::Ecn;
 use crate::time::Instant;

@@ -8,10 +8,10 @@ use thiserror::Error;
 use wharf_port::{Cover, Endpoint, Flow, Local, Port, Protocol};
 
 use super::Host;
-use super::discard::Discard;
 use super::egress::OwnCopy;
 use super::event::SocketId;
 use super::sockets::Role;
+use crate::discard::Discard;
 use crate::frame::Segmentation;
 use crate::time::Instant;
 use crate::wire::udp::max_payload;

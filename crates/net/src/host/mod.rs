@@ -9,7 +9,6 @@ mod autoconf;
 mod binding;
 mod config;
 mod cookie;
-mod discard;
 mod discovery;
 mod echo;
 mod edge;
@@ -44,7 +43,6 @@ mod undo;
 
 pub use binding::OwnBindError;
 pub use config::{Autoconfiguration, Config, Identifiers, Route};
-pub use discard::{Discard, Discards};
 pub use event::{AddressState, Event, KnockId, Ready, Refusal, SocketId, Unreachable};
 pub use icmp_error::ErrorRate;
 pub use knock::KnockError;
@@ -72,6 +70,7 @@ use self::route::Routes;
 use self::sockets::Sockets;
 use self::timers::Timers;
 use crate::cidr::Cidr;
+use crate::discard::{Discard, Discards};
 use crate::frame::Frame;
 use crate::time::Instant;
 

@@ -9,9 +9,9 @@ use wharf_port::Flow;
 use wharf_port::table::Hold;
 
 use super::Host;
-use super::discard::Discard;
 use super::event::SocketId;
 use super::sockets::{Keeper, Options, Role, Socket, Stream};
+use crate::discard::Discard;
 use crate::tcp::{self, Connection, Handshake, Setup};
 use crate::time::Instant;
 use crate::wire::tcp::{Control, Flags, SeqNum};

@@ -14,8 +14,8 @@ use core::net::IpAddr;
 use core::time::Duration;
 use hashbrown::HashMap;
 
-use super::discard::Discard;
 use super::keys::{Keyed, Map};
+use crate::discard::Discard;
 use crate::time::Instant;
 
 /// How long the pieces of a datagram are kept: RFC 8200 §4.5.

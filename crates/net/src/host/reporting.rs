@@ -7,11 +7,11 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use super::Host;
-use super::discard::Discard;
 use super::egress::{Marking, Outbound};
 use super::groups::{Question, Report, Version};
 use super::inbound::Inbound;
 use super::ingress::malformed;
+use crate::discard::Discard;
 use crate::time::Instant;
 use crate::wire::igmp::Filter;
 use crate::wire::{extension, icmpv6, igmp, ipv6, mld};

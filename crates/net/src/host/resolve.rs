@@ -7,13 +7,13 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use smallvec::SmallVec;
 
 use super::Host;
-use super::discard::Discard;
 use super::discovery::Retired;
 use super::egress::{Outbound, whole_frame};
 use super::inbound::Inbound;
 use super::ingress::malformed;
 use super::neighbour::{Advertised, Due, Waiting};
 use super::route::Scope;
+use crate::discard::Discard;
 use crate::frame::{Frame, Offload, empty_head};
 use crate::time::Instant;
 use crate::wire::arp::{Operation, Packet};

@@ -6,13 +6,13 @@ use wharf_port::{Endpoint, Flow, Port, Protocol};
 
 use super::Host;
 use super::cookie;
-use super::discard::Discard;
 use super::egress::{Outbound, Whole};
 use super::event::SocketId;
 use super::inbound::{Inbound, Trust};
 use super::opening::{Syn, syn_text};
 use super::route::Scope;
 use super::sockets::{Keeper, Role};
+use crate::discard::Discard;
 use crate::frame::Segmentation;
 use crate::tcp::{self, Arrival, Ecn, Outgoing};
 use crate::time::Instant;

@@ -8,7 +8,6 @@ use smallvec::SmallVec;
 use wharf_port::{Endpoint, Flow, Port, Protocol};
 
 use super::Host;
-use super::discard::Discard;
 use super::egress::Outbound;
 use super::event::{Event, SocketId, Unreachable};
 use super::icmp_error::Trouble;
@@ -17,6 +16,7 @@ use super::ingress::malformed;
 use super::mailbox::{Received, SendError};
 use super::route::Scope;
 use super::sockets::Role;
+use crate::discard::Discard;
 use crate::frame::Segmentation;
 use crate::tcp::Ready;
 use crate::time::Instant;

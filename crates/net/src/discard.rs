@@ -88,11 +88,11 @@ impl Discard {
 pub struct Discards([u64; Discard::COUNT]);
 
 impl Discards {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self([0; Discard::COUNT])
     }
 
-    pub(super) fn count(&mut self, reason: Discard) {
+    pub(crate) fn count(&mut self, reason: Discard) {
         self.0[reason as usize] += 1;
     }
 
