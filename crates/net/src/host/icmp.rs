@@ -188,7 +188,9 @@ impl Host {
             Report::Protocol | Report::Unreachable(Unreachable::Prohibited) if opening => {
                 stream.connection.fail(now, tcp::Error::Unreachable);
             }
-            Report::Unreachable(_) | Report::Protocol | Report::Advice => return Ok(()),
+            Report::Unreachable(_) | Report::Protocol | Report::Advice => {
+                return Err(Discard::Icmp);
+            }
         }
         self.settle(id);
         Ok(())
@@ -203,7 +205,8 @@ impl Host {
         let unreachable = match report {
             Report::Unreachable(unreachable) => unreachable,
             Report::Protocol => Unreachable::Port,
-            Report::TooBig(_) | Report::Advice => return Ok(()),
+            Report::TooBig(_) => return Ok(()),
+            Report::Advice => return Err(Discard::Icmp),
         };
         let Some(id) = found else {
             let rejected = Event::Rejected {
@@ -224,8 +227,9 @@ impl Host {
             // RFC 1122 §4.1.3.3: the application is told, once.
             mailbox.refused = true;
             self.tell(id, tcp::Ready::READABLE);
+            return Ok(());
         }
-        Ok(())
+        Err(Discard::Icmp)
     }
 }
 

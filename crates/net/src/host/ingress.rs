@@ -216,7 +216,8 @@ impl Host {
         let end = self.walk(now, &inbound, header.next_header, true)?;
         match end {
             End::Transport { protocol, offset } => inbound.advance(protocol, offset),
-            End::Nothing => return Ok(()),
+            // RFC 8200 §4.7.
+            End::Nothing => return Err(Discard::Protocol),
             End::Fragment { fragment, offset } => {
                 inbound.advance(fragment.next_header, offset);
                 if !fragment.is_atomic() {
@@ -237,7 +238,8 @@ impl Host {
                     End::Transport { protocol, offset } => inbound.advance(protocol, offset),
                     // A fragment within a fragment: nobody honest sends that (RFC 8900 §3).
                     End::Fragment { .. } => return Err(Discard::Malformed),
-                    End::Nothing => return Ok(()),
+                    // RFC 8200 §4.7.
+                    End::Nothing => return Err(Discard::Protocol),
                 }
             }
         }

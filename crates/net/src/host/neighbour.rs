@@ -285,6 +285,11 @@ impl Neighbours {
         self.doubts > 0
     }
 
+    /// Whether the cache has this neighbour, or it is asked for.
+    pub(super) fn has(&self, address: IpAddr) -> bool {
+        self.entries.contains_key(&address)
+    }
+
     /// Whether the cache has this neighbour at this hardware address.
     pub(super) fn knows(&self, address: IpAddr, mac: Mac) -> bool {
         matches!(self.entries.get(&address), Some(Entry::Known { mac: known, .. }) if *known == mac)

@@ -53,6 +53,7 @@ impl Host {
         let usable = !arp.sender.is_unspecified() && self.routes.is_possible_source(sender);
         let usable = usable && !arp.sender_mac.is_group() && arp.sender_mac != self.config.mac;
         let answered = arp.operation == Operation::Request && self.answers_for(target, sender);
+        let teaches = usable && (answered || self.neighbours.has(sender));
         if usable {
             let for_us = arp.operation == Operation::Reply && self.routes.is_own(target);
             let waiting = match (for_us, answered) {
@@ -71,7 +72,11 @@ impl Host {
             self.release(waiting, arp.sender_mac);
         }
         if !answered || arp.sender == arp.target {
-            return Ok(());
+            return match (teaches, arp.operation) {
+                (true, _) => Ok(()),
+                (false, Operation::Request) => Err(Discard::NotMine),
+                (false, Operation::Reply) => Err(Discard::Neighbour),
+            };
         }
         let reply = Packet {
             operation: Operation::Reply,
@@ -143,6 +148,10 @@ impl Host {
             solicited,
             overrides: flags & ndp::OVERRIDE != 0,
         };
+        // RFC 4861 §7.2.5: who was not looked for is not entered.
+        if !self.neighbours.has(target) {
+            return Err(Discard::Neighbour);
+        }
         let waiting = self.neighbours.advertised(now, target, told);
         if let Some(mac) = body.link {
             self.release(waiting, mac);

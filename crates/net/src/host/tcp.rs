@@ -82,18 +82,18 @@ impl Host {
                 if progress && let Some(hop) = self.routes.next_hop(flow.remote.address()) {
                     self.neighbours.confirm(now, hop);
                 }
-                stream
+                let dropped = stream
                     .connection
                     .receive(now, control, payload, inbound.ecn);
                 self.settle(id);
-                Ok(())
+                dropped.map_or(Ok(()), Err)
             }
             Role::Listener(_) => self.opening(now, inbound, flow, (control, header), id, None),
             Role::Resting(record) => match record.receive(now, control, text) {
-                Arrival::Ignore => Ok(()),
+                Arrival::Ignore => Err(Discard::TimeWait),
                 Arrival::Answer(answer) => {
                     self.send_control(now, flow, answer);
-                    Ok(())
+                    Err(Discard::TimeWait)
                 }
                 Arrival::Reopen { isn_after } => {
                     self.reopen(now, inbound, flow, (control, header), id, isn_after)
@@ -174,6 +174,7 @@ impl Host {
         if !is_opening(control.flags) {
             return Err(Discard::Stray);
         }
+        let text = &inbound.payload()[header..];
         let name = self.sockets.next().ok_or(Discard::SocketLimit)?;
         let Some(socket) = self.sockets.find_mut(id) else {
             return Err(Discard::NoSocket);
@@ -191,7 +192,10 @@ impl Host {
         if crowded {
             listener.cookies_until = Some(now + cookie::VALID);
             self.answer_with_cookie(now, flow, control, id);
-            return Ok(());
+            return match text {
+                [] => Ok(()),
+                _ => Err(Discard::NoRoom),
+            };
         }
         let Ok(accepted) = self.table.accept(hold, flow, name) else {
             return Err(Discard::NoSocket);
@@ -200,11 +204,15 @@ impl Host {
         let syn = Syn {
             flow: *flow,
             control: *control,
-            text: syn_text(&inbound.payload()[header..]),
+            text: syn_text(text),
             isn_after,
         };
+        let cut = text.len() > syn.text.len();
         self.answer_syn(now, (name, accepted), syn, Keeper::Handshake(id), options);
-        Ok(())
+        match cut {
+            true => Err(Discard::NoRoom),
+            false => Ok(()),
+        }
     }
 
     /// Sends a segment without text for a flow that has no connection.

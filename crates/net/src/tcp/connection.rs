@@ -15,6 +15,7 @@ use super::over::{self, Over};
 use super::sender::Fin;
 use super::syn_sent::{Answer, SynSent};
 use super::{Config, Ecn, Error, Handshake, Limits, Ready, Setup, State, TimeWait, WriteError};
+use crate::discard::Discard;
 use crate::time::Instant;
 use crate::wire::tcp::{Control, SeqNum};
 
@@ -129,20 +130,35 @@ impl Connection {
     }
 
     /// Takes a segment that arrived for this connection. Its checksum was right, and its ports and addresses are this
-    /// connection's; nothing else is taken for granted.
-    pub fn receive(&mut self, now: Instant, segment: &Control, payload: Bytes, ecn: Ecn) {
+    /// connection's; nothing else is taken for granted. Returns why the segment, or a part of it, was dropped, if it was; it may have been
+    /// answered all the same.
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        segment: &Control,
+        payload: Bytes,
+        ecn: Ecn,
+    ) -> Option<Discard> {
         match &mut self.phase {
             Phase::SynSent(opening) => match opening.receive(segment) {
-                Answer::Wait => {}
-                Answer::Meet => self.meet(now, segment, payload),
-                Answer::Fail(error) => self.leave(now, Exit::Failed(error)),
+                Answer::Wait(reason) => Some(reason),
+                Answer::Meet => {
+                    self.meet(now, segment, payload);
+                    None
+                }
+                Answer::Fail(error) => {
+                    self.leave(now, Exit::Failed(error));
+                    None
+                }
             },
             Phase::Active(active) => {
-                if let Some(exit) = active.receive(now, segment, payload, ecn) {
+                let outcome = active.receive(now, segment, payload, ecn);
+                if let Some(exit) = outcome.exit {
                     self.leave(now, exit);
                 }
+                outcome.dropped
             }
-            Phase::Over(over) => over.receive(now, segment, payload.len()),
+            Phase::Over(over) => Some(over.receive(now, segment, payload.len())),
         }
     }
 
