@@ -20,8 +20,8 @@ pub use discard::{Discard, Discards};
 pub use frame::{Capabilities, Checksum, Frame, Offload, Segmentation};
 pub use host::{
     AcceptError, AddressState, Autoconfiguration, Config, ErrorRate, Event, GroupError, Host,
-    Identifiers, KnockError, KnockId, NoSuchSocket, OwnBindError, OwnConnectError, OwnListenError,
-    Ready, Received, RecvError, Refusal, Route, SendError, Setting, Settings, SocketId, TooMany,
-    Unreachable,
+    Identifiers, Interface, KnockError, KnockId, NoSuchSocket, OwnBindError, OwnConnectError,
+    OwnListenError, Ready, Received, RecvError, Refusal, Route, SendError, Setting, Settings,
+    SocketId, TooMany, Unreachable,
 };
 pub use time::Instant;

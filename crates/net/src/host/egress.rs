@@ -3,14 +3,16 @@
 //! RFC 791 §2.3 and RFC 8200 §4.5 (fragmentation), RFC 6864 (identification).
 
 use bytes::{Bytes, BytesMut};
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use smallvec::SmallVec;
 use wharf_port::Device;
 
 use super::Host;
 use super::edge;
 use super::event::SocketId;
+use super::links::Link;
 use super::neighbour::{Waiting, Way};
+use super::route::NextHop;
 use crate::discard::Discard;
 use crate::frame::{Checksum, Frame, Head, Offload, Segmentation, empty_head};
 use crate::time::Instant;
@@ -51,6 +53,8 @@ pub(super) struct Outbound {
     pub(super) own_copy: OwnCopy,
     /// Whom to tell if the neighbour does not answer.
     pub(super) socket: Option<SocketId>,
+    /// The link that it has to leave by; nothing for the one that its addresses ask for.
+    pub(super) device: Option<Device>,
 }
 
 /// Whether a packet may be cut into fragments.
@@ -95,6 +99,7 @@ impl Outbound {
             whole: Whole::IfItFits,
             own_copy: OwnCopy::Never,
             socket: None,
+            device: None,
         }
     }
 
@@ -176,7 +181,15 @@ impl Outbound {
     }
 }
 
-fn v6(address: IpAddr) -> core::net::Ipv6Addr {
+/// No address, of the same family.
+fn unspecified(like: IpAddr) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+fn v6(address: IpAddr) -> Ipv6Addr {
     match address {
         IpAddr::V6(v6) => v6,
         IpAddr::V4(v4) => v4.to_ipv6_mapped(),
@@ -204,14 +217,21 @@ fn head(packet: &Outbound, ip: &[u8]) -> Head {
 impl Host {
     /// Sends a packet: at once, or when its neighbour is found.
     pub(super) fn send(&mut self, now: Instant, mut packet: Outbound) -> Result<(), Discard> {
-        let Some(hop) = self.hop(packet.destination) else {
+        let destination = packet.destination;
+        let Some(hop) = self.hop(packet.device, packet.source, destination) else {
             return Err(self.drop_for(Discard::NoRoute));
+        };
+        let (device, mtu) = match hop {
+            Hop::Internal => (Self::LOOPBACK, u16::MAX),
+            Hop::Station(device, _) | Hop::Neighbour(device, _) => {
+                (device, self.routes.mtu_on(now, device, destination))
+            }
         };
         packet
             .hop_limit
-            .get_or_insert(self.routes.hop_limit(packet.destination));
-        let copied = packet.own_copy == OwnCopy::IfHeard && self.hears(packet.destination);
-        let mtu = usize::from(self.routes.mtu(now, packet.destination));
+            .get_or_insert(self.routes.hop_limit(device, destination));
+        let copied = packet.own_copy == OwnCopy::IfHeard && self.hears(device, destination);
+        let mtu = usize::from(mtu);
         let length = packet.ip_len() + packet.payload_len();
         if length <= mtu || packet.segment != Segmentation::None || packet.whole == Whole::Always {
             let count = match packet.segment {
@@ -240,9 +260,11 @@ impl Host {
         Ok(())
     }
 
-    /// Whether there is any way to a destination.
-    pub(super) fn has_way(&self, destination: IpAddr) -> bool {
-        self.hop(destination).is_some()
+    /// Whether there is any way to a destination, for a socket on a device or on none.
+    pub(super) fn has_way(&self, device: Option<Device>, destination: IpAddr) -> bool {
+        let link = device.filter(|device| *device != Self::LOOPBACK);
+        let hop = self.hop(link, unspecified(destination), destination);
+        hop.is_some() && self.reaches(device, destination)
     }
 
     /// Whether what a socket on this device sends may go to a destination.
@@ -250,23 +272,49 @@ impl Host {
         match device {
             None => true,
             Some(Self::LOOPBACK) => self.routes.is_internal(destination),
-            Some(Self::LINK) => !destination.is_loopback(),
-            Some(_) => false,
+            Some(device) => self.link(device).is_some() && !destination.is_loopback(),
         }
     }
 
-    /// Where a destination is reached.
-    fn hop(&self, destination: IpAddr) -> Option<Hop> {
+    /// Where a destination is reached, from a source and by a link, if one is named.
+    fn hop(&self, device: Option<Device>, source: IpAddr, destination: IpAddr) -> Option<Hop> {
         if self.routes.is_internal(destination) {
             return Some(Hop::Internal);
         }
+        let only = device.or_else(|| self.routes.link_of(source));
+        // RFC 1112 §6.1: a group is wherever it is asked for; without a word about that, where the first link is.
+        let near = || {
+            only.or_else(|| self.routes.device_of(source))
+                .unwrap_or(Self::LINK)
+        };
         if let Some(mac) = Mac::of_group(destination) {
-            return Some(Hop::Station(mac));
+            return Some(Hop::Station(near(), mac));
         }
         match destination {
-            IpAddr::V4(v4) if self.routes.is_broadcast(v4) => Some(Hop::Station(Mac::BROADCAST)),
-            _ => self.routes.next_hop(destination).map(Hop::Neighbour),
+            IpAddr::V4(v4) if self.routes.is_broadcast(v4) => {
+                let network = self.routes.network_of(v4);
+                let device = only.or(network).unwrap_or_else(near);
+                Some(Hop::Station(device, Mac::BROADCAST))
+            }
+            _ => {
+                let hop = self.routes.next_hop(only, destination)?;
+                let device = self.seen_on(&hop).unwrap_or(hop.device);
+                Some(Hop::Neighbour(device, hop.neighbour))
+            }
         }
+    }
+
+    /// Where a host that accepts anything knows a neighbour from, that no network says anything about.
+    fn seen_on(&self, hop: &NextHop) -> Option<Device> {
+        if !self.config.accept_anything || self.links.len() == 1 {
+            return None;
+        }
+        let knows = |link: &&Link| link.neighbours.has(hop.neighbour);
+        let mut known = self.links.iter().filter(knows).map(|link| link.device);
+        let first = known.next()?;
+        // Known on its route's link, too: that one.
+        let own = first == hop.device || known.any(|device| device == hop.device);
+        (!own).then_some(first)
     }
 
     fn route_frame(
@@ -278,8 +326,10 @@ impl Host {
     ) -> Result<(), Discard> {
         match hop {
             Hop::Internal => self.put_internal(frame),
-            Hop::Station(mac) => self.put(frame, mac),
-            Hop::Neighbour(address) => self.send_neighbour(now, address, Waiting { frame, socket }),
+            Hop::Station(device, mac) => self.put(device, frame, mac),
+            Hop::Neighbour(device, address) => {
+                self.send_neighbour(now, (device, address), Waiting { frame, socket })
+            }
         }
     }
 
@@ -294,49 +344,59 @@ impl Host {
     fn send_neighbour(
         &mut self,
         now: Instant,
-        address: IpAddr,
+        (device, address): (Device, IpAddr),
         waiting: Waiting,
     ) -> Result<(), Discard> {
-        if let Some(mac) = self.neighbours.at_hand(now, address) {
-            return self.put(waiting.frame, mac);
+        let Some(link) = self.link_mut(device) else {
+            return Err(self.drop_for(Discard::NoRoute));
+        };
+        if let Some(mac) = link.neighbours.at_hand(now, address) {
+            return self.put(device, waiting.frame, mac);
         }
-        let (way, frame) = self.neighbours.way(now, address, waiting);
+        let (way, frame) = link.neighbours.way(now, address, waiting);
         self.count_evicted();
         let mac = match way {
             Way::Known(mac) => mac,
             Way::Ask => {
-                self.ask(address, None);
+                self.ask(device, address, None);
                 return Ok(());
             }
             Way::Asked => return Ok(()),
             Way::Full => return Err(self.drop_for(Discard::NoNeighbour)),
         };
         match frame {
-            Some(frame) => self.put(frame, mac),
+            Some(frame) => self.put(device, frame, mac),
             None => Ok(()),
         }
     }
 
     /// Queues a frame for a station of the link, cut up as far as the link needs it.
-    pub(super) fn put(&mut self, mut frame: Frame, destination: Mac) -> Result<(), Discard> {
-        if self.output.len() >= MAX_OUTPUT {
+    pub(super) fn put(
+        &mut self,
+        device: Device,
+        mut frame: Frame,
+        destination: Mac,
+    ) -> Result<(), Discard> {
+        let room = |link: &&mut Link| link.output.len() < MAX_OUTPUT;
+        let Some(link) = self.link_mut(device).filter(room) else {
             return Err(self.drop_for(Discard::OutputLimit));
-        }
+        };
         if let Some(addresses) = frame.headers_mut().get_mut(..12) {
             addresses[..6].copy_from_slice(&destination.0);
-            addresses[6..].copy_from_slice(&self.config.mac.0);
+            addresses[6..].copy_from_slice(&link.mac.0);
         }
-        edge::finish(frame, self.config.capabilities, &mut self.output);
+        edge::finish(frame, link.capabilities, &mut link.output);
         Ok(())
     }
 }
 
 impl Host {
-    /// Whether a datagram would find room among the frames for the link. If not, there will be once
+    /// Whether a datagram would find room among the frames for the link, or for any of several. If not, there will be once
     /// [`transmit`](Self::transmit) has been called.
     #[must_use]
     pub fn has_output_room(&self) -> bool {
-        self.output.len() < MAX_OUTPUT && self.internal.len() < MAX_OUTPUT
+        let room = |link: &Link| link.output.len() < MAX_OUTPUT;
+        self.links.iter().all(room) && self.internal.len() < MAX_OUTPUT
     }
 }
 
@@ -345,10 +405,10 @@ impl Host {
 enum Hop {
     /// Back into the host.
     Internal,
-    /// To a station or group that is known.
-    Station(Mac),
-    /// To a neighbour, once it is found.
-    Neighbour(IpAddr),
+    /// By a link, to a station or group that is known.
+    Station(Device, Mac),
+    /// By a link, to a neighbour, once it is found.
+    Neighbour(Device, IpAddr),
 }
 
 pub(super) fn whole_frame(packet: Outbound, ident: u32) -> Frame {

@@ -94,7 +94,9 @@ impl Host {
         for _ in 0..self.reassembly.take_evicted() {
             self.drop_for(Discard::FragmentLimit);
         }
-        for _ in 0..self.neighbours.take_evicted() {
+        let evicted = self.links.iter_mut();
+        let evicted: usize = evicted.map(|link| link.neighbours.take_evicted()).sum();
+        for _ in 0..evicted {
             self.drop_for(Discard::NoNeighbour);
         }
     }

@@ -148,7 +148,9 @@ impl Host {
             (Protocol::Udp, None) if !self.config.accept_anything => Err(Discard::IcmpUnrelated),
             (Protocol::Udp, found) => {
                 if let Report::TooBig(mtu) = report {
-                    self.routes.shrink(now, quote.flow.remote.address(), mtu);
+                    let flow = &quote.flow;
+                    let ends = (flow.local.address(), flow.remote.address());
+                    self.routes.shrink(now, ends, mtu);
                 }
                 self.report_datagram(found, quote, report)
             }
@@ -163,7 +165,7 @@ impl Host {
         quote: &Quote,
         report: Report,
     ) -> Result<(), Discard> {
-        let remote = quote.flow.remote.address();
+        let (local, remote) = (quote.flow.local.address(), quote.flow.remote.address());
         let stream = self
             .sockets
             .find_mut(id)
@@ -177,7 +179,7 @@ impl Host {
         );
         match report {
             Report::TooBig(mtu) => {
-                let mtu = self.routes.shrink(now, remote, mtu);
+                let mtu = self.routes.shrink(now, (local, remote), mtu);
                 stream
                     .connection
                     .shrink_mss(super::opening::mss(mtu, remote));

@@ -112,9 +112,10 @@ impl Host {
             self.drop_for(Discard::IcmpLimit);
             return;
         }
+        let near = self.link(about.device).map(|link| link.device);
         let source = match about.scope {
             Scope::Own | Scope::Foreign => about.destination,
-            Scope::Group => match self.routes.source_for(about.source) {
+            Scope::Group => match self.routes.source_for(near, about.source) {
                 Some(own) => own,
                 None => return,
             },
@@ -142,7 +143,7 @@ impl Host {
             return;
         };
         let single = matches!(
-            self.routes.scope(destination),
+            self.routes.scope(Self::LOOPBACK, destination),
             Some(Scope::Own | Scope::Foreign)
         );
         if !single {

@@ -9,6 +9,7 @@ use super::Host;
 use super::event::SocketId;
 use super::icmp_error::Trouble;
 use super::inbound::{Inbound, Trust};
+use super::links::Link;
 use super::reassembly::{Key, Piece};
 use super::route::Scope;
 use crate::discard::Discard;
@@ -38,14 +39,28 @@ enum Reach {
 }
 
 impl Host {
-    /// Takes a frame from the link.
+    /// Takes a frame from the link, the only one or the first.
     pub fn receive(&mut self, now: Instant, frame: Frame) {
-        if let Err(reason) = self.receive_frame(now, frame) {
+        self.receive_on(now, Self::LINK, frame);
+    }
+
+    /// Takes a frame from one of several links; from a device that is none of [`links`](Self::links), it is another station's.
+    pub fn receive_on(&mut self, now: Instant, device: Device, frame: Frame) {
+        if let Err(reason) = self.receive_frame(now, device, frame) {
             self.drop_for(reason);
         }
     }
 
-    fn receive_frame(&mut self, now: Instant, frame: Frame) -> Result<(), Discard> {
+    /// The same for the octets that a link delivers, its virtio header in front.
+    pub fn receive_bytes(&mut self, now: Instant, device: Device, bytes: Bytes) {
+        match Frame::from_link(bytes) {
+            Ok(frame) => self.receive_on(now, device, frame),
+            Err(error) => drop(self.drop_for(malformed(error))),
+        }
+    }
+
+    fn receive_frame(&mut self, now: Instant, device: Device, frame: Frame) -> Result<(), Discard> {
+        let mac = self.link(device).ok_or(Discard::OtherStation)?.mac;
         let offload = frame.offload();
         let mut packet = frame.into_ethernet();
         let header = ethernet::Header::parse(&packet).map_err(malformed)?;
@@ -58,10 +73,10 @@ impl Host {
             return Err(Discard::Malformed);
         }
         // Our own, come back, or somebody who makes believe.
-        if header.source == self.config.mac {
+        if header.source == mac {
             return Err(Discard::OwnStation);
         }
-        if reach == Reach::One && header.destination != self.config.mac {
+        if reach == Reach::One && header.destination != mac {
             return Err(Discard::OtherStation);
         }
         let trust = match offload.checksum {
@@ -70,7 +85,7 @@ impl Host {
         };
         let segment = offload.segment;
         let envelope = Envelope {
-            device: Self::LINK,
+            device,
             station: header.source,
             reach,
             trust,
@@ -80,7 +95,7 @@ impl Host {
         match header.ethertype {
             EtherType::Ipv4 => self.receive_ipv4(now, packet, envelope),
             EtherType::Ipv6 => self.receive_ipv6(now, packet, envelope),
-            EtherType::Arp => self.receive_arp(now, &packet),
+            EtherType::Arp => self.receive_arp(now, device, &packet),
             EtherType::Other(_) => Err(Discard::EtherType),
         }
     }
@@ -90,7 +105,7 @@ impl Host {
         let offload = frame.offload();
         let envelope = Envelope {
             device: Self::LOOPBACK,
-            station: self.config.mac,
+            station: Mac::default(),
             reach: Reach::One,
             trust: Trust::Verified,
             segment: offload.segment,
@@ -116,17 +131,18 @@ impl Host {
         if internal && self.routes.is_internal(destination) {
             return Ok(Scope::Own);
         }
-        if self.is_tentative(destination) {
+        if self.is_tentative(envelope.device, destination) {
             return Err(Discard::Tentative);
         }
-        let scope = self.routes.scope(destination).ok_or(Discard::NotMine)?;
+        let scope = self.routes.scope(envelope.device, destination);
+        let scope = scope.ok_or(Discard::NotMine)?;
         // RFC 4861 §7.2.2: who checks an address that is not yet its own asks without a source.
         let probing = source.is_unspecified() && source.is_ipv6();
         // What comes from the host itself, a datagram for a group it hears, is from an own address.
         if !internal && !probing && !self.routes.is_possible_source(source) {
             return Err(Discard::Source);
         }
-        if destination.is_multicast() && !self.hears(destination) {
+        if destination.is_multicast() && !self.hears(envelope.device, destination) {
             return Err(Discard::NotJoined);
         }
         if envelope.reach == Reach::Group && scope != Scope::Group {
@@ -144,7 +160,7 @@ impl Host {
         let (header, length) = ipv4::Header::parse(&packet).map_err(malformed)?;
         let (source, destination) = (header.source.into(), header.destination.into());
         let scope = self.judge(source, destination, &envelope)?;
-        self.notice(now, source, envelope.station);
+        self.notice(now, source, &envelope);
         packet.truncate(length + usize::from(header.payload_len));
         let mut inbound = Inbound {
             packet,
@@ -198,7 +214,7 @@ impl Host {
         let header = ipv6::Header::parse(&packet).map_err(malformed)?;
         let (source, destination) = (header.source.into(), header.destination.into());
         let scope = self.judge(source, destination, &envelope)?;
-        self.notice(now, source, envelope.station);
+        self.notice(now, source, &envelope);
         packet.truncate(ipv6::LEN + usize::from(header.payload_len));
         let mut inbound = Inbound {
             packet,
@@ -293,14 +309,21 @@ impl Host {
     }
 
     /// In the role of a gateway, whoever sends is remembered: answers need no question.
-    fn notice(&mut self, now: Instant, source: IpAddr, station: Mac) {
-        let learns = self.config.accept_anything && !source.is_unspecified();
-        if !learns || station == self.config.mac || self.neighbours.knows(source, station) {
+    fn notice(&mut self, now: Instant, source: IpAddr, envelope: &Envelope) {
+        let (device, station) = (envelope.device, envelope.station);
+        if !self.config.accept_anything || source.is_unspecified() {
             return;
         }
-        if self.routes.next_hop(source) == Some(source) {
-            let waiting = self.neighbours.heard(now, source, station);
-            self.release(waiting, station);
+        let known = |link: &Link| link.neighbours.knows(source, station);
+        if self.link(device).is_none_or(known) {
+            return;
+        }
+        let hop = self.routes.next_hop(Some(device), source);
+        if hop.is_some_and(|hop| hop.neighbour == source)
+            && let Some(link) = self.link_mut(device)
+        {
+            let waiting = link.neighbours.heard(now, source, station);
+            self.release(device, waiting, station);
         }
     }
 }

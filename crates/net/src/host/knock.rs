@@ -211,7 +211,7 @@ impl Host {
     pub(super) fn speaker(&self, local: IpAddr, unreachable: Unreachable) -> IpAddr {
         match unreachable {
             Unreachable::Port => local,
-            _ => self.routes.own(local).unwrap_or(local),
+            _ => self.routes.own(None, local).unwrap_or(local),
         }
     }
 

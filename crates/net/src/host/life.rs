@@ -95,11 +95,11 @@ impl Host {
             socket.work = Work::None;
             return true;
         };
-        let remote = stream.flow.remote.address();
+        let (local, remote) = (stream.flow.local.address(), stream.flow.remote.address());
         if let Some(found) = stream.connection.take_path_mss() {
             self.routes.learn(now, remote, mtu(found, remote));
         }
-        let mtu = self.routes.mtu(now, remote);
+        let mtu = self.routes.mtu(now, local, remote);
         let header = if remote.is_ipv4() { 20 } else { 40 };
         let limits = Limits {
             mss: mss(mtu, remote),

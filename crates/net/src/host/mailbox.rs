@@ -5,11 +5,12 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::net::{IpAddr, SocketAddr};
 use thiserror::Error;
-use wharf_port::{Cover, Endpoint, Flow, Local, Port, Protocol};
+use wharf_port::{Cover, Device, Endpoint, Flow, Local, Port, Protocol};
 
 use super::Host;
 use super::egress::OwnCopy;
 use super::event::SocketId;
+use super::own::Setting;
 use super::sockets::Role;
 use crate::discard::Discard;
 use crate::frame::Segmentation;
@@ -101,7 +102,7 @@ pub(super) struct Mailbox {
     pub(super) refused: bool,
     pub(super) sending: Sending,
     /// The groups that the socket hears.
-    pub(super) joined: Vec<IpAddr>,
+    pub(super) joined: Vec<(Device, IpAddr)>,
 }
 
 /// How a socket sends.
@@ -111,6 +112,8 @@ pub(super) struct Sending {
     pub(super) hop_limit: Option<u8>,
     pub(super) group_hop_limit: u8,
     pub(super) own_copy: OwnCopy,
+    /// The link that everything goes by, if the socket is bound to one.
+    pub(super) device: Option<Device>,
 }
 
 impl Default for Sending {
@@ -120,6 +123,7 @@ impl Default for Sending {
             hop_limit: None,
             group_hop_limit: 1,
             own_copy: OwnCopy::IfHeard,
+            device: None,
         }
     }
 }
@@ -133,6 +137,22 @@ impl Mailbox {
             refused: false,
             sending: Sending::default(),
             joined: Vec::new(),
+        }
+    }
+
+    /// What can be set while the socket lives; what concerns others is ignored.
+    pub(super) fn set(&mut self, setting: Setting) {
+        let sending = &mut self.sending;
+        match setting {
+            Setting::ReceiveBuffer(octets) => self.room = octets,
+            Setting::HopLimit(hops) => sending.hop_limit = hops,
+            Setting::GroupHopLimit(hops) => sending.group_hop_limit = hops,
+            Setting::GroupLoop(true) => sending.own_copy = OwnCopy::IfHeard,
+            Setting::GroupLoop(false) => sending.own_copy = OwnCopy::Never,
+            Setting::Device(device) => {
+                sending.device = device.filter(|device| *device != Host::LOOPBACK);
+            }
+            _ => {}
         }
     }
 
@@ -203,13 +223,14 @@ impl Host {
         if !self.reaches(holding.device, remote.address()) {
             return Err(SendError::Dropped(self.drop_for(Discard::NoRoute)));
         }
+        let device = holding.device.filter(|device| *device != Self::LOOPBACK);
         let port = holding.port.ok_or(SendError::NoSource)?;
         let address = match holding.cover {
             Cover::V4(address) => IpAddr::V4(address),
             Cover::V6(address) => IpAddr::V6(address),
             _ => self
                 .routes
-                .source_for(remote.address())
+                .source_for(device, remote.address())
                 .ok_or(SendError::NoSource)?,
         };
         if address.is_ipv4() != remote.address().is_ipv4() {

@@ -213,7 +213,7 @@ impl Host {
         let remote = flow.remote.address();
         let mtu = match self.routes.is_internal(remote) {
             true => u16::MAX,
-            false => self.routes.first_mtu(remote),
+            false => self.routes.first_mtu(flow.local.address(), remote),
         };
         Setup {
             isn,

@@ -9,7 +9,6 @@ use wharf_port::table::{ConnectError, Device, ListenError, Request, Reuse, Right
 use wharf_port::{Domain, Endpoint, Flow, Local, Port, PortRange, Protocol};
 
 use super::Host;
-use super::egress::OwnCopy;
 use super::event::SocketId;
 use super::mailbox::Mailbox;
 use super::sockets::{Keeper, Listener, Role, Socket};
@@ -195,14 +194,15 @@ impl Host {
         let hold = found.hold;
         let remote = Endpoint::new(somewhere(remote.address()), remote.port());
         let device = self.table.holding(hold).and_then(|holding| holding.device);
-        if !self.has_way(remote.address()) || !self.reaches(device, remote.address()) {
+        if !self.has_way(device, remote.address()) {
             return Err(OwnConnectError::NoRoute);
         }
+        let near = device.filter(|device| *device != Self::LOOPBACK);
         let source = match found.address {
             Some(address) => address,
             None => self
                 .routes
-                .source_for(remote.address())
+                .source_for(near, remote.address())
                 .ok_or(OwnConnectError::NoRoute)?,
         };
         let connected = match self.table.connect(hold, source, remote) {
@@ -282,17 +282,7 @@ impl Host {
                 }
                 self.settle(socket);
             }
-            Role::Datagrams(mailbox) => {
-                let sending = &mut mailbox.sending;
-                match setting {
-                    Setting::ReceiveBuffer(octets) => mailbox.room = octets,
-                    Setting::HopLimit(hops) => sending.hop_limit = hops,
-                    Setting::GroupHopLimit(hops) => sending.group_hop_limit = hops,
-                    Setting::GroupLoop(true) => sending.own_copy = OwnCopy::IfHeard,
-                    Setting::GroupLoop(false) => sending.own_copy = OwnCopy::Never,
-                    _ => {}
-                }
-            }
+            Role::Datagrams(mailbox) => mailbox.set(setting),
             Role::Fresh | Role::Listener(_) | Role::Resting(..) => {}
         }
         Ok(())

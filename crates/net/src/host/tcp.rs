@@ -9,8 +9,9 @@ use super::cookie;
 use super::egress::{Outbound, Whole};
 use super::event::SocketId;
 use super::inbound::{Inbound, Trust};
+use super::links::Link;
 use super::opening::{Syn, syn_text};
-use super::route::Scope;
+use super::route::{Routes, Scope};
 use super::sockets::{Keeper, Role};
 use crate::discard::Discard;
 use crate::frame::Segmentation;
@@ -76,11 +77,11 @@ impl Host {
             Role::Stream(stream) => {
                 let payload = inbound.keep(header, header + text);
                 // RFC 4861 §7.3.1: new data was acknowledged, so what we send arrives.
-                let progress = self.neighbours.has_doubts()
+                let progress = self.links.iter().any(|link| link.neighbours.has_doubts())
                     && control.flags.contains(Flags::ACK)
                     && stream.connection.covers(control.ack.back(1));
-                if progress && let Some(hop) = self.routes.next_hop(flow.remote.address()) {
-                    self.neighbours.confirm(now, hop);
+                if progress {
+                    confirm(&mut self.links, &self.routes, now, flow);
                 }
                 let dropped = stream
                     .connection
@@ -259,6 +260,17 @@ impl Host {
         packet.socket = socket;
         // A segment that finds no way is lost like one on the way: retransmission deals with it.
         let _ = self.send(now, packet);
+    }
+}
+
+/// The neighbour through which a flow goes forwards what we send.
+fn confirm(links: &mut [Link], routes: &Routes, now: Instant, flow: &Flow) {
+    let only = routes.link_of(flow.local.address());
+    let Some(hop) = routes.next_hop(only, flow.remote.address()) else {
+        return;
+    };
+    for link in links.iter_mut().filter(|link| link.device == hop.device) {
+        link.neighbours.confirm(now, hop.neighbour);
     }
 }
 
