@@ -160,7 +160,7 @@ pub(crate) fn group(error: GroupError) -> io::Error {
         GroupError::Gone => ErrorKind::NotConnected,
         GroupError::NotGroup | GroupError::Family => ErrorKind::InvalidInput,
         GroupError::Member => ErrorKind::AddrInUse,
-        GroupError::NoMember => ErrorKind::AddrNotAvailable,
+        GroupError::NoMember | GroupError::Device => ErrorKind::AddrNotAvailable,
         GroupError::Crowded => ErrorKind::OutOfMemory,
     };
     explained(kind, Cause::Group(error))
