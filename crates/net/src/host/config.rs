@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use wharf_port::{Device, Port, PortRange};
 
 use super::Host;
-use super::icmp_error::ErrorRate;
+use super::error_rate::ErrorRate;
 use crate::cidr::Cidr;
 use crate::frame::Capabilities;
 use crate::tcp;

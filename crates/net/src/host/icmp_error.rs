@@ -1,4 +1,4 @@
-//! ICMP errors that we send: when, at what rate, quoting what.
+//! ICMP errors that we send: when, and quoting what. At what rate is [`error_rate`](super::error_rate)'s to say.
 //!
 //! RFC 792, RFC 1122 §3.2.2, RFC 1812 §4.3.2, RFC 4443 §2.4, §3.
 
@@ -15,7 +15,6 @@ use crate::discard::Discard;
 use crate::time::Instant;
 use crate::wire::{icmpv4, icmpv6, ipv4, ipv6};
 
-const NANOS_PER_SECOND: u128 = 1_000_000_000;
 /// RFC 1812 §4.3.2.3: an error over IPv4 has at most 576 octets.
 const QUOTE_V4: usize = 576 - ipv4::LEN - icmpv4::LEN;
 /// RFC 4443 §2.4 (c): an error over IPv6 fits the least MTU.
@@ -34,69 +33,6 @@ pub(super) enum Trouble {
     Parameter { code: u8, pointer: u32 },
 }
 
-/// How many ICMP errors may go out (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
-///
-/// There is always a bound: errors are advice, and whoever sends garbage must not get the link filled with it.
-///
-/// ```
-/// use wharf_net::{Config, ErrorRate};
-/// # use wharf_net::wire::ethernet::Mac;
-/// let mut config = Config::new(Mac([2, 0, 0, 0, 0, 2]), [0; 32]);
-/// assert_eq!(config.icmp_errors, ErrorRate::HOST);
-/// config.icmp_errors = ErrorRate { burst: 1, per_second: 1 };
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ErrorRate {
-    /// Errors that may go out at once.
-    pub burst: u32,
-    /// Errors that may go out in a second in the long run; 0: the burst is all there is.
-    pub per_second: u32,
-}
-
-impl ErrorRate {
-    /// For a host among others.
-    pub const HOST: Self = Self {
-        burst: 200,
-        per_second: 1_000,
-    };
-    /// For a link of one's own, whose other end may rely on every error: only a flood goes unanswered.
-    pub const TRUSTED: Self = Self {
-        burst: 4_000,
-        per_second: 10_000,
-    };
-}
-
-/// A bucket of errors that fills with time.
-#[derive(Debug)]
-pub(super) struct Limiter {
-    rate: ErrorRate,
-    left: u32,
-    since: Instant,
-}
-
-impl Limiter {
-    pub(super) fn new(rate: ErrorRate) -> Self {
-        Self {
-            rate,
-            left: rate.burst,
-            since: Instant::ZERO,
-        }
-    }
-
-    fn allows(&mut self, now: Instant) -> bool {
-        let elapsed = (now - self.since).as_nanos();
-        let earned = elapsed * u128::from(self.rate.per_second) / NANOS_PER_SECOND;
-        if earned > 0 {
-            let earned = u32::try_from(earned).unwrap_or(u32::MAX);
-            self.left = self.left.saturating_add(earned).min(self.rate.burst);
-            self.since = now;
-        }
-        let allowed = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        allowed
-    }
-}
-
 impl Host {
     /// Answers a packet with an error, if that is allowed about this packet.
     pub(super) fn complain(&mut self, now: Instant, about: &Inbound, trouble: Trouble) {
@@ -108,7 +44,7 @@ impl Host {
         {
             return;
         }
-        if !self.limiter.allows(now) {
+        if !self.limiter.allows(now, about.source) {
             self.drop_for(Discard::IcmpLimit);
             return;
         }
@@ -149,7 +85,7 @@ impl Host {
         if !single {
             return;
         }
-        if !self.limiter.allows(now) {
+        if !self.limiter.allows(now, source) {
             self.drop_for(Discard::IcmpLimit);
             return;
         }
@@ -233,26 +169,5 @@ fn is_error(about: &Inbound) -> bool {
         (icmpv4::PROTOCOL, true) => !matches!(kind, Some(0 | 8 | 13..=18)),
         (icmpv6::PROTOCOL, false) => kind.is_none_or(|kind| kind < 128),
         _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use core::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn errors_go_out_at_a_limited_rate() {
-        let rate = ErrorRate::HOST;
-        let mut limiter = Limiter::new(rate);
-        let start = Instant::from_millis(5_000);
-        let count = |limiter: &mut Limiter, now| (0..3000).filter(|_| limiter.allows(now)).count();
-        assert_eq!(count(&mut limiter, start), rate.burst as usize);
-        assert_eq!(count(&mut limiter, start + Duration::from_millis(50)), 50);
-        assert_eq!(
-            count(&mut limiter, start + Duration::from_secs(60)),
-            rate.burst as usize
-        );
     }
 }

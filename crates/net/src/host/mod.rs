@@ -2,7 +2,7 @@
 //!
 //! One idea a file: `ingress` takes packets apart, `egress` and `edge` put them together, `route`, `neighbour` and `resolve` find
 //! the way by which of the `links`, `autoconf` and `discovery` make addresses, `groups`, `membership` and `reporting` are about multicast, `fragments` and
-//! `reassembly` join fragments, `icmp`, `icmp_error` and `echo` speak ICMP, `udp`, `tcp` and `knock` find sockets; `opening`, `cookie`
+//! `reassembly` join fragments, `icmp`, `icmp_error`, `error_rate` and `echo` speak ICMP, `udp`, `tcp` and `knock` find sockets; `opening`, `cookie`
 //! and `life` keep connections, `stream`, `mailbox`, `own`, `settings`, `binding` and `undo` are what a caller does with sockets.
 
 mod autoconf;
@@ -13,6 +13,7 @@ mod discovery;
 mod echo;
 mod edge;
 mod egress;
+mod error_rate;
 mod event;
 mod events;
 mod fragments;
@@ -44,8 +45,8 @@ mod undo;
 
 pub use binding::OwnBindError;
 pub use config::{Autoconfiguration, Config, Identifiers, Interface, Route};
+pub use error_rate::ErrorRate;
 pub use event::{AddressState, Event, KnockId, Ready, Refusal, SocketId, Unreachable};
-pub use icmp_error::ErrorRate;
 pub use knock::KnockError;
 pub use mailbox::{Received, RecvError, SendError};
 pub use membership::GroupError;
@@ -58,8 +59,8 @@ use alloc::vec::Vec;
 use wharf_port::table::{self, Device, Table};
 
 use self::echo::Pings;
+use self::error_rate::Limiter;
 use self::events::{Events, Queued};
-use self::icmp_error::Limiter;
 use self::keys::{Dice, Keyed, Keys};
 use self::knock::Knocks;
 use self::links::Link;
@@ -153,7 +154,7 @@ impl Host {
                 .map(|(device, interface)| Link::new(device, interface, &config))
                 .collect(),
             reassembly: Reassembly::new(keyed),
-            limiter: Limiter::new(config.icmp_errors),
+            limiter: Limiter::new(config.icmp_errors, &config.seed),
             pings: Pings::new(keyed),
             dice: Dice::new(&config.seed, 3),
             table,
