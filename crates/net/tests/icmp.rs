@@ -11,7 +11,7 @@ use bytes::Bytes;
 use network::{LEFT_MAC, Network, RIGHT_MAC, Side, ordinary, space};
 use wharf_net::wire::ethernet::{self, EtherType, Mac};
 use wharf_net::wire::{icmpv4, icmpv6, ipv4, ipv6, udp};
-use wharf_net::{Capabilities, Discard, ErrorRate, Event, Ready, Unreachable};
+use wharf_net::{Capabilities, Discard, ErrorRate, Event, Ready, RecvError, Setting, Unreachable};
 use wharf_port::{Domain, Protocol};
 
 const LEFT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -587,4 +587,55 @@ fn a_frame_that_says_that_we_sent_it_is_not_ours() {
     network.inject(Side::Right, frame);
     assert_eq!(network.right.discards().of(Discard::OwnStation), 1);
     assert!(network.right.recv_from(socket).is_err());
+}
+
+/// What the right host's socket is told, after a datagram of its own to 10.0.0.1:9 and a report about that.
+fn told(connected: bool, soft: bool, code: u8) -> Option<Unreachable> {
+    let mut network = right();
+    let now = network.now;
+    let host = &mut network.right;
+    let socket = host.open(Protocol::Udp, Domain::V4).unwrap();
+    host.set(now, socket, Setting::SoftErrors(soft)).unwrap();
+    host.bind(socket, "10.0.0.2:700".parse().unwrap()).unwrap();
+    let to = "10.0.0.1:9".parse().unwrap();
+    if connected {
+        host.connect(now, socket, to).unwrap();
+    }
+    let before = host.discards().of(Discard::Icmp);
+    let header = udp::Header {
+        source: 700,
+        destination: 9,
+        length: 8,
+        checksum: 0,
+    };
+    let message = icmpv4::Message::Unreachable { code, mtu: 0 };
+    let quote = packet(RIGHT, LEFT, 17, &header.emit());
+    let message = [&message.emit(&quote[14..])[..], &quote[14..]].concat();
+    network.inject(Side::Right, packet(LEFT, RIGHT, 1, &message));
+    let host = &mut network.right;
+    let told = match host.recv_from(socket) {
+        Err(RecvError::Refused) => Some(Unreachable::Port),
+        Err(RecvError::Unreachable(told)) => Some(told),
+        _ => None,
+    };
+    let ignored = host.discards().of(Discard::Icmp) - before;
+    assert_eq!(ignored, u64::from(told.is_none()));
+    assert_eq!(host.recv_from(socket).err(), Some(RecvError::Empty));
+    let again = host.send_to(now, socket, Some(to), Bytes::new());
+    assert_eq!(again, Ok(()), "told once");
+    told
+}
+
+/// RFC 1122 §4.1.3.3; Linux with and without `IP_RECVERR`.
+#[test]
+fn a_datagram_socket_is_told_what_lasts_and_the_rest_if_it_asks() {
+    use Unreachable::{Host, Network, Port, Prohibited};
+    for (code, what) in [(0, Network), (1, Host), (3, Port), (13, Prohibited)] {
+        let lasting = matches!(what, Port | Prohibited);
+        assert_eq!(told(true, false, code), lasting.then_some(what), "{code}");
+        assert_eq!(told(false, false, code), None, "{code}");
+        assert_eq!(told(true, true, code), Some(what), "{code}");
+        assert_eq!(told(false, true, code), Some(what), "{code}");
+    }
+    assert_eq!(told(true, false, 2), Some(Port), "no UDP there at all");
 }

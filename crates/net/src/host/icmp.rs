@@ -3,8 +3,12 @@
 //! RFC 792, RFC 1122 §3.2.2, §4.2.3.9, RFC 1191, RFC 4443, RFC 5927 (reports are believed only about what is in flight), RFC 8201.
 //!
 //! What a host may leave unanswered is: timestamps, address masks and information requests (RFC 1122 §3.2.2.7–9), redirects (see
-//! [`Discard::Redirect`]), source quenches (RFC 6633). A connected UDP socket hears of refusals only, as on Linux: that a network or a
-//! host is unreachable may be over in a moment (RFC 1122 §4.1.3.3 leaves it to what is asked for).
+//! [`Discard::Redirect`]), source quenches (RFC 6633).
+//!
+//! What is told to whom: RFC 1122 §4.1.3.3 wants an application to be able to hear of everything about its datagrams, and that is what
+//! [`Setting::SoftErrors`](crate::Setting::SoftErrors) is for. Without, it is as on Linux without `IP_RECVERR`: a connected socket hears of
+//! closed ports and prohibitions, but not that a network or a host is unreachable, as that may be over in a moment. To a connection the same
+//! is a reason to go on trying (§4.2.3.9: a soft error must not end it); when it gives up, that is what it says.
 
 use core::net::IpAddr;
 use wharf_port::{Endpoint, Flow, Port, Protocol};
@@ -190,6 +194,9 @@ impl Host {
             Report::Protocol | Report::Unreachable(Unreachable::Prohibited) if opening => {
                 stream.connection.fail(now, tcp::Error::Unreachable);
             }
+            Report::Unreachable(Unreachable::Network | Unreachable::Host) => {
+                stream.connection.doubt();
+            }
             Report::Unreachable(_) | Report::Protocol | Report::Advice => {
                 return Err(Discard::Icmp);
             }
@@ -222,12 +229,13 @@ impl Host {
             };
         };
         let connected = self.table.connected(&quote.flow).is_some();
-        if let (true, Some(socket)) = (connected, self.sockets.find_mut(id))
+        let lasting = matches!(unreachable, Unreachable::Port | Unreachable::Prohibited);
+        if let Some(socket) = self.sockets.find_mut(id)
             && let Role::Datagrams(mailbox) = &mut socket.role
-            && unreachable == Unreachable::Port
+            && (mailbox.soft_errors || connected && lasting)
         {
             // RFC 1122 §4.1.3.3: the application is told, once.
-            mailbox.refused = true;
+            mailbox.trouble = Some(unreachable);
             self.tell(id, tcp::Ready::READABLE);
             return Ok(());
         }

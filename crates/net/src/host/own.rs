@@ -54,6 +54,10 @@ pub enum Setting {
     /// `IP_MULTICAST_LOOP`: whether datagrams for a group also reach the sockets of this host that have joined it; they do unless
     /// set otherwise.
     GroupLoop(bool),
+    /// `IP_RECVERR`, in part: whether a UDP socket is told of everything that the network reports about its datagrams (RFC 1122
+    /// §4.1.3.3). Unless set, it is only if it is connected, and only of what won't be over in a moment: a closed port, a
+    /// prohibition. With it, of unreachable networks and hosts, too, and without a peer as well.
+    SoftErrors(bool),
     /// `IP_LOCAL_PORT_RANGE`: what is chosen from for this socket, rather than [`Config::ports`](crate::Config::ports).
     Ports(Option<PortRange>),
 }
@@ -245,6 +249,7 @@ impl Host {
             | Setting::HopLimit(_)
             | Setting::GroupHopLimit(_)
             | Setting::GroupLoop(_)
+            | Setting::SoftErrors(_)
             | Setting::Ports(_) => {}
             setting => found.options.get_or_insert_default().note(setting),
         }
@@ -278,6 +283,7 @@ impl Host {
                     | Setting::HopLimit(_)
                     | Setting::GroupHopLimit(_)
                     | Setting::GroupLoop(_)
+                    | Setting::SoftErrors(_)
                     | Setting::Ports(_) => {}
                 }
                 self.settle(socket);

@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub(super) reply: Option<Control>,
     pub(super) holder: Holder,
     pub(super) corked: bool,
+    /// The network said that the peer can't be reached, and nothing has said otherwise since.
+    pub(super) doubted: bool,
 }
 
 impl Shared {
@@ -40,6 +42,7 @@ impl Shared {
             reply: None,
             holder: Holder::Program,
             corked: false,
+            doubted: false,
         }
     }
 }

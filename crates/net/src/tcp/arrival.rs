@@ -302,6 +302,7 @@ impl Active {
             return;
         }
         self.timers.stop(Timer::UserTimeout);
+        self.shared.doubted = false;
         self.abandoned_probes = 0;
         if self.sender.is_relieved() && self.sender.fin == Fin::Open {
             self.shared.ready |= Ready::WRITABLE;

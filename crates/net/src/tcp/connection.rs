@@ -170,7 +170,11 @@ impl Connection {
     }
 
     /// The living states are left behind.
-    fn leave(&mut self, now: Instant, exit: Exit) {
+    fn leave(&mut self, now: Instant, mut exit: Exit) {
+        let doubted = self.shared().is_some_and(|shared| shared.doubted);
+        if doubted && exit == Exit::Failed(Error::TimedOut) {
+            exit = Exit::Failed(Error::Unreachable);
+        }
         let mut over = match core::mem::replace(&mut self.phase, Phase::Over(Box::default())) {
             Phase::SynSent(mut opening) => {
                 Box::new(Over::after(&mut opening.shared, Inbox::default()))
@@ -356,6 +360,15 @@ impl Connection {
     pub fn fail(&mut self, now: Instant, error: Error) {
         if !matches!(self.phase, Phase::Over(_)) {
             self.leave(now, Exit::Failed(error));
+        }
+    }
+
+    /// The network says that the peer can't be reached, which may be over in a moment (RFC 1122 §4.2.3.9): the connection goes on, and
+    /// if it times out before anything is acknowledged, it fails with [`Error::Unreachable`]. As for [`fail`](Self::fail), the
+    /// caller has checked.
+    pub fn doubt(&mut self) {
+        if let Some(shared) = self.shared() {
+            shared.doubted = true;
         }
     }
 
