@@ -71,6 +71,7 @@ pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
         resume,
         supervision: Supervision::Inherited,
         silent: typed.quiet,
+        command: typed.command,
     };
     let ended = program.and_then(|(started, signals)| {
         session.supervise(started.supervision);
@@ -173,6 +174,8 @@ struct Session {
     /// The listener is here until the daemon says that it is held twice.
     supervision: Supervision,
     silent: bool,
+    /// What was typed.
+    command: Vec<OsString>,
 }
 
 impl Session {
@@ -218,7 +221,9 @@ impl Session {
         while let Ok(Some((notice, _))) = heard {
             match notice {
                 Notice::Kept => self.supervision = Supervision::Inherited,
-                Notice::Conflict(event) if !self.silent => eprint!("{}", conflict::explain(&event)),
+                Notice::Conflict(event) if !self.silent => {
+                    eprint!("{}", conflict::explain(&event, &self.command))
+                }
                 Notice::Conflict(_) => {}
             }
             heard = match channel.arrived() {
@@ -258,7 +263,7 @@ impl Session {
             if let Notice::Conflict(event) = notice
                 && !self.silent
             {
-                eprint!("{}", conflict::explain(&event));
+                eprint!("{}", conflict::explain(&event, &self.command));
             }
         }
     }

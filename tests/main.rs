@@ -27,6 +27,7 @@ mod joining;
 mod killed;
 mod listing;
 mod mcp;
+mod naming_ports;
 mod outward;
 mod own_ports;
 mod passing_through;

@@ -318,6 +318,7 @@ fn of_socket(
             Some(view) => reach::of(space, view.url, socket),
             None => Vec::new(),
         },
+        published: Vec::new(),
     }
 }
 

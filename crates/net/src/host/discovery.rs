@@ -116,8 +116,8 @@ impl Host {
         (from, to): (Ipv6Addr, Ipv6Addr),
         (header, body): (&[u8], &[u8]),
     ) {
-        let mut packet = Outbound::new(from.into(), to.into(), icmpv6::PROTOCOL, header);
-        packet.transport.extend_from_slice(body);
+        let message = [header, body].concat();
+        let mut packet = Outbound::new(from.into(), to.into(), icmpv6::PROTOCOL, &message);
         packet.hop_limit = Some(NDP_HOP_LIMIT);
         packet.device = Some(device);
         // Without room it is counted there, and lost as on any link.

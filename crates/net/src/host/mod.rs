@@ -1,8 +1,8 @@
 //! The host.
 //!
-//! One idea a file: `ingress` takes packets apart, `egress` and `edge` put them together, `route`, `neighbour` and `resolve` find
+//! One idea a file: `ingress` takes packets apart, `egress` and `edge` put them together, `route`, `neighbour`, `shortcut` and `resolve` find
 //! the way by which of the `links`, `autoconf` and `discovery` make addresses, `groups`, `membership` and `reporting` are about multicast, `fragments` and
-//! `reassembly` join fragments, `icmp`, `icmp_error`, `error_rate` and `echo` speak ICMP, `udp`, `tcp` and `knock` find sockets; `opening`, `cookie`
+//! `reassembly` join fragments, `icmp`, `icmp_error`, `error_rate` and `echo` speak ICMP, `udp`, `tcp`, `recent` and `knock` find sockets; `opening`, `cookie`
 //! and `life` keep connections, `stream`, `mailbox`, `own`, `settings`, `binding` and `undo` are what a caller does with sockets.
 
 mod autoconf;
@@ -32,10 +32,12 @@ mod neighbour;
 mod opening;
 mod own;
 mod reassembly;
+mod recent;
 mod reporting;
 mod resolve;
 mod route;
 mod settings;
+mod shortcut;
 mod sockets;
 mod stream;
 mod tcp;
@@ -65,7 +67,9 @@ use self::keys::{Dice, Keyed, Keys};
 use self::knock::Knocks;
 use self::links::Link;
 use self::reassembly::Reassembly;
+use self::recent::Recent;
 use self::route::Routes;
+use self::shortcut::Shortcuts;
 use self::sockets::Sockets;
 use self::timers::Timers;
 use crate::cidr::Cidr;
@@ -114,12 +118,14 @@ pub struct Host {
     routes: Routes,
     /// At least one; a link's place follows from its device.
     links: Vec<Link>,
+    shortcuts: Shortcuts,
     reassembly: Reassembly,
     limiter: Limiter,
     pings: Pings,
     dice: Dice,
     table: Table<SocketId>,
     sockets: Sockets,
+    recent: Recent,
     knocks: Knocks,
     timers: Timers,
     events: Events,
@@ -153,12 +159,14 @@ impl Host {
                 .links()
                 .map(|(device, interface)| Link::new(device, interface, &config))
                 .collect(),
+            shortcuts: Shortcuts::default(),
             reassembly: Reassembly::new(keyed),
             limiter: Limiter::new(config.icmp_errors, &config.seed),
             pings: Pings::new(keyed),
             dice: Dice::new(&config.seed, 3),
             table,
             sockets: Sockets::default(),
+            recent: Recent::default(),
             knocks: Knocks::new(keyed),
             timers: Timers::default(),
             events: Events::default(),

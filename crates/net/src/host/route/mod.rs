@@ -51,6 +51,7 @@ pub(super) struct Routes {
     routers: Vec<(Device, IpAddr)>,
     anything: bool,
     paths: Paths,
+    changes: u64,
 }
 
 /// What is known of a link.
@@ -95,6 +96,7 @@ impl Routes {
             routers: Vec::new(),
             anything: config.accept_anything,
             paths: Paths::new(Keyed::new(&config.seed)),
+            changes: 0,
         };
         for (device, link) in config.links() {
             routes.links.push(Facts {
@@ -122,6 +124,7 @@ impl Routes {
 
     /// Takes over what a host that configures itself has over IPv6 on a link.
     pub(super) fn adopt(&mut self, device: Device, autoconf: &Autoconf) {
+        self.changes += 1;
         self.addresses
             .retain(|own| own.device != device || own.cidr.address().is_ipv4());
         let learnt = autoconf.addresses();
@@ -141,6 +144,7 @@ impl Routes {
 
     /// What a router tells of its link. RFC 4861 §6.3.4: 0 is nothing told; the MTU is to lie within the least and the link's own.
     pub(super) fn set_link(&mut self, device: Device, hop_limit: u8, mtu: Option<u32>) {
+        self.changes += 1;
         let Some(link) = self.links.iter_mut().find(|link| link.device == device) else {
             return;
         };
@@ -151,6 +155,11 @@ impl Routes {
         if let Some(mtu) = possible.filter(|mtu| (MTU_MIN..=link.mtu).contains(mtu)) {
             link.mtu_v6 = mtu;
         }
+    }
+
+    /// How often any of it has changed.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     fn facts(&self, device: Device) -> &Facts {

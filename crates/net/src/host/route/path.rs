@@ -19,6 +19,9 @@ pub(super) const MAX_PATHS: usize = 1024;
 /// RFC 1191 §6.3: how long a lowered path MTU is kept.
 pub(super) const PATH_LIFETIME: Duration = Duration::from_secs(600);
 
+/// The end of time.
+const NEVER: Instant = Instant::from_nanos(u64::MAX);
+
 /// What was found out about paths.
 #[derive(Debug)]
 pub(super) struct Paths {
@@ -63,15 +66,21 @@ impl Routes {
         if self.is_internal(destination) {
             return u16::MAX;
         }
-        self.mtu_on(now, self.device_for(source, destination), destination)
+        let device = self.device_for(source, destination);
+        self.path(now, device, destination).0
     }
 
-    /// The largest packet for a destination that is reached by a link.
-    pub(in crate::host) fn mtu_on(&self, now: Instant, device: Device, destination: IpAddr) -> u16 {
+    /// The largest packet for a destination that is reached by a link, and until when that is known if nothing changes.
+    pub(in crate::host) fn path(
+        &self,
+        now: Instant,
+        device: Device,
+        destination: IpAddr,
+    ) -> (u16, Instant) {
         let first = self.link_mtu_for(device, destination);
         match self.paths.known.get(&destination) {
-            Some((until, mtu)) if now < *until => first.min(*mtu),
-            _ => first,
+            Some((until, mtu)) if now < *until => (first.min(*mtu), *until),
+            _ => (first, NEVER),
         }
     }
 
@@ -103,6 +112,7 @@ impl Routes {
         let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
         let known = self.mtu(now, source, destination);
         let mtu = mtu.min(known).max(least(destination));
+        self.changes += 1;
         self.paths.note(now, destination, mtu)
     }
 
@@ -110,6 +120,7 @@ impl Routes {
     /// was (RFC 8899 §5.3).
     pub(in crate::host) fn learn(&mut self, now: Instant, destination: IpAddr, mtu: u16) {
         if !self.is_internal(destination) {
+            self.changes += 1;
             self.paths
                 .note(now, destination, mtu.max(least(destination)));
         }
