@@ -20,6 +20,9 @@ use super::{Config, Error, Handshake, KeepAlive, Ready, Setup, State, TimeWait};
 use crate::time::Instant;
 use crate::wire::tcp::{Control, Flags, SeqNum};
 
+/// Octets of a timestamps option with its padding (RFC 7323 appendix A).
+const STAMPS_LEN: u16 = 12;
+
 /// What a connection has in every state in which it lives.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -157,10 +160,12 @@ impl Active {
             fin,
         } = parts;
         let config = &shared.config;
+        // What a full segment of the peer has room for beside the timestamps in each.
+        let stamps = agreement.stamps.map_or(0, |_| STAMPS_LEN);
         let sizes = Sizes {
             initial: config.receive_initial,
             max: config.receive_max,
-            mss: setup.mss,
+            mss: setup.mss.saturating_sub(stamps).max(1),
             scale: agreement.scale,
             sack: agreement.sack,
         };
