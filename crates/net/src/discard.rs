@@ -32,7 +32,7 @@ pub enum Discard {
     NoSocket,
     /// For a group or everybody where only one can be meant.
     Group,
-    /// An IPv6 option asked for it.
+    /// An IPv6 option asked for it, or a source route that does not end here.
     Option,
     /// Fragments that overlap (RFC 5722), or contradict each other.
     FragmentOverlap,

@@ -213,7 +213,7 @@ fn damaged_segments_are_noticed_and_sent_again() {
     };
     let mut network = network(Capabilities::NONE, damage);
     exchange(&mut network, "10.0.0.2:80", 4 << 20);
-    assert!(network.left.discards().of(wharf_net::Discard::Checksum) > 0);
+    assert!(network.left.discards().of(Discard::Checksum) > 0);
 }
 
 /// RFC 8985 §7.2: a probe waits for longer than the peer may hold its acknowledgment back, also where a round trip is short.
@@ -369,7 +369,7 @@ fn a_backlog_of_n_takes_n_and_one_more() {
     }
     let accepted = std::iter::from_fn(|| network.right.accept(server).ok()).count();
     assert_eq!(accepted, 3);
-    assert!(network.right.discards().of(wharf_net::Discard::Backlog) >= 3);
+    assert!(network.right.discards().of(Discard::Backlog) >= 3);
 }
 
 #[test]

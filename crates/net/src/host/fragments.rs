@@ -3,13 +3,12 @@
 //!
 //! RFC 8200 §4.5, RFC 7112, RFC 792.
 
-use bytes::Bytes;
 use wharf_port::Protocol;
 
 use super::Host;
 use super::icmp_error::Trouble;
 use super::inbound::Inbound;
-use super::reassembly::{Key, Piece};
+use super::reassembly::{Assembled, Key, Piece};
 use crate::discard::Discard;
 use crate::time::Instant;
 use crate::wire::extension::{self, End, Obstacle};
@@ -52,7 +51,7 @@ impl Host {
         now: Instant,
         inbound: &Inbound,
         fragment: &ipv6::Fragment,
-    ) -> Result<Option<Bytes>, Discard> {
+    ) -> Result<Option<Assembled>, Discard> {
         let payload = inbound.payload();
         if fragment.more && !payload.len().is_multiple_of(8) {
             // RFC 8200 §4.5: the payload length field is at fault.
@@ -83,6 +82,7 @@ impl Host {
             more: fragment.more,
             payload,
             packet: &inbound.packet,
+            ecn: inbound.ecn,
         };
         let whole = self.reassembly.add(now, key, &piece);
         self.count_evicted();

@@ -29,7 +29,9 @@ pub(super) enum Trouble {
     Protocol,
     /// Fragments are missing.
     Reassembly,
-    /// IPv6: a header field at `pointer`.
+    /// IPv4: the packet wants to go on, and we don't forward.
+    SourceRoute,
+    /// A header field at `pointer`.
     Parameter { code: u8, pointer: u32 },
 }
 
@@ -139,6 +141,7 @@ fn message_v4(trouble: Trouble) -> icmpv4::Message {
         Trouble::Unreachable(Unreachable::Port) => unreachable(code::PORT),
         Trouble::Unreachable(Unreachable::Prohibited) => unreachable(code::PROHIBITED),
         Trouble::Protocol => unreachable(code::PROTOCOL),
+        Trouble::SourceRoute => unreachable(code::SOURCE_ROUTE),
         Trouble::Reassembly => Message::TimeExceeded { code: 1 },
         Trouble::Parameter { pointer, .. } => Message::ParameterProblem {
             pointer: u8::try_from(pointer).unwrap_or(u8::MAX),
@@ -150,7 +153,10 @@ fn message_v6(trouble: Trouble) -> icmpv6::Message {
     use icmpv6::{Message, code};
     let unreachable = |code| Message::Unreachable { code };
     match trouble {
-        Trouble::Unreachable(Unreachable::Network) => unreachable(code::NETWORK),
+        // Over IPv6 a routing header with stations left is an erroneous field.
+        Trouble::Unreachable(Unreachable::Network) | Trouble::SourceRoute => {
+            unreachable(code::NETWORK)
+        }
         Trouble::Unreachable(Unreachable::Host) => unreachable(code::HOST),
         Trouble::Unreachable(Unreachable::Port) => unreachable(code::PORT),
         Trouble::Unreachable(Unreachable::Prohibited) => unreachable(code::PROHIBITED),

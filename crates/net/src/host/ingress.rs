@@ -18,6 +18,7 @@ use crate::tcp::Ecn;
 use crate::time::Instant;
 use crate::wire::ethernet::{self, EtherType, Mac};
 use crate::wire::extension::{self, End, Obstacle};
+use crate::wire::ipv4_options::{self, Fault};
 use crate::wire::{Malformed, icmpv4, icmpv6, igmp, ipv4, ipv6, udp};
 use wharf_port::{Device, Flow, Protocol};
 
@@ -175,6 +176,7 @@ impl Host {
             segment: envelope.segment,
             device: envelope.device,
         };
+        self.check_options(now, &inbound)?;
         if header.is_fragment() {
             let key = Key {
                 source,
@@ -187,13 +189,14 @@ impl Host {
                 more: header.more_fragments,
                 payload: inbound.payload(),
                 packet: &inbound.packet,
+                ecn: inbound.ecn,
             };
             let whole = self.reassembly.add(now, key, &piece);
             self.count_evicted();
             let Some(whole) = whole? else {
                 return Ok(());
             };
-            let payload_len = u16::try_from(whole.len()).map_err(|_| Discard::Malformed)?;
+            let payload_len = u16::try_from(whole.payload.len()).map_err(|_| Discard::Malformed)?;
             let header = ipv4::Header {
                 payload_len,
                 more_fragments: false,
@@ -215,7 +218,11 @@ impl Host {
         let (source, destination) = (header.source.into(), header.destination.into());
         let scope = self.judge(source, destination, &envelope)?;
         self.notice(now, source, &envelope);
-        packet.truncate(ipv6::LEN + usize::from(header.payload_len));
+        // RFC 2675 §3: a jumbogram states no length there, and has an option that says so, which is not known here.
+        let jumbo = header.payload_len == 0 && header.next_header == extension::HOP_BY_HOP_HEADER;
+        if !jumbo {
+            packet.truncate(ipv6::LEN + usize::from(header.payload_len));
+        }
         let mut inbound = Inbound {
             packet,
             transport: ipv6::LEN,
@@ -230,6 +237,9 @@ impl Host {
             device: envelope.device,
         };
         let end = self.walk(now, &inbound, header.next_header, true)?;
+        if jumbo {
+            return Err(Discard::Malformed);
+        }
         match end {
             End::Transport { protocol, offset } => inbound.advance(protocol, offset),
             // RFC 8200 §4.7.
@@ -241,7 +251,8 @@ impl Host {
                     let Some(whole) = self.reassemble_v6(now, &inbound, &fragment)? else {
                         return Ok(());
                     };
-                    let payload_len = u16::try_from(whole.len()).map_err(|_| Discard::Malformed)?;
+                    let payload_len =
+                        u16::try_from(whole.payload.len()).map_err(|_| Discard::Malformed)?;
                     let next_header = fragment.next_header;
                     let header = ipv6::Header {
                         payload_len,
@@ -260,6 +271,20 @@ impl Host {
             }
         }
         self.deliver(now, inbound)
+    }
+
+    /// RFC 1122 §3.2.1.8, §3.3.5.
+    fn check_options(&mut self, now: Instant, inbound: &Inbound) -> Result<(), Discard> {
+        let (reason, trouble) = match ipv4_options::check(&inbound.packet[..inbound.transport]) {
+            Ok(()) => return Ok(()),
+            Err(Fault::Malformed(at)) => {
+                let (code, pointer) = (0, at.into());
+                (Discard::Malformed, Trouble::Parameter { code, pointer })
+            }
+            Err(Fault::SourceRoute) => (Discard::Option, Trouble::SourceRoute),
+        };
+        self.complain(now, inbound, trouble);
+        Err(reason)
     }
 
     /// Passes the extension headers from where the packet was got to.
