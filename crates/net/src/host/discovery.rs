@@ -9,13 +9,13 @@ use wharf_port::Device;
 
 use super::Host;
 use super::autoconf::{Conflict, Step};
-use super::egress::Outbound;
 use super::event::{AddressState, Event};
 use super::groups::Telling;
 use super::inbound::Inbound;
 use super::keys::Dice;
 use super::links::Link;
 use super::neighbour::{QUESTION_INTERVAL, REACHABLE};
+use super::outbound::Outbound;
 use super::resolve::NDP_HOP_LIMIT;
 use crate::discard::Discard;
 use crate::time::Instant;

@@ -8,12 +8,12 @@ use hashbrown::HashSet;
 use smallvec::SmallVec;
 
 use super::Host;
-use super::egress::Outbound;
 use super::event::{Event, Unreachable};
 use super::icmp_error::Trouble;
 use super::inbound::Inbound;
 use super::keys::Keyed;
 use super::mailbox::SendError;
+use super::outbound::Outbound;
 use super::route::Scope;
 use crate::discard::Discard;
 use crate::time::Instant;

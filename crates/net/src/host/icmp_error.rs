@@ -7,9 +7,9 @@ use core::net::IpAddr;
 use smallvec::SmallVec;
 
 use super::Host;
-use super::egress::Outbound;
 use super::event::Unreachable;
 use super::inbound::Inbound;
+use super::outbound::Outbound;
 use super::route::Scope;
 use crate::discard::Discard;
 use crate::time::Instant;

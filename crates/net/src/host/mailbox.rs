@@ -8,8 +8,8 @@ use thiserror::Error;
 use wharf_port::{Cover, Device, Endpoint, Flow, Local, Port, Protocol};
 
 use super::Host;
-use super::egress::OwnCopy;
 use super::event::{SocketId, Unreachable};
+use super::outbound::OwnCopy;
 use super::own::Setting;
 use super::sockets::Role;
 use crate::discard::Discard;

@@ -1,6 +1,6 @@
 //! The host.
 //!
-//! One idea a file: `ingress` takes packets apart, `egress` and `edge` put them together, `route`, `neighbour`, `shortcut` and `resolve` find
+//! One idea a file: `ingress` takes packets apart, `egress`, `outbound` and `edge` put them together, `route`, `neighbour`, `shortcut` and `resolve` find
 //! the way by which of the `links`, `autoconf` and `discovery` make addresses, `groups`, `membership` and `reporting` are about multicast, `fragments` and
 //! `reassembly` join fragments, `icmp`, `icmp_error`, `error_rate` and `echo` speak ICMP, `udp`, `tcp`, `recent` and `knock` find sockets; `opening`, `cookie`
 //! and `life` keep connections, `stream`, `mailbox`, `own`, `settings`, `binding` and `undo` are what a caller does with sockets.
@@ -30,6 +30,7 @@ mod mailbox;
 mod membership;
 mod neighbour;
 mod opening;
+mod outbound;
 mod own;
 mod reassembly;
 mod recent;

@@ -8,11 +8,11 @@ use core::time::Duration;
 use wharf_port::Device;
 
 use super::Host;
-use super::egress::{Marking, Outbound};
 use super::groups::{Groups, Question, Report, Version};
 use super::inbound::Inbound;
 use super::ingress::malformed;
 use super::links::Link;
+use super::outbound::{Marking, Outbound};
 use crate::discard::Discard;
 use crate::time::Instant;
 use crate::wire::igmp::Filter;

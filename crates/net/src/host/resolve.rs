@@ -8,11 +8,11 @@ use wharf_port::Device;
 
 use super::Host;
 use super::discovery::Retired;
-use super::egress::{Outbound, whole_frame};
 use super::inbound::Inbound;
 use super::ingress::malformed;
 use super::links::Link;
 use super::neighbour::{Advertised, Due, Waiting};
+use super::outbound::{Outbound, whole_frame};
 use super::route::Scope;
 use crate::discard::Discard;
 use crate::frame::{Body, Frame};

@@ -6,11 +6,11 @@ use wharf_port::{Endpoint, Flow, Port, Protocol};
 
 use super::Host;
 use super::cookie;
-use super::egress::{Outbound, Whole};
 use super::event::SocketId;
 use super::inbound::{Inbound, Trust};
 use super::links::Link;
 use super::opening::{Syn, syn_text};
+use super::outbound::{Outbound, Whole};
 use super::route::{Routes, Scope};
 use super::sockets::{Keeper, Role};
 use crate::discard::Discard;

@@ -8,12 +8,12 @@ use smallvec::SmallVec;
 use wharf_port::{Endpoint, Flow, Port, Protocol};
 
 use super::Host;
-use super::egress::Outbound;
 use super::event::{Event, SocketId, Unreachable};
 use super::icmp_error::Trouble;
 use super::inbound::{Inbound, Trust};
 use super::ingress::malformed;
 use super::mailbox::{Received, SendError};
+use super::outbound::Outbound;
 use super::route::Scope;
 use super::sockets::Role;
 use crate::discard::Discard;
