@@ -33,7 +33,7 @@ fn unspecified(like: IpAddr) -> IpAddr {
 
 impl Host {
     /// Sends a packet: at once, or when its neighbour is found.
-    pub(super) fn send(&mut self, now: Instant, mut packet: Outbound) -> Result<(), Discard> {
+    pub(super) fn send(&mut self, now: Instant, packet: &mut Outbound) -> Result<(), Discard> {
         let destination = packet.destination;
         let only = packet.device.or_else(|| self.routes.link_of(packet.source));
         let Some((hop, mtu)) = self.road(now, only, packet.source, destination) else {
@@ -47,19 +47,19 @@ impl Host {
         let length = packet.ip_len() + packet.frame.len();
         let socket = packet.socket;
         if length <= mtu || packet.segment != Segmentation::None || packet.whole == Whole::Always {
-            let ident = self.ident(&packet, length);
+            let ident = self.ident(packet, length);
             let frame = whole_frame(packet, ident);
             if copied {
-                self.put_internal(frame.clone())?;
+                self.put_internal(&mut frame.clone())?;
             }
             return self.route_frame(now, hop, frame, socket);
         }
         let ident = self.keys.ident(packet.source, packet.destination, 1);
-        for frame in fragments(packet, ident, mtu) {
+        for mut frame in fragments(packet, ident, mtu) {
             if copied {
-                self.put_internal(frame.clone())?;
+                self.put_internal(&mut frame.clone())?;
             }
-            self.route_frame(now, hop, frame, socket)?;
+            self.route_frame(now, hop, &mut frame, socket)?;
         }
         Ok(())
     }
@@ -177,23 +177,24 @@ impl Host {
         &mut self,
         now: Instant,
         hop: Hop,
-        frame: Frame,
+        frame: &mut Frame,
         socket: Option<SocketId>,
     ) -> Result<(), Discard> {
         match hop {
             Hop::Internal => self.put_internal(frame),
             Hop::Station(device, mac) => self.put(device, frame, mac),
             Hop::Neighbour(device, address) => {
+                let frame = frame.take();
                 self.send_neighbour(now, (device, address), Waiting { frame, socket })
             }
         }
     }
 
-    fn put_internal(&mut self, frame: Frame) -> Result<(), Discard> {
+    fn put_internal(&mut self, frame: &mut Frame) -> Result<(), Discard> {
         if self.internal.len() >= MAX_OUTPUT {
             return Err(self.drop_for(Discard::OutputLimit));
         }
-        self.internal.push_back(frame);
+        self.internal.push_back(frame.take());
         Ok(())
     }
 
@@ -218,7 +219,7 @@ impl Host {
             Way::Full => return Err(self.drop_for(Discard::NoNeighbour)),
         };
         match frame {
-            Some(frame) => self.put(device, frame, mac),
+            Some(mut frame) => self.put(device, &mut frame, mac),
             None => Ok(()),
         }
     }
@@ -227,7 +228,7 @@ impl Host {
     pub(super) fn put(
         &mut self,
         device: Device,
-        mut frame: Frame,
+        frame: &mut Frame,
         destination: Mac,
     ) -> Result<(), Discard> {
         let room = |link: &&mut Link| link.output.len() < MAX_OUTPUT;

@@ -13,7 +13,7 @@ use super::links::Link;
 use super::reassembly::{Key, Piece};
 use super::route::Scope;
 use crate::discard::Discard;
-use crate::frame::{Checksum, Frame, Segmentation};
+use crate::frame::{Checksum, Frame, Offload, Segmentation};
 use crate::tcp::Ecn;
 use crate::time::Instant;
 use crate::wire::ethernet::{self, EtherType, Mac};
@@ -39,15 +39,31 @@ enum Reach {
     Group,
 }
 
+/// The addresses of the packet that was judged last: most often the next has the same.
+#[derive(Debug)]
+pub(super) struct Judged {
+    ends: (IpAddr, IpAddr),
+    /// How often routes had changed.
+    changes: u64,
+    scope: Scope,
+}
+
 impl Host {
     /// Takes a frame from the link, the only one or the first.
+    #[inline]
     pub fn receive(&mut self, now: Instant, frame: Frame) {
         self.receive_on(now, Self::LINK, frame);
     }
 
     /// Takes a frame from one of several links; from a device that is none of [`links`](Self::links), it is another station's.
+    #[inline]
     pub fn receive_on(&mut self, now: Instant, device: Device, frame: Frame) {
-        if let Err(reason) = self.receive_frame(now, device, frame) {
+        let offload = frame.offload();
+        self.receive_ethernet(now, device, frame.into_ethernet(), offload);
+    }
+
+    fn receive_ethernet(&mut self, now: Instant, device: Device, frame: Bytes, offload: Offload) {
+        if let Err(reason) = self.receive_frame(now, device, frame, offload) {
             self.drop_for(reason);
         }
     }
@@ -60,10 +76,14 @@ impl Host {
         }
     }
 
-    fn receive_frame(&mut self, now: Instant, device: Device, frame: Frame) -> Result<(), Discard> {
+    fn receive_frame(
+        &mut self,
+        now: Instant,
+        device: Device,
+        mut packet: Bytes,
+        offload: Offload,
+    ) -> Result<(), Discard> {
         let mac = self.link(device).ok_or(Discard::OtherStation)?.mac;
-        let offload = frame.offload();
-        let mut packet = frame.into_ethernet();
         let header = ethernet::Header::parse(&packet).map_err(malformed)?;
         let reach = if header.destination.is_group() {
             Reach::Group
@@ -123,6 +143,33 @@ impl Host {
 
     /// For whom a packet is, if its addresses are possible at all.
     fn judge(
+        &mut self,
+        source: IpAddr,
+        destination: IpAddr,
+        envelope: &Envelope,
+    ) -> Result<Scope, Discard> {
+        let ends = (source, destination);
+        let plain = envelope.reach == Reach::One && envelope.device == Self::LINK;
+        let changes = self.routes.changes();
+        if let Some(last) = &self.judged
+            && (plain && last.ends == ends && last.changes == changes)
+        {
+            return Ok(last.scope);
+        }
+        let scope = self.judge_anew(source, destination, envelope)?;
+        let sure = |link: &Link| link.autoconf.is_none();
+        // Who configures itself has addresses that are in question for a while.
+        if plain && scope != Scope::Group && self.link(Self::LINK).is_some_and(sure) {
+            self.judged = Some(Judged {
+                ends,
+                changes,
+                scope,
+            });
+        }
+        Ok(scope)
+    }
+
+    fn judge_anew(
         &self,
         source: IpAddr,
         destination: IpAddr,

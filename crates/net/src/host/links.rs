@@ -8,12 +8,12 @@ use alloc::collections::VecDeque;
 use core::net::IpAddr;
 use wharf_port::Device;
 
-use super::Host;
 use super::autoconf::Autoconf;
 use super::config::{Config, Interface};
 use super::groups::{Groups, Member, Telling};
 use super::keys::Keyed;
 use super::neighbour::Neighbours;
+use super::{Earliest, Host};
 use crate::frame::{Capabilities, Frame};
 use crate::time::Instant;
 use crate::wire::ethernet::Mac;
@@ -52,12 +52,11 @@ impl Link {
 
     /// When something is to be done about it.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let deadlines = [
-            self.neighbours.deadline(),
-            self.groups.deadline(),
-            self.autoconf.as_deref().and_then(Autoconf::deadline),
-        ];
-        deadlines.into_iter().flatten().min()
+        let mut first = Earliest::default();
+        first.note(self.neighbours.deadline());
+        first.note(self.groups.deadline());
+        first.note(self.autoconf.as_deref().and_then(Autoconf::deadline));
+        first.0
     }
 }
 

@@ -64,6 +64,7 @@ use wharf_port::table::{self, Device, Table};
 use self::echo::Pings;
 use self::error_rate::Limiter;
 use self::events::{Events, Queued};
+use self::ingress::Judged;
 use self::keys::{Dice, Keyed, Keys};
 use self::knock::Knocks;
 use self::links::Link;
@@ -120,6 +121,7 @@ pub struct Host {
     /// At least one; a link's place follows from its device.
     links: Vec<Link>,
     shortcuts: Shortcuts,
+    judged: Option<Judged>,
     reassembly: Reassembly,
     limiter: Limiter,
     pings: Pings,
@@ -161,6 +163,7 @@ impl Host {
                 .map(|(device, interface)| Link::new(device, interface, &config))
                 .collect(),
             shortcuts: Shortcuts::default(),
+            judged: None,
             reassembly: Reassembly::new(keyed),
             limiter: Limiter::new(config.icmp_errors, &config.seed),
             pings: Pings::new(keyed),
@@ -209,8 +212,12 @@ impl Host {
             self.knocks.deadline(),
             self.reassembly.deadline(),
         ];
-        let links = self.links.iter().map(Link::deadline);
-        deadlines.into_iter().chain(links).flatten().min()
+        let mut first = Earliest::default();
+        deadlines.into_iter().for_each(|at| first.note(at));
+        self.links
+            .iter()
+            .for_each(|link| first.note(link.deadline()));
+        first.0
     }
 
     /// Does what is due. Calling it early does no harm.
@@ -224,6 +231,7 @@ impl Host {
     }
 
     /// What has happened, in order; `None` when the caller knows everything.
+    #[inline]
     pub fn event(&mut self) -> Option<Event> {
         loop {
             match self.events.pop()? {
@@ -268,5 +276,19 @@ impl Host {
     fn drop_for(&mut self, reason: Discard) -> Discard {
         self.discards.count(reason);
         reason
+    }
+}
+
+/// The first of several times.
+#[derive(Debug, Default)]
+struct Earliest(Option<Instant>);
+
+impl Earliest {
+    fn note(&mut self, at: Option<Instant>) {
+        if let Some(at) = at
+            && self.0.is_none_or(|first| at < first)
+        {
+            self.0 = Some(at);
+        }
     }
 }

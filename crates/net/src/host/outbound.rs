@@ -83,6 +83,7 @@ impl Outbound {
     }
 
     /// A packet with this payload, and no transport header yet.
+    #[inline]
     pub(super) fn of(source: IpAddr, destination: IpAddr, protocol: u8, body: Body) -> Self {
         Self {
             source,
@@ -185,7 +186,8 @@ impl Outbound {
     }
 }
 
-pub(super) fn whole_frame(mut packet: Outbound, ident: u32) -> Frame {
+/// Puts the headers of a packet that goes whole in front.
+pub(super) fn whole_frame(packet: &mut Outbound, ident: u32) -> &mut Frame {
     let length = packet.frame.len();
     let checksum = match packet.checksum_at {
         None => Checksum::Complete,
@@ -200,16 +202,16 @@ pub(super) fn whole_frame(mut packet: Outbound, ident: u32) -> Frame {
     packet.put_headers(length, ident, (0, false));
     let segment = packet.segment;
     packet.frame.set_offload(Offload { checksum, segment });
-    packet.frame
+    &mut packet.frame
 }
 
 /// The frames of a packet that is larger than the MTU.
 pub(super) fn fragments(
-    mut packet: Outbound,
+    packet: &mut Outbound,
     ident: u32,
     mtu: usize,
 ) -> impl Iterator<Item = Frame> {
-    let payload = completed(&mut packet);
+    let payload = completed(packet);
     let v6 = packet.source.is_ipv6();
     let overhead = packet.ip_len() + if v6 { ipv6::FRAGMENT_LEN } else { 0 };
     let step = (mtu - overhead) & !7;
@@ -230,7 +232,7 @@ pub(super) fn fragments(
         } else {
             packet.put_headers(length, ident, (at as u16, more));
         }
-        packet.frame.clone()
+        packet.frame.take()
     })
 }
 

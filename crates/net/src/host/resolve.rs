@@ -113,7 +113,7 @@ impl Host {
         let packet = packet.emit();
         octets[ethernet::LEN..ethernet::LEN + packet.len()].copy_from_slice(&packet);
         // A question that finds no room is asked again later; the loss is counted where it happens.
-        let _ = self.put(device, frame, to);
+        let _ = self.put(device, &mut frame, to);
     }
 
     /// A solicitation or an advertisement.
@@ -222,8 +222,9 @@ impl Host {
             flags: solicited | router | own,
         };
         let kind = Kind::Advertisement;
-        let packet = self.ndp_packet(device, (message, kind), body.target, [body.target, to]);
-        let _ = self.send(now, packet);
+        let ends = [body.target, to];
+        let mut packet = self.ndp_packet(device, (message, kind), body.target, ends);
+        let _ = self.send(now, &mut packet);
         Ok(())
     }
 
@@ -281,15 +282,15 @@ impl Host {
             None => (group, Mac::of_group_v6(group)),
         };
         let message = (Message::NeighbourSolicitation, Kind::Solicitation);
-        let packet = self.ndp_packet(device, message, target, [source, destination]);
-        let _ = self.put(device, whole_frame(packet, 0), mac);
+        let mut packet = self.ndp_packet(device, message, target, [source, destination]);
+        let _ = self.put(device, whole_frame(&mut packet, 0), mac);
     }
 
     /// Sends what has waited for a neighbour.
     pub(super) fn release(&mut self, device: Device, waiting: Vec<Waiting>, station: Mac) {
-        for waiting in waiting {
+        for mut waiting in waiting {
             // A full queue is counted where it is found.
-            let _ = self.put(device, waiting.frame, station);
+            let _ = self.put(device, &mut waiting.frame, station);
         }
     }
 
