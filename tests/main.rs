@@ -42,4 +42,5 @@ mod stopping_ports;
 mod terminal;
 mod waiting;
 mod watching;
+mod web;
 mod why;

@@ -17,7 +17,7 @@ use super::front::Doors;
 use super::keeper::{self, Handover};
 use super::names::{self, NameService};
 use super::space::{Attached, Space};
-use crate::binding::clerk::Clerk;
+use super::web::Web;
 use crate::binding::notify::Listener as BindListener;
 use crate::binding::standin::Kept;
 use crate::channel::AsyncChannel;
@@ -30,7 +30,7 @@ use crate::publish::wish::Wish;
 use crate::publish::{self, Publication};
 use crate::relay::{Names, Routes};
 use crate::space::book::Book;
-use crate::space::keeper::{Charter, Socket, new_socket};
+use crate::space::keeper::{Charter, new_socket};
 
 /// How long a new daemon waits for each keeper, which has nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -47,15 +47,17 @@ pub(super) struct Spaces {
     pub(super) names: Names,
     /// What happens to ports, for everybody who follows it.
     pub(super) events: broadcast::Sender<Event>,
-    /// Performs what programs bind.
-    clerk: Clerk,
     ids: Cell<u64>,
     commands: Cell<usize>,
+    /// Everything was ended on purpose: the daemon need not stay for what comes next.
+    dismissed: Cell<bool>,
     changed: Notify,
     /// What serves the spaces, and knows them in turn.
     doors: OnceCell<Doors>,
     service: OnceCell<NameService>,
     board: OnceCell<Rc<Board>>,
+    /// Made when somebody wants the page.
+    web: OnceCell<Rc<Web>>,
 }
 
 impl fmt::Debug for Spaces {
@@ -86,13 +88,14 @@ impl Spaces {
             routes: Routes::default(),
             names,
             events: broadcast::Sender::new(EVENTS_KEPT),
-            clerk: Clerk::start()?,
             ids: Cell::new(0),
             commands: Cell::new(0),
+            dismissed: Cell::new(false),
             changed: Notify::new(),
             doors: OnceCell::new(),
             service: OnceCell::new(),
             board: OnceCell::new(),
+            web: OnceCell::new(),
         });
         spaces.board.set(Board::start(Rc::clone(&spaces))?).ok();
         spaces.doors.get_or_init(|| Doors::new(Rc::clone(&spaces)));
@@ -123,11 +126,19 @@ impl Spaces {
         Busy(Rc::clone(self))
     }
 
-    /// Waits until nothing has run and nobody has asked for `time`.
+    /// Everything is ended on purpose.
+    pub(super) fn dismiss(&self) {
+        self.dismissed.set(true);
+    }
+
+    /// Waits until nothing has run and nobody has asked for `time`, or not at all where everything was ended on purpose.
     pub(super) async fn idle_for(&self, time: Duration) {
         loop {
             let changed = self.changed.notified();
             if self.commands.get() == 0 && self.running.borrow().is_empty() {
+                if self.dismissed.get() {
+                    return;
+                }
                 tokio::select! {
                     () = tokio::time::sleep(time) => return,
                     () = changed => {}
@@ -180,13 +191,14 @@ impl Spaces {
 
     /// Has the binds of a run arrive here.
     pub(super) async fn supervise(&self, space: &Space, run: &str, listener: BindListener) {
-        if let Err(error) = space.supervise(run, listener, &self.clerk).await {
+        if let Err(error) = space.supervise(run, listener).await {
             tracing::error!("binds of a run in {}: {error:#}", space.entry.name);
         }
     }
 
     /// Attaches a run to the space that it means, which is made if it doesn't run.
     pub(super) async fn enter(self: &Rc<Self>, run: &Run) -> Result<Attached> {
+        self.dismissed.set(false);
         let mut book = self.book.lock().await;
         let entry = book.enter(&run.target, run.name.as_deref(), |name| {
             self.running.borrow().contains_key(name)
@@ -214,25 +226,11 @@ impl Spaces {
         Ok(attached)
     }
 
-    /// Puts into a space what every space has.
+    /// Has names answered in a space.
     async fn furnish(&self, space: &Space) {
         if let Some(service) = self.service.get() {
             let remarks = service.serve(space).await;
             space.remarks.borrow_mut().extend(remarks);
-        }
-        // For this, one socket is made in the space for its whole life.
-        if space.ports.hears() {
-            return;
-        }
-        let heard = match space.keeper.socket(Socket::Diag).await {
-            Ok(diag) => space.ports.hear_with(diag),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = heard {
-            tracing::warn!(
-                "ends of sockets in {} are not announced: {error}",
-                space.entry.name
-            );
         }
     }
 
@@ -377,6 +375,26 @@ impl Spaces {
         if let Some(board) = self.board.get() {
             board.keep_only(|space| self.find(space).is_some());
         }
+    }
+
+    /// The page's desk.
+    pub(super) fn web(self: &Rc<Self>) -> Result<&Rc<Web>> {
+        if self.web.get().is_none() {
+            self.web.set(Web::new(Rc::clone(self))?).ok();
+        }
+        self.web.get().context("the page has no desk")
+    }
+
+    /// The address of the page, good for one use.
+    pub(super) fn page(self: &Rc<Self>) -> Result<Option<String>> {
+        let Some(url) = self
+            .doors
+            .get()
+            .and_then(|doors| doors.url(Scheme::Http, "wharf"))
+        else {
+            return Ok(None);
+        };
+        Ok(Some(format!("{url}/#{}", self.web()?.ticket()?)))
     }
 
     /// Where the web servers of a space are reached.

@@ -6,7 +6,8 @@
 pub(crate) mod when;
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -50,33 +51,44 @@ pub(crate) fn file() -> Result<PathBuf> {
 /// The history, written to.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    events: mpsc::SyncSender<Event>,
+    events: mpsc::Sender<Event>,
+    /// How many wait. A bounded channel would take memory for as many as may wait, from the start.
+    waiting: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
 }
 
 impl Writer {
-    /// Opens or makes the file, and has a thread write.
+    /// Has a thread write, which opens or makes the file when the first event comes.
     ///
     /// # Errors
-    /// When the file can't be opened, or isn't one of ours.
+    /// When there is no place for the file, or no thread to be had.
     pub(crate) fn start() -> Result<Self> {
         let file = file()?;
-        let mut store = Store::open(&file)?;
-        let (events, coming) = mpsc::sync_channel(WAITING);
+        let (events, coming) = mpsc::channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&waiting);
         let thread = std::thread::Builder::new().name("history".into());
         let thread = thread.spawn(move || {
+            let mut store = None;
             while let Some(events) = batch(&coming) {
-                if let Err(error) = store.add(&events) {
+                count.fetch_sub(events.len(), Ordering::Relaxed);
+                if let Err(error) = add(&mut store, &file, &events) {
                     tracing::error!("{} events are not kept: {error:#}", events.len());
                 }
             }
         })?;
-        Ok(Self { events, thread })
+        Ok(Self {
+            events,
+            waiting,
+            thread,
+        })
     }
 
     /// Keeps an event, unless too many wait.
     pub(crate) fn keep(&self, event: Event) {
-        if self.events.try_send(event).is_err() {
+        let full = self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING;
+        if full || self.events.send(event).is_err() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
             tracing::warn!("an event is not kept: they come faster than they can be written");
         }
     }
@@ -98,6 +110,15 @@ fn batch(coming: &mpsc::Receiver<Event>) -> Option<Vec<Event>> {
         events.push(event);
     }
     Some(events)
+}
+
+/// Adds events to the file, which is opened if it isn't.
+fn add(store: &mut Option<Store>, file: &Path, events: &[Event]) -> Result<()> {
+    let store = match store {
+        Some(store) => store,
+        none => none.insert(Store::open(file)?),
+    };
+    store.add(events)
 }
 
 /// The file, opened for writing.
@@ -164,6 +185,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) port: Option<u16>,
     /// From then on.
     pub(crate) since: Option<Timestamp>,
+    /// Only so many, the last ones.
+    pub(crate) last: Option<u32>,
 }
 
 /// Those events of the past, oldest first; none if nothing was ever kept.
@@ -182,16 +205,19 @@ fn read_from(file: &Path, wanted: &Wanted<'_>) -> Result<Vec<Event>> {
     let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(PATIENCE)?;
     let mut select = connection.prepare(
-        "SELECT event FROM event WHERE (?1 IS NULL OR space = ?1) AND (?2 IS NULL OR port = ?2) AND at >= ?3 ORDER BY id",
+        "SELECT event FROM event WHERE (?1 IS NULL OR space = ?1) AND (?2 IS NULL OR port = ?2) AND at >= ?3
+         ORDER BY id DESC LIMIT ?4",
     )?;
     let since = wanted.since.unwrap_or(Timestamp::MIN).as_microsecond();
     let text = |row: &Row<'_>| row.get::<_, String>(0);
-    let rows = select.query_map(params![wanted.space, wanted.port, since], text)?;
+    let last = wanted.last.unwrap_or(u32::MAX);
+    let rows = select.query_map(params![wanted.space, wanted.port, since, last], text)?;
     let mut events = Vec::new();
     for row in rows {
         // What another version of wharf wrote may not be understood any more.
         events.extend(serde_json::from_str::<Event>(&row?));
     }
+    events.reverse();
     Ok(events)
 }
 
@@ -219,11 +245,26 @@ mod tests {
         store.unpruned = 0;
         store.add(&events).unwrap();
         assert_eq!(read_from(&file, &Wanted::default()).unwrap(), events);
-        let wanted = |space, port, since| ports(&file, &Wanted { space, port, since });
+        let last = None;
+        let wanted = |space, port, since| {
+            let wanted = Wanted {
+                space,
+                port,
+                since,
+                last,
+            };
+            ports(&file, &wanted)
+        };
         assert_eq!(wanted(Some("shop"), None, None), [3000, 5432]);
         assert_eq!(wanted(None, Some(3000), None), [3000, 3000]);
         assert_eq!(wanted(None, None, Some(at(3))), [5432]);
         assert_eq!(wanted(Some("blog"), Some(5432), None), [0; 0]);
+        let last = Some(2);
+        let wanted = Wanted {
+            last,
+            ..Wanted::default()
+        };
+        assert_eq!(ports(&file, &wanted), [3000, 5432]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::icmp_error::Trouble;
 use super::inbound::{Inbound, Trust};
 use super::reassembly::{Key, Piece};
 use super::route::Scope;
-use crate::frame::{Checksum, Frame, Segmentation};
+use crate::frame::{Checksum, Frame, Offload, Segmentation};
 use crate::tcp::Ecn;
 use crate::time::Instant;
 use crate::wire::ethernet::{self, EtherType, Mac};
@@ -37,17 +37,35 @@ enum Reach {
     Group,
 }
 
+/// The addresses of the packet that was judged last: most often the next has the same.
+#[derive(Debug)]
+pub(super) struct Judged {
+    ends: (IpAddr, IpAddr),
+    /// How often routes had changed.
+    changes: u64,
+    scope: Scope,
+}
+
 impl Host {
     /// Takes a frame from the link.
+    #[inline]
     pub fn receive(&mut self, now: Instant, frame: Frame) {
-        if let Err(reason) = self.receive_frame(now, frame) {
+        let offload = frame.offload();
+        self.receive_ethernet(now, frame.into_ethernet(), offload);
+    }
+
+    fn receive_ethernet(&mut self, now: Instant, frame: Bytes, offload: Offload) {
+        if let Err(reason) = self.receive_frame(now, frame, offload) {
             self.drop_for(reason);
         }
     }
 
-    fn receive_frame(&mut self, now: Instant, frame: Frame) -> Result<(), Discard> {
-        let offload = frame.offload();
-        let mut packet = frame.into_ethernet();
+    fn receive_frame(
+        &mut self,
+        now: Instant,
+        mut packet: Bytes,
+        offload: Offload,
+    ) -> Result<(), Discard> {
         let header = ethernet::Header::parse(&packet).map_err(malformed)?;
         let reach = if header.destination.is_group() {
             Reach::Group
@@ -107,6 +125,32 @@ impl Host {
 
     /// For whom a packet is, if its addresses are possible at all.
     fn judge(
+        &mut self,
+        source: IpAddr,
+        destination: IpAddr,
+        envelope: &Envelope,
+    ) -> Result<Scope, Discard> {
+        let ends = (source, destination);
+        let plain = envelope.reach == Reach::One && envelope.device == Self::LINK;
+        let changes = self.routes.changes();
+        if let Some(last) = &self.judged
+            && (plain && last.ends == ends && last.changes == changes)
+        {
+            return Ok(last.scope);
+        }
+        let scope = self.judge_anew(source, destination, envelope)?;
+        // Who configures itself has addresses that are in question for a while.
+        if plain && scope != Scope::Group && self.autoconf.is_none() {
+            self.judged = Some(Judged {
+                ends,
+                changes,
+                scope,
+            });
+        }
+        Ok(scope)
+    }
+
+    fn judge_anew(
         &self,
         source: IpAddr,
         destination: IpAddr,

@@ -66,6 +66,7 @@ use self::echo::Pings;
 use self::events::{Events, Queued};
 use self::groups::{Groups, Member, Telling};
 use self::icmp_error::Limiter;
+use self::ingress::Judged;
 use self::keys::{Dice, Keyed, Keys};
 use self::knock::Knocks;
 use self::neighbour::Neighbours;
@@ -120,6 +121,7 @@ pub struct Host {
     routes: Routes,
     neighbours: Neighbours,
     shortcuts: Shortcuts,
+    judged: Option<Judged>,
     reassembly: Reassembly,
     limiter: Limiter,
     pings: Pings,
@@ -162,6 +164,7 @@ impl Host {
             routes: Routes::new(&config),
             neighbours: Neighbours::new(keyed),
             shortcuts: Shortcuts::default(),
+            judged: None,
             reassembly: Reassembly::new(keyed),
             limiter: Limiter::new(config.icmp_errors),
             pings: Pings::new(keyed),
@@ -213,7 +216,15 @@ impl Host {
             self.groups.deadline(),
             self.autoconf_deadline(),
         ];
-        deadlines.into_iter().flatten().min()
+        let mut first: Option<Instant> = None;
+        for deadline in deadlines {
+            if let Some(at) = deadline
+                && first.is_none_or(|first| at < first)
+            {
+                first = Some(at);
+            }
+        }
+        first
     }
 
     /// Does what is due. Calling it early does no harm.
@@ -227,6 +238,7 @@ impl Host {
     }
 
     /// What has happened, in order; `None` when the caller knows everything.
+    #[inline]
     pub fn event(&mut self) -> Option<Event> {
         loop {
             match self.events.pop()? {
