@@ -11,7 +11,7 @@ use crate::event::{Actor, Event, Holder, Kind, Reason};
 pub(crate) fn explain(event: &Event) -> String {
     match &event.kind {
         Kind::Conflict { reason } => told(event, reason),
-        Kind::Bound | Kind::Listening | Kind::Released => String::new(),
+        Kind::Bound | Kind::Listening | Kind::Released | Kind::Denied { .. } => String::new(),
     }
 }
 

@@ -11,8 +11,11 @@
 
 mod harness;
 
+mod background;
 mod binding;
 mod by_name;
+mod capture;
+mod ci;
 mod command_line;
 mod config;
 mod conflicts;
@@ -23,6 +26,7 @@ mod endurance;
 mod events;
 mod free;
 mod from_host;
+mod isolation;
 mod joining;
 mod killed;
 mod listing;
@@ -37,6 +41,7 @@ mod status;
 mod stopping;
 mod stopping_ports;
 mod terminal;
+mod unit;
 mod waiting;
 mod watching;
 mod why;

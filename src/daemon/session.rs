@@ -71,6 +71,11 @@ async fn answer(request: Request, channel: &mut AsyncChannel, spaces: &Rc<Spaces
             let surveyed = survey(places, &question, spaces)?;
             Ok(channel.send(&surveyed, &[]).await?)
         }
+        Ask::Programs(places) => {
+            let running = spaces.running(&looked_at(&places, spaces)?)?;
+            Ok(channel.send(&Reply::Programs(running), &[]).await?)
+        }
+        Ask::Capture(asked) => super::capture::serve(asked, channel, spaces).await,
         Ask::Reach(reach) => super::reach::answer(reach, channel, spaces).await,
         Ask::Events { space } => follow(space, channel, spaces).await,
         Ask::Stop(target) => {
@@ -80,16 +85,21 @@ async fn answer(request: Request, channel: &mut AsyncChannel, spaces: &Rc<Spaces
     }
 }
 
-/// Looks for sockets.
-fn survey(places: Places, question: &Question, spaces: &Rc<Spaces>) -> Result<Reply> {
-    let looked_at = match &places {
+/// The spaces that are meant, without the machine.
+fn looked_at(places: &Places, spaces: &Spaces) -> Result<Vec<Rc<Space>>> {
+    Ok(match places {
         Places::Space(name) => {
             let found = spaces.find(name);
             vec![found.ok_or_else(|| Target::Name(name.clone()).not_running())?]
         }
         Places::Spaces | Places::Everywhere => spaces.all(),
         Places::Machine => Vec::new(),
-    };
+    })
+}
+
+/// Looks for sockets.
+fn survey(places: Places, question: &Question, spaces: &Rc<Spaces>) -> Result<Reply> {
+    let looked_at = looked_at(&places, spaces)?;
     let mut holds = spaces.survey(&looked_at, question)?;
     if matches!(places, Places::Machine | Places::Everywhere) {
         holds.extend(list::machine(question)?);
@@ -218,6 +228,8 @@ async fn accompany(
                 while let Ok(notice) = notices.try_recv() {
                     channel.send(&notice, &[]).await.ok();
                 }
+                let passed = Notice::Passed(space.ears.traffic());
+                channel.send(&passed, &[]).await.ok();
                 return End::Finished;
             }
         }
@@ -239,7 +251,7 @@ async fn follow(space: Option<String>, channel: &mut AsyncChannel, spaces: &Spac
             _ = channel.receive::<Progress>() => return Ok(()),
         };
         if let News::Event(event) = &news
-            && space.as_ref().is_some_and(|space| *space != event.space)
+            && space.as_ref().is_some_and(|space| !event.concerns(space))
         {
             continue;
         }
@@ -268,5 +280,8 @@ async fn stop(target: &Target, spaces: &Rc<Spaces>) -> Result<Vec<String>> {
     }
     let mut ended: Vec<_> = ending.join_all().await.into_iter().collect::<Result<_>>()?;
     ended.sort();
+    if matches!(target, Target::All) {
+        spaces.hurry();
+    }
     Ok(ended)
 }
