@@ -14,6 +14,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 use wharf_port::Port;
 
+use crate::place::spelling::Spelled;
 use crate::publish::command::{InSpace, Port as Number};
 use crate::publish::wish::{Named, Wishes};
 use crate::space::Device;
@@ -175,6 +176,12 @@ pub(crate) enum Command {
     /// Connect standard input and output with a port of a space
     #[command(before_help = examples::CONNECT)]
     Connect(Connect),
+    /// Serve spaces by name over HTTPS too, with an authority of your own; asks first
+    #[command(before_help = examples::TRUST)]
+    Trust(Trust),
+    /// Undo what `wharf trust` did
+    #[command(before_help = examples::UNTRUST)]
+    Untrust,
     /// Say what a port is used for, or which port a service has
     #[command(before_help = examples::SERVICE)]
     Service(Service),
@@ -281,9 +288,9 @@ pub(crate) struct Ls {
 
 #[derive(Debug, Args)]
 pub(crate) struct Why {
-    /// A port, with or without a protocol or an address, or a URL: 3000, udp/53, 127.0.0.1:3000, http://localhost:3000
-    #[arg(value_name = "PORT|URL")]
-    pub(crate) port: String,
+    /// The port, under both protocols if none is named: 3000, udp/53, 127.0.0.1:3000, shop:3000, .:3000, http://localhost:3000
+    #[arg(value_name = ports::PLACE)]
+    pub(crate) port: Spelled,
 
     /// Whose it was in the spaces then: 14:00, "2026-03-01 14:00", or 2h for two hours ago
     #[arg(long, value_name = "TIME")]
@@ -366,6 +373,21 @@ pub(crate) struct Url {
     /// The space [default: the one it is run in, or of this git worktree or directory]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) space: Option<String>,
+
+    /// The address over TLS, which `wharf trust` sets up
+    #[arg(long)]
+    pub(crate) https: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Trust {
+    /// Don't ask
+    #[arg(short, long, conflicts_with = "dry_run")]
+    pub(crate) yes: bool,
+
+    /// Say what would be written, and write nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

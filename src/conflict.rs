@@ -1,21 +1,26 @@
 //! A conflict in words: who has the port, and what to do. `wharf run` says it in the program's terminal.
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use jiff::Timestamp;
 
 use crate::event::{Actor, Event, Holder, Kind, Reason};
+use crate::place::{Place, beside};
+use crate::shell;
+use crate::space::project;
 
-/// A few lines about a conflict, each with a newline; nothing about other events.
-pub(crate) fn explain(event: &Event) -> String {
+/// A few lines about a conflict of what `wharf run` runs as this command, each with a newline; nothing about other events.
+pub(crate) fn explain(event: &Event, command: &[OsString]) -> String {
     match &event.kind {
-        Kind::Conflict { reason } => told(event, reason),
+        Kind::Conflict { reason } => told(event, reason, command),
         Kind::Bound | Kind::Listening | Kind::Released | Kind::Denied { .. } => String::new(),
     }
 }
 
-fn told(event: &Event, reason: &Reason) -> String {
+fn told(event: &Event, reason: &Reason, command: &[OsString]) -> String {
     let place = SocketAddr::new(event.address, event.port.get());
     let wanted = format!("{} {place}", event.protocol);
     let port = event.port;
@@ -35,11 +40,20 @@ fn told(event: &Event, reason: &Reason) -> String {
                 Some(program) if is(program, event.program.as_ref()) => {
                     say("  that is the very program that asks: it wants the port twice".into());
                 }
-                Some(program) => say(format!(
-                    "  end that one (kill {}), or take ports of your own: wharf run -s NAME -- CMD",
-                    program.pid
+                Some(program) => {
+                    say(format!(
+                        "  end that one:           {}",
+                        stop(event, program)
+                    ));
+                    say(format!(
+                        "  take ports of your own: {}",
+                        elsewhere(event, command)
+                    ));
+                }
+                None => say(format!(
+                    "  take ports of your own: {}",
+                    elsewhere(event, command)
                 )),
-                None => say("  take ports of your own: wharf run -s NAME -- CMD".into()),
             }
         }
         Reason::Reserved(name) => say(format!(
@@ -56,6 +70,30 @@ fn told(event: &Event, reason: &Reason) -> String {
         )),
     }
     text
+}
+
+/// What ends the program that stands in the way, and nothing else.
+fn stop(event: &Event, holder: &Actor) -> String {
+    let root = |actor: &Actor| {
+        let directory = actor.directory.as_ref()?;
+        Some(project::root(Path::new(directory)))
+    };
+    let ours = event.program.as_ref().and_then(root);
+    let force = match ours.is_some() && ours == root(holder) {
+        true => "",
+        false => "--force ",
+    };
+    let place = Place::of_event(event).typed();
+    format!("wharf stop {force}{place}")
+}
+
+/// What runs the same command beside this space.
+fn elsewhere(event: &Event, command: &[OsString]) -> String {
+    let words = command.iter().map(|word| plain(&word.to_string_lossy()));
+    let words: Vec<_> = words.collect();
+    let command = shell::line(words.iter().map(String::as_str));
+    let space = beside(&event.space);
+    format!("wharf run -s {space} -- {command}")
 }
 
 fn is(holder: &Actor, asking: Option<&Actor>) -> bool {

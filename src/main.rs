@@ -38,11 +38,13 @@ mod relay;
 mod run;
 mod runs;
 mod service;
+mod shell;
 mod signals;
 mod space;
 mod stop;
 mod survey;
 mod sys;
+mod trust;
 mod unit;
 mod wait;
 mod watch;
@@ -92,6 +94,8 @@ fn carry_out(command: cli::Command) -> Result<ExitCode> {
         cli::Command::Url(typed) => publish::command::url(typed),
         cli::Command::Open(typed) => publish::command::open(typed),
         cli::Command::Connect(typed) => publish::command::connect(typed),
+        cli::Command::Trust(typed) => trust::trust(&typed),
+        cli::Command::Untrust => trust::untrust(),
         cli::Command::Service(typed) => service::service(&typed),
         cli::Command::ServiceInstall(typed) => unit::service_install(&typed),
         cli::Command::Doctor(typed) => doctor::doctor(&typed),

@@ -71,7 +71,7 @@ struct List {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
 struct Why {
-    /// A port such as 3000, udp/53 or 127.0.0.1:3000, or a URL.
+    /// A port such as 3000, udp/53, 127.0.0.1:3000, .:3000 (of the directory's space) or shop:3000, or a URL.
     port: String,
     /// Whose it was in the spaces then: 14:00, or 2h for two hours ago.
     at: Option<String>,

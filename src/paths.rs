@@ -1,6 +1,6 @@
 //! Where wharf keeps its files: sockets in the runtime directory, what must last in the state directory.
 //!
-//! Nothing outside these two is ever written. Both belong to one user and are closed to others.
+//! Nothing outside these two is ever written unasked (`wharf trust` asks). Both belong to one user and are closed to others.
 
 use std::env;
 use std::fs;
@@ -97,7 +97,7 @@ pub(crate) fn runs() -> Result<PathBuf> {
 }
 
 /// Makes `directory` with mode 0700, or makes sure that what is there is ours and closed to others.
-fn private(directory: &Path) -> Result<()> {
+pub(crate) fn private(directory: &Path) -> Result<()> {
     let mut builder = fs::DirBuilder::new();
     match builder.recursive(true).mode(0o700).create(directory) {
         Ok(()) => {}

@@ -94,11 +94,12 @@ pub(crate) fn carry(typed: cli::Run, config: Config, mut stage: Stage) -> Result
         resume,
         supervision: Supervision::Inherited,
         silent: typed.quiet,
+        command: typed.command,
     };
     let ended = program.and_then(|(started, mut signals)| {
         session.supervise(started.supervision);
         let program = Pid::from_child(&started.child);
-        let mut account = Account::begin(&run, &space, program.as_raw_pid(), &typed.command);
+        let mut account = Account::begin(&run, &space, program.as_raw_pid(), &session.command);
         stage.begun(&mut account, typed.quiet)?;
         let code = attend(program, &mut signals, &mut session, &mut stage)?;
         account.end(code);
@@ -218,6 +219,8 @@ struct Session {
     /// The listener is here until the daemon says that it is held twice.
     supervision: Supervision,
     silent: bool,
+    /// What was typed.
+    command: Vec<OsString>,
 }
 
 impl Session {
@@ -263,7 +266,9 @@ impl Session {
         while let Ok(Some((notice, _))) = heard {
             match notice {
                 Notice::Kept => self.supervision = Supervision::Inherited,
-                Notice::Conflict(event) if !self.silent => eprint!("{}", conflict::explain(&event)),
+                Notice::Conflict(event) if !self.silent => {
+                    eprint!("{}", conflict::explain(&event, &self.command))
+                }
                 Notice::Conflict(_) | Notice::Passed(_) => {}
             }
             heard = match channel.arrived() {
@@ -302,7 +307,9 @@ impl Session {
         }
         while let Ok(Some((notice, _))) = channel.receive() {
             match notice {
-                Notice::Conflict(event) if !self.silent => eprint!("{}", conflict::explain(&event)),
+                Notice::Conflict(event) if !self.silent => {
+                    eprint!("{}", conflict::explain(&event, &self.command));
+                }
                 Notice::Passed(passed) => traffic = passed,
                 Notice::Conflict(_) | Notice::Kept => {}
             }

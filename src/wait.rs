@@ -39,7 +39,7 @@ pub(crate) fn wait(typed: &cli::Wait) -> Result<ExitCode> {
 /// When sockets can't be listed.
 pub(crate) fn await_listeners(place: &Place, deadline: Option<Instant>) -> Result<Vec<Hold>> {
     let mut follower = match (&place.within, space_around()) {
-        (Where::Here, None) => None,
+        (Where::Here, None) | (Where::Machine, _) => None,
         (Where::Here, around) => Some(Follower::of(around)),
         (Where::Space(name), _) => Some(Follower::of(Some(name.clone()))),
         (Where::Project, _) => Some(Follower::of(None)),

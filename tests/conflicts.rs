@@ -1,5 +1,7 @@
 //! A conflict inside a space is explained at once, in the terminal of the program that has it.
 
+use serde_json::Value;
+
 use crate::harness::events::Events;
 use crate::harness::process::Process;
 use crate::harness::{Played, World, scenes};
@@ -8,6 +10,7 @@ scenes![
     a_conflict_names_program_pid_directory_and_age_of_the_holder,
     a_run_within_a_run_hears_of_its_own_conflict,
     a_wildcard_is_told_whose_address_is_in_its_way,
+    of_another_project_the_holder_is_ended_by_force,
     quiet_silences_the_explanation_and_not_the_error,
     the_same_conflict_is_explained_once_and_told_as_events,
     the_words_come_before_the_run_ends,
@@ -49,11 +52,31 @@ fn a_conflict_names_program_pid_directory_and_age_of_the_holder(world: &World) -
             "(pid {pid}) in {}, listening on 127.0.0.1:3000 for ",
             shop.path.display()
         ),
-        &format!("end that one (kill {pid})"),
-        "wharf run -s NAME -- CMD\n",
+        "end that one:           wharf stop shop:3000\n",
+        "take ports of your own: wharf run -s shop-2 -- python3 -c ",
     ] {
         assert!(said.contains(part), "{part:?} is not in\n{said}");
     }
+    // What it says is what helps.
+    shop.wharf(["stop", "shop:3000"]).run().ended_with(0);
+    assert_eq!(world.listeners(), Vec::<Value>::new());
+    Ok(())
+}
+
+fn of_another_project_the_holder_is_ended_by_force(world: &World) -> Played {
+    let (shop, blog) = (world.project("shop"), world.project("blog"));
+    let server = shop.wharf(["run", "-q", "-s", "both", "--", "python3", "-c"]);
+    let server = server.word(crate::harness::peer::SOURCE).word("listen");
+    let _server = {
+        let server = server.words(ASKED).start();
+        server.says("ready");
+        server
+    };
+    let said = refused(&blog, &["-s", "both"]);
+    assert!(said.contains("wharf stop --force both:3000\n"), "{said}");
+    blog.wharf(["stop", "both:3000"]).run().ended_with(3);
+    let forced = blog.wharf(["stop", "--force", "both:3000"]);
+    forced.run().ended_with(0);
     Ok(())
 }
 

@@ -29,7 +29,8 @@ scenes![
     a_rule_of_the_firewall_is_told,
     here_is_the_project_s_space_and_then_the_machine,
     a_space_and_the_machine_are_seen_from_inside_a_space,
-    what_can_be_no_port_is_refused,
+    the_ways_out_are_commands_that_work,
+    a_published_port_says_what_it_leads_to,
 ];
 
 const STATES: &str = include_str!("states.py");
@@ -142,8 +143,8 @@ fn a_listener_is_told_with_its_whole_story(world: &World) -> Played {
     let parent = &program["background"]["parents"][0];
     assert_eq!(parent["pid"].to_string(), shell, "{program:#}");
     assert_eq!(program["background"]["orphan"], Value::Null);
-    let pid = program["pid"].to_string();
-    assert!(commands(&told).contains(&format!("kill {pid}")), "{told:#}");
+    let stop = format!("wharf stop --force 127.0.0.1:{port}");
+    assert!(commands(&told).contains(&stop), "{told:#}");
 
     let text = world.wharf(["why", &port]).out();
     let first = text.lines().next().unwrap();
@@ -481,7 +482,7 @@ fn here_is_the_project_s_space_and_then_the_machine(world: &World) -> Played {
     );
     assert_eq!(places[0]["holds"].as_array().unwrap().len(), 1, "{told:#}");
     assert!(
-        commands(&told).contains(&"wharf run -s OTHER -- COMMAND".to_owned()),
+        commands(&told).contains(&"wharf run -s shop-2 -- COMMAND".to_owned()),
         "{told:#}"
     );
     // From elsewhere on the machine the space is only mentioned.
@@ -526,13 +527,86 @@ fn a_space_and_the_machine_are_seen_from_inside_a_space(world: &World) -> Played
     Ok(())
 }
 
-fn what_can_be_no_port_is_refused(world: &World) -> Played {
-    for what in ["x", "65536", "http://example.com/", "tcp/"] {
-        let refused = world.wharf(["why", what]).run().ended_with(2);
-        assert!(
-            refused.stderr.starts_with("wharf: ") && refused.stdout.is_empty(),
-            "{refused}"
-        );
+fn the_ways_out_are_commands_that_work(world: &World) -> Played {
+    let shop = world.project("shop");
+    let port = free_port().to_string();
+    let does = |way: String| shop.wharf(way.split(' ').skip(1)).run().ended_with(0);
+    let _held = shop.hold();
+    // In the project's space.
+    let server = shop.serve(&["listen", "tcp", "127.0.0.1", &port]);
+    let ways = commands(&answer(shop.wharf(["why", &port]), "held"));
+    let publish = format!("wharf publish shop:{port}");
+    for way in ["wharf run -s shop-2 -- COMMAND", &publish] {
+        assert!(ways.iter().any(|it| it == way), "{ways:?}");
     }
+    does(publish);
+    let stop = format!("wharf stop shop:{port}");
+    assert!(ways.contains(&stop), "{ways:?}");
+    does(stop);
+    server.outcome();
+    answer(shop.wharf(["why", &format!("shop:{port}")]), "free");
+    // On the machine, of this project and of another.
+    let state = |project: &crate::harness::Project<'_>| {
+        let line = world.line(&project.path, "python3");
+        State::stands(line.words(["-c", STATES, "listening", &port]))
+    };
+    let _state = state(&shop);
+    let told = answer(world.wharf(["why", &port]), "held");
+    for way in ["wharf run -- COMMAND", "wharf free"] {
+        assert!(commands(&told).iter().any(|it| it == way), "{told:#}");
+    }
+    let ways = commands(&answer(shop.wharf(["why", &port]), "held"));
+    let let_in = format!("wharf run --from-host {port} -- COMMAND");
+    assert!(ways.contains(&let_in), "{ways:?}");
+    let stop = format!("wharf stop 127.0.0.1:{port}");
+    assert!(ways.contains(&stop), "{ways:?}");
+    does(stop);
+    let blog = world.project("blog");
+    let _state = state(&blog);
+    let ways = commands(&answer(shop.wharf(["why", &port]), "held"));
+    let stop = format!("wharf stop --force 127.0.0.1:{port}");
+    assert!(ways.contains(&stop), "{ways:?}");
+    does(stop);
+    Ok(())
+}
+
+fn a_published_port_says_what_it_leads_to(world: &World) -> Played {
+    let shop = world.project("shop");
+    let port = free_port().to_string();
+    let server = shop.serve(&["listen", "tcp", "127.0.0.1", "5432"]);
+    let place = format!("127.0.0.1:{port}");
+    let wish = format!("{place}:5432");
+    shop.wharf(["publish", &wish]).run().ended_with(0);
+    let told = answer(world.wharf(["why", &port]), "held");
+    has(&told, "published");
+    assert!(
+        told.to_string().contains("port 5432 of space shop"),
+        "{told:#}"
+    );
+    let ways = commands(&told);
+    let (look, end) = (
+        "wharf why shop:5432".to_owned(),
+        format!("wharf unpublish {place}"),
+    );
+    assert!(ways.contains(&look) && ways.contains(&end), "{ways:?}");
+    // Nobody is told to end wharf.
+    assert!(
+        !ways
+            .iter()
+            .any(|way| way.contains("stop") || way.contains("kill")),
+        "{ways:?}"
+    );
+    // From the other side.
+    let told = answer(world.wharf(["why", "shop:5432"]), "held");
+    assert_eq!(
+        hold(&told)["programs"][0]["pid"],
+        server.program().as_raw_pid()
+    );
+    assert_eq!(hold(&told)["published"], serde_json::json!([place]));
+    assert_eq!(hold(&told)["reach"][0], place.as_str());
+    let listed = world.wharf(["ls"]).out();
+    assert!(listed.contains(&place), "{listed}");
+    world.wharf(["unpublish", &place]).run().ended_with(0);
+    assert_eq!(world.listeners()[0]["published"], serde_json::json!([]));
     Ok(())
 }

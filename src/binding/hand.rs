@@ -1,4 +1,4 @@
-//! The notification that the daemon has in hand, for the keeper to see if the daemon dies over it.
+//! The notification that a clerk has in hand, for the keeper to see if the daemon dies over it.
 //!
 //! The kernel writes it into shared memory, and the daemon beside it how far it has come. What matters is bind(2), which
 //! must not be done twice: the second would fail.

@@ -120,7 +120,7 @@ fn line(text: &mut String, head: &str, rest: &str) {
 
 /// A conflict in one line.
 pub(super) fn in_short(event: &Event) -> String {
-    let explained = conflict::explain(event);
+    let explained = conflict::explain(event, &[]);
     let lines = explained.lines().map(|line| {
         let line = line.strip_prefix("wharf:").unwrap_or(line);
         line.trim()

@@ -33,6 +33,7 @@ Examples:
   wharf why 3000                      who has it, here and on the machine
   wharf why udp/53                    under one protocol only
   wharf why 127.0.0.1:3000            at one address
+  wharf why shop:3000                 of the space shop; .:3000 of this directory's
   wharf why http://localhost:3000/    whatever was in the address bar
   wharf why 3000 --at 14:00           who had it then
 ";
@@ -139,6 +140,7 @@ pub(super) const URL: &str = "\
 Examples:
   wharf url                           http://shop.localhost:7070
   curl $(wharf url 3000)              of several servers, the one at 3000
+  wharf url --https                   https://shop.localhost:7443, after wharf trust
 ";
 
 pub(super) const OPEN: &str = "\
@@ -186,4 +188,16 @@ Examples:
   wharf service-install               writes and enables a socket and a service of the user's
   wharf service-install --status      says how they are
   wharf service-install --uninstall   removes them
+";
+
+pub(super) const TRUST: &str = "\
+Examples:
+  wharf trust                         says what it will write, and asks
+  wharf trust --dry-run               only says it
+  wharf url --https                   https://shop.localhost:7443
+";
+
+pub(super) const UNTRUST: &str = "\
+Examples:
+  wharf untrust                       browsers forget it, and its key is gone
 ";

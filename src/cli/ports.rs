@@ -12,7 +12,7 @@ use wharf_port::PortRange;
 use crate::place::Place;
 
 /// How a port is named.
-const PLACE: &str = "PORT|ADDR:PORT|SPACE:PORT";
+pub(super) const PLACE: &str = "PORT|ADDR:PORT|SPACE:PORT|URL";
 
 #[derive(Debug, Args)]
 pub(crate) struct Wait {

@@ -38,7 +38,7 @@ pub(super) async fn serve(
     near.set_nonblocking(true)?;
     let heard = space.ears.listen(asked.filter);
     channel
-        .send(&Reply::Capturing(space.info(None)), &[far.as_fd()])
+        .send(&Reply::Capturing(spaces.info(space)), &[far.as_fd()])
         .await?;
     drop(far);
     let mut capture = Running {

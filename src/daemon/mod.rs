@@ -35,7 +35,7 @@ use tokio::net::UnixListener;
 use tokio::task::LocalSet;
 
 use crate::{paths, sys};
-pub(crate) use front::port as names_port;
+pub(crate) use front::{https_port, names_port};
 use spaces::Spaces;
 
 /// What the daemon says on standard output when it can be asked.

@@ -104,7 +104,7 @@ fn survey(places: Places, question: &Question, spaces: &Rc<Spaces>) -> Result<Re
     if matches!(places, Places::Machine | Places::Everywhere) {
         holds.extend(list::machine(question)?);
     }
-    let infos = looked_at.iter().map(|space| space.info(spaces.url(space)));
+    let infos = looked_at.iter().map(|space| spaces.info(space));
     Ok(Reply::Surveyed {
         spaces: infos.collect(),
         holds,
@@ -152,7 +152,7 @@ async fn stay(
 ) -> Result<()> {
     let run = &welcome.run;
     welcome.remarks.extend(spaces.open_doors().await);
-    let info = space.info(spaces.url(space));
+    let info = spaces.info(space);
     let entered = Reply::Entered {
         space: info,
         run: run.to_owned(),
@@ -261,6 +261,9 @@ async fn follow(space: Option<String>, channel: &mut AsyncChannel, spaces: &Spac
 
 /// Ends spaces and what runs in them; answers with their names.
 async fn stop(target: &Target, spaces: &Rc<Spaces>) -> Result<Vec<String>> {
+    if matches!(target, Target::All) {
+        spaces.dismiss();
+    }
     let meant = spaces.meant(target).await;
     if meant.is_empty() {
         return Err(target.not_running().into());
@@ -280,8 +283,5 @@ async fn stop(target: &Target, spaces: &Rc<Spaces>) -> Result<Vec<String>> {
     }
     let mut ended: Vec<_> = ending.join_all().await.into_iter().collect::<Result<_>>()?;
     ended.sort();
-    if matches!(target, Target::All) {
-        spaces.hurry();
-    }
     Ok(ended)
 }

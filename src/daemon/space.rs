@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::{Notify, broadcast, mpsc};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::keeper::{Handover, Keeper};
@@ -34,7 +34,7 @@ use crate::failure::{Failure, status};
 use crate::list::{self, Member, NetNamespace, Protocol, diag, holders};
 use crate::protocol::SpaceInfo;
 use crate::relay::denials::Attempt;
-use crate::relay::{self, Relay};
+use crate::relay::{self, Guest, Relay};
 use crate::space::book::Entry;
 use crate::space::enter::Namespaces;
 use crate::space::keeper::Socket;
@@ -69,11 +69,11 @@ pub(super) struct Space {
     namespace: NetNamespace,
     keeper_pid: Pid,
     /// Its thread ends when this goes.
-    _relay: Relay,
+    relay: Relay,
     /// The programs behind listeners, by the cookie of these: looked up once for each.
     programs: RefCell<HashMap<u64, String>>,
     runs: Cell<usize>,
-    /// The runs whose binds arrive at the clerk.
+    /// The runs whose binds arrive at clerks.
     supervised: RefCell<HashSet<String>>,
     changed: Notify,
 }
@@ -117,6 +117,7 @@ impl Space {
             namespaces,
             link,
             diag,
+            ends,
             keeper,
             kept: _,
             child: _,
@@ -136,6 +137,9 @@ impl Space {
         let namespace = NetNamespace::of(&namespaces.network)?;
         let name = &charter.entry.name;
         let ports = Rc::new(Ports::new(name, namespace, diag.try_clone()?, events));
+        if let Err(error) = ports.hear_with(ends) {
+            tracing::warn!("ends of sockets in {name} are not announced: {error}");
+        }
         Ok(Rc::new(Self {
             id,
             namespace,
@@ -151,7 +155,7 @@ impl Space {
             servants: RefCell::default(),
             diag,
             keeper_pid: pid,
-            _relay: relay,
+            relay,
             programs: RefCell::default(),
             runs: Cell::new(0),
             supervised: RefCell::default(),
@@ -159,8 +163,8 @@ impl Space {
         }))
     }
 
-    /// The space as its users see it.
-    pub(super) fn info(&self, url: Option<String>) -> SpaceInfo {
+    /// The space as its users see it, where these addresses lead to it.
+    pub(super) fn info(&self, url: Option<String>, https: Option<String>) -> SpaceInfo {
         SpaceInfo {
             name: self.entry.name.clone(),
             directory: self.entry.directory.clone(),
@@ -168,6 +172,7 @@ impl Space {
             ipv6: self.entry.number.ipv6(),
             network: self.namespace.number(),
             url,
+            https,
         }
     }
 
@@ -293,6 +298,24 @@ impl Space {
         outcome
     }
 
+    /// Carries a client's connection to a port inside, so that the program there sees the client's own address; `None` if
+    /// that can't be had.
+    pub(super) async fn welcome(
+        &self,
+        client: SocketAddr,
+        outside: OwnedFd,
+        port: NonZeroU16,
+    ) -> Option<()> {
+        let (admitted, answer) = oneshot::channel();
+        self.relay.welcome(Guest {
+            client,
+            outside,
+            inside: port,
+            admitted,
+        });
+        answer.await.ok()
+    }
+
     /// A UDP socket that is connected to a port inside.
     pub(super) async fn dial_datagrams(&self, port: NonZeroU16) -> io::Result<OwnedFd> {
         let sockets = diag::dump(self.diag.as_fd()).map_err(io::Error::other)?;
@@ -401,16 +424,12 @@ impl Space {
         }
     }
 
-    /// Has the binds of a run arrive at the clerk, and, when this process dies, at the keeper. Nothing happens if they do.
-    pub(super) async fn supervise(
-        &self,
-        run: &str,
-        listener: Listener,
-        clerk: &Clerk,
-    ) -> Result<()> {
+    /// Has the binds of a run arrive at a clerk, and, when this process dies, at the keeper. Nothing happens if they do.
+    pub(super) async fn supervise(&self, run: &str, listener: Listener) -> Result<()> {
         if !self.supervised.borrow_mut().insert(run.to_owned()) {
             return Ok(());
         }
+        let clerk = Clerk::new()?;
         let copy = listener.as_fd().try_clone_to_owned()?;
         let in_hand = clerk.in_hand().try_clone_to_owned()?;
         // First, so that there is no call in hand that the keeper doesn't know of. Without a keeper, it goes on as long as

@@ -19,21 +19,21 @@ use super::front::Doors;
 use super::keeper::{self, Handover};
 use super::names::{self, NameService};
 use super::space::{Attached, Space};
-use crate::binding::clerk::Clerk;
 use crate::binding::notify::Listener as BindListener;
 use crate::binding::standin::Kept;
 use crate::channel::AsyncChannel;
 use crate::event::Event;
 use crate::list::running::Running;
 use crate::list::{self, Hold, Question};
+use crate::name::Scheme;
 use crate::paths;
-use crate::protocol::{Run, Target};
-use crate::publish::Publication;
+use crate::protocol::{Run, SpaceInfo, Target};
 use crate::publish::wish::Wish;
+use crate::publish::{self, Publication};
 use crate::relay::denials::Attempt;
 use crate::relay::{Names, Routes};
 use crate::space::book::Book;
-use crate::space::keeper::{Charter, Socket, new_socket};
+use crate::space::keeper::{Charter, new_socket};
 
 /// How long a new daemon waits for each keeper, which has nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -52,14 +52,12 @@ pub(super) struct Spaces {
     attempts: mpsc::Sender<Attempt>,
     /// What happens to ports, for everybody who follows it.
     pub(super) events: broadcast::Sender<Event>,
-    /// Performs what programs bind.
-    clerk: Clerk,
     ids: Cell<u64>,
     commands: Cell<usize>,
     /// Wait for the keepers that this daemon started.
     keepers: RefCell<JoinSet<()>>,
-    /// Whether somebody has ended everything: then nobody waits for the next space.
-    hurried: Cell<bool>,
+    /// Everything was ended on purpose: the daemon need not stay for what comes next.
+    dismissed: Cell<bool>,
     changed: Notify,
     /// What serves the spaces, and knows them in turn.
     doors: OnceCell<Doors>,
@@ -97,11 +95,10 @@ impl Spaces {
             names,
             attempts,
             events: broadcast::Sender::new(EVENTS_KEPT),
-            clerk: Clerk::start()?,
             ids: Cell::new(0),
             commands: Cell::new(0),
             keepers: RefCell::default(),
-            hurried: Cell::new(false),
+            dismissed: Cell::new(false),
             changed: Notify::new(),
             doors: OnceCell::new(),
             service: OnceCell::new(),
@@ -151,20 +148,19 @@ impl Spaces {
         Busy(Rc::clone(self))
     }
 
-    /// Everything was ended on purpose: the daemon goes at once, unless a space is made before.
-    pub(super) fn hurry(&self) {
-        self.hurried.set(true);
+    /// Everything is ended on purpose.
+    pub(super) fn dismiss(&self) {
+        self.dismissed.set(true);
     }
 
-    /// Waits until nothing has run and nobody has asked for `time`.
+    /// Waits until nothing has run and nobody has asked for `time`, or not at all where everything was ended on purpose.
     pub(super) async fn idle_for(&self, time: Duration) {
         loop {
             let changed = self.changed.notified();
             if self.commands.get() == 0 && self.running.borrow().is_empty() {
-                let time = match self.hurried.get() {
-                    true => Duration::ZERO,
-                    false => time,
-                };
+                if self.dismissed.get() {
+                    return;
+                }
                 tokio::select! {
                     () = tokio::time::sleep(time) => return,
                     () = changed => {}
@@ -217,13 +213,14 @@ impl Spaces {
 
     /// Has the binds of a run arrive here.
     pub(super) async fn supervise(&self, space: &Space, run: &str, listener: BindListener) {
-        if let Err(error) = space.supervise(run, listener, &self.clerk).await {
+        if let Err(error) = space.supervise(run, listener).await {
             tracing::error!("binds of a run in {}: {error:#}", space.entry.name);
         }
     }
 
     /// Attaches a run to the space that it means, which is made if it doesn't run.
     pub(super) async fn enter(self: &Rc<Self>, run: &Run) -> Result<Attached> {
+        self.dismissed.set(false);
         let mut book = self.book.lock().await;
         let entry = book.enter(&run.target, run.name.as_deref(), |name| {
             self.running.borrow().contains_key(name)
@@ -243,7 +240,6 @@ impl Spaces {
         };
         let space = self.carry(keeper::start(charter).await?)?;
         let attached = space.attach();
-        self.hurried.set(false);
         space.obey(run.policy.as_ref())?;
         self.furnish(&space).await;
         tracing::info!(
@@ -254,25 +250,11 @@ impl Spaces {
         Ok(attached)
     }
 
-    /// Puts into a space what every space has.
+    /// Has names answered in a space.
     async fn furnish(&self, space: &Space) {
         if let Some(service) = self.service.get() {
             let remarks = service.serve(space).await;
             space.remarks.borrow_mut().extend(remarks);
-        }
-        // For this, one socket is made in the space for its whole life.
-        if space.ports.hears() {
-            return;
-        }
-        let heard = match space.keeper.socket(Socket::Diag).await {
-            Ok(diag) => space.ports.hear_with(diag),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = heard {
-            tracing::warn!(
-                "ends of sockets in {} are not announced: {error}",
-                space.entry.name
-            );
         }
     }
 
@@ -365,7 +347,12 @@ impl Spaces {
             .zip(&known)
             .map(|(space, (known, url))| space.view(known, url.as_deref()))
             .collect();
-        list::survey(&views, question).context("cannot list the sockets of the spaces")
+        let mut holds =
+            list::survey(&views, question).context("cannot list the sockets of the spaces")?;
+        if let Some(board) = self.board.get() {
+            publish::tell(&board.publications(), &mut holds);
+        }
+        Ok(holds)
     }
 
     /// The programs in these spaces.
@@ -383,8 +370,17 @@ impl Spaces {
     }
 
     /// Serves spaces by name, if that is not being done; answers with what stands in the way.
-    pub(super) async fn open_doors(&self) -> Option<String> {
-        self.doors.get()?.open().await
+    pub(super) async fn open_doors(&self) -> Vec<String> {
+        match self.doors.get() {
+            Some(doors) => doors.open().await,
+            None => Vec::new(),
+        }
+    }
+
+    /// A space as its users see it.
+    pub(super) fn info(&self, space: &Space) -> SpaceInfo {
+        let url = |scheme| self.doors.get()?.url(scheme, &space.entry.name);
+        space.info(url(Scheme::Http), url(Scheme::Https))
     }
 
     /// What is published.
@@ -421,6 +417,6 @@ impl Spaces {
 
     /// Where the web servers of a space are reached.
     pub(super) fn url(&self, space: &Space) -> Option<String> {
-        self.doors.get()?.url(&space.entry.name)
+        self.doors.get()?.url(Scheme::Http, &space.entry.name)
     }
 }

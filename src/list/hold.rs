@@ -59,6 +59,9 @@ pub(crate) struct Hold {
     pub(crate) since_from: SinceFrom,
     /// Where clients find it, the best place first; empty unless it listens.
     pub(crate) reach: Vec<String>,
+    /// The places of the machine that lead to it, of what is published.
+    #[serde(default)]
+    pub(crate) published: Vec<SocketAddr>,
 }
 
 /// How it is known since when a socket exists.

@@ -319,6 +319,7 @@ fn of_socket(
             Some(view) => reach::of(space, view.url, socket),
             None => Vec::new(),
         },
+        published: Vec::new(),
     }
 }
 

@@ -50,6 +50,7 @@ pub(crate) fn sample(space: Option<&str>, protocol: Protocol, address: &str, por
         programs: vec![process],
         unseen: None,
         reach: Vec::new(),
+        published: Vec::new(),
     }
 }
 

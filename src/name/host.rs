@@ -6,7 +6,7 @@ use hyper::http::uri::Authority;
 
 /// The place that a name means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// wharf itself: the page of what there is.
     Wharf,
     /// A space, if there is one of this name (in lower case).
@@ -27,7 +27,7 @@ pub(super) enum Place {
 
 /// Reads a name, with or without the port of the machine. `None` if it is no authority at all, or
 /// names a user (RFC 9110 §4.2.4).
-pub(super) fn place(authority: &str) -> Option<Place> {
+pub(crate) fn place(authority: &str) -> Option<Place> {
     if authority.contains('@') {
         return None;
     }

@@ -6,7 +6,7 @@
 pub(crate) mod carrier;
 pub(crate) mod command;
 mod datagrams;
-mod splice;
+pub(crate) mod splice;
 pub(crate) mod taking;
 pub(crate) mod wish;
 
@@ -16,7 +16,7 @@ use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
-use crate::list::{Protocol, protocol_by_name};
+use crate::list::{Hold, Protocol, protocol_by_name};
 
 /// A place of the machine at which a port can be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -84,4 +84,20 @@ pub(crate) enum State {
         /// Who or what, and what to do.
         why: String,
     },
+}
+
+/// Says of listeners in spaces which places of the machine lead to them: those come first among where they are reached.
+pub(crate) fn tell(published: &[Publication], holds: &mut [Hold]) {
+    for hold in holds.iter_mut().filter(|hold| hold.listens()) {
+        let leads = |publication: &&Publication| {
+            publication.state == State::Served
+                && Some(&publication.space) == hold.space.as_ref()
+                && publication.inside == hold.port
+                && publication.place.protocol == hold.protocol
+        };
+        let places = published.iter().filter(leads);
+        hold.published = places.map(|leading| leading.place.endpoint()).collect();
+        let reached = hold.published.iter().map(SocketAddr::to_string);
+        hold.reach = reached.chain(hold.reach.drain(..)).collect();
+    }
 }

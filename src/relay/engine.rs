@@ -33,6 +33,7 @@ use super::outside::{self, Targets};
 use super::routes::{Entered, Isolation, Post, Routes};
 use super::stream::Stream;
 use super::{Back, Command, Setting, attach};
+use crate::space::book::Number;
 use crate::space::network::{GATEWAY_IPV4, GATEWAY_IPV6, GATEWAY_MAC};
 use crate::sys;
 
@@ -51,6 +52,8 @@ pub(super) struct Engine {
     pub(super) poll: Poll,
     pub(super) buffers: Buffers,
     pub(super) names: Names,
+    pub(super) number: Number,
+    pub(super) routes: Routes,
     pub(super) back: Back,
     pub(super) sources: SlotMap<DefaultKey, Source>,
     pub(super) by_socket: HashMap<SocketId, DefaultKey>,
@@ -66,7 +69,6 @@ pub(super) struct Engine {
     slots: Slots,
     /// A frame that the link had no room for; none other is made before it is gone.
     stuck: Option<Frame>,
-    routes: Routes,
     isolation: Isolation,
     pub(super) denials: Denials,
     ears: Ears,
@@ -143,6 +145,7 @@ impl Engine {
             poll,
             buffers: Buffers::default(),
             names,
+            number,
             back,
             sources: SlotMap::new(),
             by_socket: HashMap::new(),
@@ -314,6 +317,7 @@ impl Engine {
                     let verdict = Refusal::Unreachable(Unreachable::Prohibited);
                     self.host.refuse(self.now, knock, verdict);
                 }
+                Ok(Command::Welcome(guest)) => self.welcome(guest),
                 Ok(Command::End) | Err(TryRecvError::Disconnected) => return Next::End,
                 Err(TryRecvError::Empty) => return Next::Turn,
             }

@@ -9,6 +9,7 @@
 //!
 //! - [`engine`]: the event loop;
 //! - [`stream`]: TCP connections; [`datagram`]: UDP flows ([`train`]: several at once); [`echo`]: pings; [`association`]: what these two share;
+//! - [`guest`]: clients of published ports, who come from the network;
 //! - [`outside`]: which address of the machine's network an address inside stands for;
 //! - [`routes`]: frames from space to space, which need no host;
 //! - [`names`]: queries for names, which the daemon answers;
@@ -22,6 +23,7 @@ pub(crate) mod denials;
 pub(crate) mod ears;
 mod echo;
 mod engine;
+mod guest;
 mod names;
 mod outside;
 mod routes;
@@ -42,6 +44,7 @@ use wharf_port::Flow;
 
 pub(crate) use denials::Denials;
 pub(crate) use ears::Ears;
+pub(crate) use guest::Guest;
 pub(crate) use names::{Names, Query};
 pub(crate) use routes::{Isolation, Routes};
 
@@ -92,6 +95,7 @@ enum Command {
     Datagram(Flow, Bytes),
     /// What a program inside wanted of another space is refused.
     Refuse(KnockId),
+    Welcome(Guest),
     End,
 }
 
@@ -112,6 +116,17 @@ impl Relay {
             back,
             thread: Some(thread),
         })
+    }
+}
+
+impl Relay {
+    /// Carries a client's connection into the space, if it can be had with the client's own address.
+    pub(crate) fn welcome(&self, guest: Guest) {
+        // With a full queue it can't.
+        let queued = self.back.commands.try_send(Command::Welcome(guest));
+        if queued.is_ok() {
+            self.back.wake();
+        }
     }
 }
 

@@ -107,6 +107,11 @@ impl Routes {
         }
     }
 
+    /// Whether an address is a space's.
+    pub(super) fn leads_to(&self, address: IpAddr) -> bool {
+        self.post(address).is_some()
+    }
+
     /// Sends `frame` (with its virtio header) on if it is for a space and the way from one that is `isolated` or not is open;
     /// gives it back if not.
     pub(super) fn pass_on(&self, frame: Bytes, isolated: &Isolation) -> Option<Bytes> {

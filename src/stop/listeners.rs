@@ -180,9 +180,7 @@ fn allowed(place: &Place, program: &Process, reach: Reach) -> Result<()> {
     }
     let ours =
         project::root(&std::env::current_dir().context("cannot tell the current directory")?);
-    let directory = program.directory.as_deref().map(Path::new);
-    if reach == Reach::Project && directory.is_none_or(|directory| project::root(directory) != ours)
-    {
+    if reach == Reach::Project && !is_of(program, &ours) {
         let message = format!(
             "{} listens at {place} and is not of this project, {}; --force ends it all the same",
             named(program),
@@ -191,6 +189,12 @@ fn allowed(place: &Place, program: &Process, reach: Reach) -> Result<()> {
         return Err(refusal(message, status::NOT_PERMITTED));
     }
     Ok(())
+}
+
+/// Whether a program works in the project with this root directory.
+pub(crate) fn is_of(program: &Process, project: &Path) -> bool {
+    let directory = program.directory.as_deref().map(Path::new);
+    directory.is_some_and(|directory| project::root(directory) == project)
 }
 
 fn refusal(message: String, status: u8) -> anyhow::Error {

@@ -7,7 +7,10 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::client::{self, Absence};
+use crate::failure::{Failure, status};
 use crate::list::Question;
+use crate::name::is_label;
+use crate::place::spelling::Unclear;
 use crate::place::{Place, named};
 use crate::protocol::{Ask, Places, Reply, Target};
 use crate::survey::survey;
@@ -17,8 +20,12 @@ use listeners::Plan;
 
 /// Ends the space that was named, else the one of this directory.
 pub(crate) fn stop(typed: cli::Stop) -> Result<ExitCode> {
-    if let Some(place) = typed.what.as_ref().and_then(|what| what.parse().ok()) {
-        return port(&place, &typed);
+    if let Some(what) = &typed.what {
+        match what.parse() {
+            Ok(place) => return port(&place, &typed),
+            Err(_) if is_label(what) => {}
+            Err(unclear) => return Err(neither(what, &unclear).into()),
+        }
     }
     let target = match typed.all {
         true => Target::All,
@@ -35,6 +42,14 @@ pub(crate) fn stop(typed: cli::Stop) -> Result<ExitCode> {
         eprintln!("wharf: space {name} ended");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What can be neither a port nor a space's name.
+fn neither(what: &str, unclear: &Unclear) -> Failure {
+    Failure {
+        message: format!("{unclear}; nor can {what:?} be a space's name"),
+        status: status::USAGE,
+    }
 }
 
 /// Names the spaces that would end.

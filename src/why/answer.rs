@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::place::{Place, Where};
-use super::question::{Asked, Host};
 use super::{Found, ways};
 use crate::list::Hold;
 use crate::list::label::label;
+use crate::place::spelling::{Host, Spelled};
 
 /// An answer: the JSON form is what `docs/json.md` describes.
 #[derive(Debug, Serialize)]
@@ -51,7 +51,7 @@ impl Answer {
     const SCHEMA: u32 = 1;
 
     /// Port 0 is no port.
-    pub(super) fn of_port_0(asked: &Asked) -> Self {
+    pub(super) fn of_port_0(asked: &Spelled) -> Self {
         Self {
             schema: Self::SCHEMA,
             query: asked.typed.clone(),
@@ -75,7 +75,7 @@ impl Answer {
 }
 
 /// Puts the answer together.
-pub(super) fn answer(asked: &Asked, found: &Found) -> Answer {
+pub(super) fn answer(asked: &Spelled, found: &Found) -> Answer {
     let places = places(asked, found);
     // What is held in somebody else's place is in nobody's way here.
     let verdict = places
@@ -96,7 +96,7 @@ pub(super) fn answer(asked: &Asked, found: &Found) -> Answer {
     }
 }
 
-fn places(asked: &Asked, found: &Found) -> Vec<Place> {
+fn places(asked: &Spelled, found: &Found) -> Vec<Place> {
     let of_space = |name: &str| -> Vec<&Hold> {
         let in_space = |hold: &&Hold| hold.space.as_deref() == Some(name);
         found.holds.iter().filter(in_space).collect()
@@ -136,7 +136,7 @@ fn places(asked: &Asked, found: &Found) -> Vec<Place> {
 }
 
 /// Here and on the machine, in one sentence; other places have their own parts.
-fn summary(asked: &Asked, places: &[Place]) -> String {
+fn summary(asked: &Spelled, places: &[Place]) -> String {
     let what = match asked.port {
         Some(port) => match asked.host {
             Host::Address(_) | Host::Localhost => asked.typed.clone(),

@@ -8,12 +8,12 @@ use wharf_port::Cover;
 
 use super::place::{cover, endpoint, is_connection};
 use super::proxy::{self, Carried};
-use super::question::{Asked, Host};
 use super::{Found, Sight};
 use crate::daemon::names_port;
 use crate::list::background::Ancestor;
 use crate::list::label::label;
 use crate::list::{Hold, Protocol, State};
+use crate::place::spelling::{Host, Spelled};
 
 /// Something to be known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -64,6 +64,8 @@ pub(super) enum Topic {
     Ephemeral,
     /// The web servers of all spaces share it.
     ByName,
+    /// It leads to a space's port.
+    Published,
     /// A space that does not run.
     Asleep,
 }
@@ -76,12 +78,19 @@ fn note(topic: Topic, text: impl Into<String>) -> Note {
 }
 
 /// What is to be said about one hold; `all` are those of its place.
-pub(super) fn on_hold(hold: &Hold, all: &[&Hold], asked: &Asked, found: &Found) -> Vec<Note> {
+pub(super) fn on_hold(hold: &Hold, all: &[&Hold], asked: &Spelled, found: &Found) -> Vec<Note> {
     let mut notes = Vec::new();
     notes.extend(on_state(hold, all, found));
     notes.extend(on_holders(hold));
     notes.extend(on_hidden(hold, found.sight));
     notes.extend(proxy::of_hold(hold).map(|to| note(Topic::Proxy, to)));
+    notes.extend(found.published_at(hold).map(|publication| {
+        let text = format!(
+            "wharf publishes port {} of space {} here, for as long as that space runs.",
+            publication.inside, publication.space
+        );
+        note(Topic::Published, text)
+    }));
     if hold.sockets > 1 {
         let how = match hold.protocol {
             Protocol::Tcp => "SO_REUSEPORT: the kernel spreads connections over them",
@@ -327,7 +336,7 @@ fn two_servers(holds: &[&Hold]) -> Option<Note> {
 }
 
 /// What the machine's settings and wharf itself say about the number.
-pub(super) fn on_number(asked: &Asked, found: &Found) -> Vec<Note> {
+pub(super) fn on_number(asked: &Spelled, found: &Found) -> Vec<Note> {
     let Some(port) = asked.port.map(std::num::NonZeroU16::get) else {
         return Vec::new();
     };
@@ -360,18 +369,29 @@ pub(super) fn on_number(asked: &Asked, found: &Found) -> Vec<Note> {
         ));
     }
     if let Host::ByName(name) = &asked.host {
-        notes.push(note(
-            Topic::ByName,
-            format!(
-                "wharf serves the web servers of all spaces at this one port; the name says which is meant: here, space \
-                 {name}."
-            ),
-        ));
+        notes.push(by_name(name, &found.by_name));
     } else if names_port() == Some(port) {
         let text = "wharf's own port for the web servers of all spaces: http://NAME.localhost.";
         notes.push(note(Topic::ByName, text));
     }
     notes
+}
+
+/// Whom the name of a space leads to, at the port of all.
+fn by_name(name: &str, listening: &[u16]) -> Note {
+    let ports: Vec<_> = listening.iter().map(u16::to_string).collect();
+    let who = match &ports[..] {
+        [] => "where no TCP port listens now".to_owned(),
+        [one] => format!("where port {one} listens: wharf why {name}:{one}"),
+        [first, ..] => format!(
+            "where ports {} listen: wharf why {name}:{first}",
+            ports.join(", ")
+        ),
+    };
+    let text = format!(
+        "wharf serves the web servers of all spaces at this one port; the name says which is meant: here, space {name}, {who}."
+    );
+    note(Topic::ByName, text)
 }
 
 /// Where the machine carries the port on to.

@@ -8,8 +8,8 @@ use wharf_port::{Cover, Domain, Protocol};
 use super::Found;
 use super::answer::Verdict;
 use super::notes::{self, Note};
-use super::question::Asked;
 use crate::list::{Hold, State};
+use crate::place::spelling::{Host, LOCALHOST, Spelled};
 
 /// A place, and who holds the port there.
 #[derive(Debug, Serialize)]
@@ -59,7 +59,7 @@ const CONNECTIONS_SHOWN: usize = 4;
 
 impl Place {
     /// The machine.
-    pub(super) fn machine(here: bool, holds: &[&Hold], asked: &Asked, found: &Found) -> Self {
+    pub(super) fn machine(here: bool, holds: &[&Hold], asked: &Spelled, found: &Found) -> Self {
         let mut place = Self::new(Where::Machine, here, holds, asked, found);
         place.notes.extend(notes::on_number(asked, found));
         place.notes.extend(notes::carried(&found.carried));
@@ -71,7 +71,7 @@ impl Place {
         name: &str,
         here: bool,
         holds: &[&Hold],
-        asked: &Asked,
+        asked: &Spelled,
         found: &Found,
     ) -> Self {
         let runs = found.spaces.iter().any(|space| space.name == name);
@@ -84,13 +84,13 @@ impl Place {
     }
 
     /// Another namespace.
-    pub(super) fn namespace(number: u64, holds: &[&Hold], asked: &Asked, found: &Found) -> Self {
+    pub(super) fn namespace(number: u64, holds: &[&Hold], asked: &Spelled, found: &Found) -> Self {
         let mut place = Self::new(Where::Namespace, false, holds, asked, found);
         place.namespace = Some(number);
         place
     }
 
-    fn new(place: Where, here: bool, holds: &[&Hold], asked: &Asked, found: &Found) -> Self {
+    fn new(place: Where, here: bool, holds: &[&Hold], asked: &Spelled, found: &Found) -> Self {
         let holds: Vec<&Hold> = holds
             .iter()
             .copied()
@@ -144,7 +144,7 @@ pub(super) fn is_connection(hold: &Hold) -> bool {
 }
 
 /// Whether it has the port at an address that is asked about.
-fn concerns(hold: &Hold, asked: &Asked) -> bool {
+fn concerns(hold: &Hold, asked: &Spelled) -> bool {
     let cover = cover(hold);
     let meets = |address: IpAddr| {
         let domain = if address.is_ipv4() {
@@ -155,8 +155,8 @@ fn concerns(hold: &Hold, asked: &Asked) -> bool {
         domain.cover(address).is_ok_and(|other| cover.meets(other))
     };
     match &asked.host {
-        super::question::Host::Address(address) => meets(*address),
-        super::question::Host::Localhost => super::question::LOCALHOST.into_iter().any(meets),
+        Host::Address(address) => meets(*address),
+        Host::Localhost => LOCALHOST.into_iter().any(meets),
         _ => true,
     }
 }

@@ -8,12 +8,13 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use serde::Serialize;
 
-use super::question::{Asked, Host};
+use super::found;
 use crate::event::{Event, Kind};
 use crate::events;
 use crate::failure::{Failure, status};
 use crate::history::{self, Wanted, when};
 use crate::list::render::{SCHEMA, moment};
+use crate::place::spelling::{Host, Spelled};
 
 /// So many events before and after the moment are told.
 const AROUND: usize = 5;
@@ -35,15 +36,16 @@ impl Past {
     ///
     /// # Errors
     /// With exit status 2 if `at` is no time, and when the history can't be read.
-    pub(super) fn look_up(asked: &Asked, at: &str) -> Result<Self> {
+    pub(super) fn look_up(asked: &Spelled, at: &str) -> Result<Self> {
         let usage = |message| Failure {
             message,
             status: status::USAGE,
         };
         let at = when::parse(at, &Zoned::now()).map_err(usage)?;
+        let asked = found::meant(asked, &[])?;
         let space = match &asked.host {
             Host::Space(name) | Host::ByName(name) => Some(name.as_str()),
-            Host::Any | Host::Address(_) | Host::Localhost => None,
+            _ => None,
         };
         let mut events = history::read(&Wanted {
             space,
@@ -51,7 +53,7 @@ impl Past {
             since: None,
         })?;
         events.retain(|event| asked.protocol.is_none_or(|only| only == event.protocol));
-        Ok(Self::of(asked.typed.clone(), at, events))
+        Ok(Self::of(asked.typed, at, events))
     }
 
     fn of(query: String, at: Timestamp, events: Vec<Event>) -> Self {

@@ -1,35 +1,39 @@
 //! The ways out: what can be done about a port that is held, with the exact commands.
 
+use std::collections::HashSet;
+use std::num::NonZeroU16;
+
 use super::answer::{Verdict, Way};
 use super::place::{Entry, Place, Where, is_connection};
 use super::proxy::Carried;
-use super::question::{Asked, Host};
 use super::{Found, Sight};
 use crate::list::cgroup::{Container, Engine};
 use crate::list::label::label;
-use crate::list::{Hold, Process, State};
+use crate::list::{Hold, Process, Protocol, State};
+use crate::place as port;
+use crate::place::spelling::Spelled;
+use crate::publish::{Publication, suffix};
+use crate::shell;
+use crate::space::project;
+use crate::stop::listeners::is_of;
+use crate::survey;
 
 /// No more processes are named in one command.
 const ENDED: usize = 6;
 
 /// The ways out of what these places say; none if the port is free and nothing stands in the way.
-pub(super) fn ways(asked: &Asked, found: &Found, places: &[Place]) -> Vec<Way> {
+pub(super) fn ways(asked: &Spelled, found: &Found, places: &[Place]) -> Vec<Way> {
     let mut ways = Vec::new();
-    let Some(port) = asked.port.map(std::num::NonZeroU16::get) else {
+    let Some(port) = asked.port.map(NonZeroU16::get) else {
         return ways;
     };
-    for place in places
-        .iter()
-        .filter(|it| it.here || it.place == Where::Machine)
-    {
+    let concerned = |place: &&Place| place.here || place.place == Where::Machine;
+    for place in places.iter().filter(concerned) {
         if place.verdict != Verdict::Free {
             ways.extend(around(place, port, found));
         }
-        let is_daemon = names(place) && matches!(asked.host, Host::Any | Host::Localhost);
-        if !is_daemon {
-            for entry in &place.holds {
-                ways.extend(of_entry(entry, asked, found));
-            }
+        for entry in &place.holds {
+            ways.extend(of_entry(entry, asked, found));
         }
     }
     let containers = found.carried.iter().filter_map(|carried| match carried {
@@ -37,6 +41,7 @@ pub(super) fn ways(asked: &Asked, found: &Found, places: &[Place]) -> Vec<Way> {
         Carried::Rule { .. } => None,
     });
     ways.extend(containers);
+    ways.extend(across(port, places));
     if found.here.is_none() && found.rules.is_system(port) && !found.rules.privileged {
         ways.push(way(
             "run it where everybody may have the port",
@@ -48,7 +53,7 @@ pub(super) fn ways(asked: &Asked, found: &Found, places: &[Place]) -> Vec<Way> {
             &command,
         ));
     }
-    let mut told = std::collections::HashSet::new();
+    let mut told = HashSet::new();
     ways.retain(|way| {
         told.insert((
             way.command.clone(),
@@ -65,34 +70,76 @@ fn way(text: &str, command: &str) -> Way {
     }
 }
 
-/// Whether what listens there is wharf's own front.
-fn names(place: &Place) -> bool {
-    place.holds.iter().any(|entry| {
-        let program = entry.hold.programs.first();
-        program.is_some_and(|it| {
-            it.command.get(1).is_some_and(|word| word == "daemon") && it.program == "wharf"
-        })
-    })
-}
-
 /// How to do without the port that is held.
-fn around(place: &Place, port: u16, found: &Found) -> Option<Way> {
+fn around(place: &Place, port: u16, found: &Found) -> Vec<Way> {
+    let another = || {
+        way(
+            "have it take another port, one that nobody has",
+            "wharf free",
+        )
+    };
     match (place.place, &found.here) {
-        (Where::Machine, None) => Some(way(
-            &format!("run yours in a space of its own, where {port} is free"),
-            "wharf run -- COMMAND",
-        )),
-        (Where::Space, Some(_)) if place.here => Some(way(
+        (Where::Machine, None) => vec![
+            way(
+                &format!("run yours in a space of its own, where {port} is free"),
+                "wharf run -- COMMAND",
+            ),
+            another(),
+        ],
+        (Where::Space, Some(here)) if place.here => vec![way(
             &format!("run yours in another space, where {port} is free"),
-            "wharf run -s OTHER -- COMMAND",
-        )),
-        _ => None,
+            &format!("wharf run -s {} -- COMMAND", port::beside(here)),
+        )],
+        _ => Vec::new(),
     }
 }
 
+/// From a space to the machine's port, and from the machine to a space's.
+fn across(port: u16, places: &[Place]) -> Vec<Way> {
+    let inside = survey::space_around().is_some();
+    let listener = |place: &Place, protocol: Option<Protocol>| {
+        let mut holds = place.holds.iter().map(|entry| &entry.hold);
+        let fits = |hold: &&Hold| {
+            hold.listens() && protocol.is_none_or(|protocol| hold.protocol == protocol)
+        };
+        holds.find(fits).cloned()
+    };
+    let mut ways = Vec::new();
+    let here = places.iter().find(|place| place.here);
+    let machine = places
+        .iter()
+        .find(|place| place.place == Where::Machine && !place.here);
+    if let (Some(here), Some(machine)) = (here, machine)
+        && here.verdict == Verdict::Free
+        && listener(machine, Some(Protocol::Tcp)).is_some()
+    {
+        ways.push(way(
+            &format!("let the machine's in: then localhost:{port} leads there from inside"),
+            &format!("wharf run --from-host {port} -- COMMAND"),
+        ));
+    }
+    let space = places.iter().find_map(|place| {
+        let hold = listener(place, None).filter(|hold| hold.published.is_empty())?;
+        // A name of digits alone would be taken for a port.
+        let name = place.space.as_ref()?;
+        let has_letter = name.bytes().any(|byte| byte.is_ascii_alphabetic());
+        has_letter.then(|| format!("{name}:{port}{}", suffix(hold.protocol)))
+    });
+    if let Some(space) = space.filter(|_| !inside) {
+        ways.push(way(
+            "offer the space's at an address of the machine",
+            &format!("wharf publish {space}"),
+        ));
+    }
+    ways
+}
+
 /// What can be done about one hold.
-fn of_entry(entry: &Entry, asked: &Asked, found: &Found) -> Vec<Way> {
+fn of_entry(entry: &Entry, asked: &Spelled, found: &Found) -> Vec<Way> {
     let hold = &entry.hold;
+    if let Some(publication) = found.published_at(hold) {
+        return of_publication(publication);
+    }
     let mut ways = Vec::new();
     match hold.state {
         State::TimeWait => ways.push(Way {
@@ -115,14 +162,46 @@ fn of_entry(entry: &Entry, asked: &Asked, found: &Found) -> Vec<Way> {
         _ => {}
     }
     if hold.is_hidden() && found.sight == Sight::Own {
-        let command = format!("sudo wharf why {}", shell_word(&asked.typed));
+        let command = format!("sudo wharf why {}", shell::word(&asked.typed));
         ways.push(way("see who it is", &command));
     }
-    if let Some(program) = hold.programs.first() {
+    if let Some(program) = hold.programs.first()
+        && !is_daemon(program)
+    {
         ways.extend(look(program));
         ways.push(end(hold, program, found.sight));
     }
     ways
+}
+
+/// Whether it is wharf's own daemon, which serves others.
+fn is_daemon(program: &Process) -> bool {
+    let role = program.command.get(1);
+    program.program == "wharf" && role.is_some_and(|word| word == "daemon")
+}
+
+/// What can be done about a published port.
+fn of_publication(publication: &Publication) -> Vec<Way> {
+    let Publication {
+        space,
+        inside,
+        place,
+        ..
+    } = publication;
+    let protocol = match place.protocol {
+        Protocol::Tcp => "",
+        Protocol::Udp => "udp/",
+    };
+    vec![
+        way(
+            "see who serves it",
+            &format!("wharf why {protocol}{space}:{inside}"),
+        ),
+        way(
+            "publish it no longer",
+            &format!("wharf unpublish {}", shell::word(&place.to_string())),
+        ),
+    ]
 }
 
 /// Where it can be looked at.
@@ -147,11 +226,23 @@ fn end(hold: &Hold, program: &Process, sight: Sight) -> Way {
     if let Some(unit) = unit.filter(|unit| unit.name.ends_with(".service") && hold.space.is_none())
     {
         let command = match (unit.of_user, sight) {
-            (true, _) => format!("systemctl --user stop {}", shell_word(&unit.name)),
-            (false, Sight::All) => format!("systemctl stop {}", shell_word(&unit.name)),
-            (false, Sight::Own) => format!("sudo systemctl stop {}", shell_word(&unit.name)),
+            (true, _) => format!("systemctl --user stop {}", shell::word(&unit.name)),
+            (false, Sight::All) => format!("systemctl stop {}", shell::word(&unit.name)),
+            (false, Sight::Own) => format!("sudo systemctl stop {}", shell::word(&unit.name)),
         };
         return way(&format!("end {}", unit.name), &command);
+    }
+    let who = match hold.programs.len() {
+        1 => format!("end {}", label(program)),
+        _ => "end everybody who holds it".to_owned(),
+    };
+    let own = program.uid == rustix::process::geteuid().as_raw() || sight == Sight::All;
+    if let Ok(place) = port::Place::of(hold)
+        && hold.listens()
+        && hold.namespace.is_none()
+        && own
+    {
+        return stop(hold, &who, &place);
     }
     let pids: Vec<_> = hold
         .programs
@@ -159,13 +250,22 @@ fn end(hold: &Hold, program: &Process, sight: Sight) -> Way {
         .take(ENDED)
         .map(|it| it.pid.to_string())
         .collect();
-    let own = program.uid == rustix::process::geteuid().as_raw() || sight == Sight::All;
     let sudo = if own { "" } else { "sudo " };
-    let who = match hold.programs.len() {
-        1 => format!("end {}", label(program)),
-        _ => "end everybody who holds it".to_owned(),
-    };
     way(&who, &format!("{sudo}kill {}", pids.join(" ")))
+}
+
+/// How `wharf stop` ends who listens at a place.
+fn stop(hold: &Hold, who: &str, place: &port::Place) -> Way {
+    let ours = std::env::current_dir().map(|directory| project::root(&directory));
+    let is_ours = |program| ours.as_ref().is_ok_and(|ours| is_of(program, ours));
+    let place = shell::word(&place.typed());
+    match hold.programs.iter().all(is_ours) {
+        true => way(who, &format!("wharf stop {place}")),
+        false => way(
+            &format!("{who}, though not of this project"),
+            &format!("wharf stop --force {place}"),
+        ),
+    }
 }
 
 /// How a container is ended; `None` if its engine has no command for that here.
@@ -177,11 +277,11 @@ fn stop_container(container: &Container) -> Option<Way> {
         Engine::Docker => Some(stop_docker(name, compose.as_ref())),
         Engine::Podman => Some(way(
             &format!("end container {name}"),
-            &format!("podman stop {}", shell_word(name)),
+            &format!("podman stop {}", shell::word(name)),
         )),
         Engine::Machine => Some(way(
             &format!("end machine {name}"),
-            &format!("machinectl poweroff {}", shell_word(name)),
+            &format!("machinectl poweroff {}", shell::word(name)),
         )),
         Engine::Kubernetes | Engine::Lxc | Engine::Other => None,
     }
@@ -193,37 +293,20 @@ fn stop_docker(name: &str, compose: Option<&(String, String)>) -> Way {
             &format!("end service {service} of Compose project {project}"),
             &format!(
                 "docker compose -p {} stop {}",
-                shell_word(project),
-                shell_word(service)
+                shell::word(project),
+                shell::word(service)
             ),
         ),
         None => way(
             &format!("end container {name}"),
-            &format!("docker stop {}", shell_word(name)),
+            &format!("docker stop {}", shell::word(name)),
         ),
-    }
-}
-
-/// A word as a shell reads it.
-fn shell_word(text: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/.:_-@%+=".contains(letter);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', "'\\''")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_reach_the_shell_as_they_are() {
-        assert_eq!(shell_word("tcp/127.0.0.1:3000"), "tcp/127.0.0.1:3000");
-        assert_eq!(shell_word("[::1]:80"), "'[::1]:80'");
-        assert_eq!(shell_word("a'b; rm"), "'a'\\''b; rm'");
-        assert_eq!(shell_word(""), "''");
-    }
 
     #[test]
     fn containers_are_ended_by_who_runs_them() {

@@ -60,8 +60,8 @@ impl Host {
         self.pings.0.insert((remote, ident, sequence));
         let (protocol, header) = request((local, remote), (ident, sequence), &payload);
         let mut packet = Outbound::new(local, remote, protocol, &header);
-        packet.body = SmallVec::from_iter([payload]);
-        self.send(now, packet).map_err(|reason| {
+        packet.frame.set_body(SmallVec::from_iter([payload]));
+        self.send(now, &mut packet).map_err(|reason| {
             self.forget_ping(remote, ident, sequence);
             SendError::Dropped(reason)
         })
@@ -153,9 +153,9 @@ impl Host {
             }
         };
         let mut packet = Outbound::new(local, remote, protocol, &header);
-        packet.body = SmallVec::from_iter([payload]);
+        packet.frame.set_body(SmallVec::from_iter([payload]));
         // What finds no room is counted there.
-        let _ = self.send(now, packet);
+        let _ = self.send(now, &mut packet);
     }
 
     /// Answers an [`Event::Echo`], with its fields unchanged.

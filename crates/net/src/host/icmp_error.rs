@@ -163,7 +163,7 @@ impl Host {
         packet: &[u8],
         trouble: Trouble,
     ) {
-        let outbound = match (source, destination) {
+        let mut outbound = match (source, destination) {
             (IpAddr::V4(_), IpAddr::V4(_)) => {
                 let quote = &packet[..packet.len().min(QUOTE_V4)];
                 let header = message_v4(trouble).emit(quote);
@@ -183,12 +183,13 @@ impl Host {
             _ => return,
         };
         // What finds no room is counted there.
-        let _ = self.send(now, outbound);
+        let _ = self.send(now, &mut outbound);
     }
 }
 
 fn quoting(mut outbound: Outbound, quote: &[u8]) -> Outbound {
-    outbound.body = SmallVec::from_iter([Bytes::copy_from_slice(quote)]);
+    let quote = Bytes::copy_from_slice(quote);
+    outbound.frame.set_body(SmallVec::from_iter([quote]));
     outbound
 }
 

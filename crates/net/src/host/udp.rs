@@ -203,7 +203,7 @@ impl Host {
         };
         let (local, remote) = (flow.local.address(), flow.remote.address());
         let mut packet = Outbound::new(local, remote, PROTOCOL, &header.emit());
-        packet.body = SmallVec::from_iter([payload]);
+        packet.frame.set_body(SmallVec::from_iter([payload]));
         packet.checksum_at = Some(CHECKSUM_OFFSET);
         packet.segment = segment;
         packet.socket = socket;
@@ -215,7 +215,7 @@ impl Host {
                 packet.own_copy = sending.own_copy;
             }
         }
-        self.send(now, packet).map_err(SendError::Dropped)
+        self.send(now, &mut packet).map_err(SendError::Dropped)
     }
 
     /// Answers a datagram that came in on `flow` with an ICMP error. What it quotes is made up from the flow:

@@ -40,6 +40,10 @@ impl Active {
         if let Stage::SynReceived(opened) = self.stage {
             return self.transmit_handshake(now, opened);
         }
+        if !self.has_to_send() {
+            self.watch_progress(now);
+            return None;
+        }
         let shape = self.shape(now, limits);
         self.sender.congestion.set_mss(shape.mss);
         let outgoing = self.transmit_probe(now, &shape);
@@ -47,6 +51,23 @@ impl Active {
         let outgoing = outgoing.or_else(|| self.transmit_acknowledgment(&shape));
         self.watch_progress(now);
         outgoing
+    }
+
+    /// Whether there is anything to send, if the path and the peer take it: most who ask learn that there is not.
+    fn has_to_send(&self) -> bool {
+        self.probe.is_some()
+            || self.receiver.is_due()
+            || self.sender.has_unsent()
+            || self.sender.board.lost() > 0
+    }
+
+    /// Whether [`transmit`](Self::transmit) would change nothing: nothing is to be sent, told or watched.
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.has_to_send()
+            && self.shared.reply.is_none()
+            && self.shared.config.user_timeout.is_none()
+            && !matches!(self.stage, Stage::SynReceived(_))
+            && !self.sender.path.has_news()
     }
 
     /// What was lost, then what is new, as far as the pace allows.

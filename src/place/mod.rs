@@ -1,10 +1,12 @@
-//! A port as it is typed: `3000`, `udp/53`, `127.0.0.1:8080`, `shop:3000`, `.:3000`; and who listens there.
+//! One port of one network, and who listens there; [`spelling`] reads how it is typed.
 //!
 //! A port alone is the one that a client started right here would reach: in a space that of the space, else the machine's.
 //! Nothing falls through from one to the other.
 
+pub(crate) mod spelling;
+
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
@@ -12,19 +14,24 @@ use anyhow::{Result, bail};
 use wharf_port::{Port, Protocol};
 
 use crate::columns::visible;
+use crate::event::Event;
 use crate::failure::{status, status_of};
 use crate::list::label::label;
 use crate::list::{Detail, Hold, Process, Question, States};
 use crate::name::is_label;
-use crate::protocol::{Places, Target};
+use crate::protocol::{Places, SpaceInfo, Target};
 use crate::survey::{space_around, survey};
 use crate::{env, run};
+
+use spelling::{Host, LOCALHOST, Spelled, Unclear};
 
 /// Where a port is looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Where {
     /// Where this command is run.
     Here,
+    /// On the machine, wherever this command is run.
+    Machine,
     /// In the space of this name.
     Space(String),
     /// In the space of the project of the current directory.
@@ -86,22 +93,27 @@ impl Place {
     /// Where to look; `None` if the project's space doesn't run.
     fn places(&self) -> Result<Option<Places>> {
         Ok(match &self.within {
-            Where::Here => Some(space_around().map_or(Places::Machine, Places::Space)),
+            Where::Here => Some(match self.space_of_address()?.or_else(space_around) {
+                Some(name) => Places::Space(name),
+                None => Places::Machine,
+            }),
+            Where::Machine => Some(Places::Machine),
             Where::Space(name) => Some(Places::Space(name.clone())),
-            Where::Project => self.project()?.map(Places::Space),
+            Where::Project => space_of_project()?.map(Places::Space),
         })
     }
 
-    /// The name of the project's space, if that runs.
-    fn project(&self) -> Result<Option<String>> {
-        let target = run::target(None)?;
-        if let Target::Name(name) = target {
-            return Ok(Some(name));
+    /// The space whose own address was named.
+    fn space_of_address(&self) -> Result<Option<String>> {
+        let [address] = self.addresses[..] else {
+            return Ok(None);
+        };
+        if !is_of_spaces(address) {
+            return Ok(None);
         }
-        match env::space(&target) {
-            Ok(space) => Ok(Some(space.name)),
+        match survey(&Places::Spaces, &Question::LISTENERS) {
             Err(error) if status_of(&error) == status::NOTHING => Ok(None),
-            Err(error) => Err(error),
+            found => Ok(space_at(address, &found?.spaces).map(|space| space.name.clone())),
         }
     }
 
@@ -126,12 +138,79 @@ impl Place {
         })
     }
 
+    /// Where something happened.
+    pub(crate) fn of_event(event: &Event) -> Self {
+        Self {
+            within: Where::Space(event.space.clone()),
+            protocol: event.protocol,
+            addresses: Vec::new(),
+            port: Port::new(event.port.get()).expect("it is not zero"),
+        }
+    }
+
+    /// As it is typed on a command line.
+    pub(crate) fn typed(&self) -> String {
+        let protocol = match self.protocol {
+            Protocol::Tcp => "",
+            Protocol::Udp => "udp/",
+        };
+        let host = match (&self.within, &self.addresses[..]) {
+            (Where::Machine, _) => "host.internal:".to_owned(),
+            (Where::Space(name), _) => format!("{name}:"),
+            (Where::Project, _) => ".:".to_owned(),
+            (Where::Here, [IpAddr::V4(address)]) => format!("{address}:"),
+            (Where::Here, [IpAddr::V6(address)]) => format!("[{address}]:"),
+            (Where::Here, []) => String::new(),
+            (Where::Here, _) => "localhost:".to_owned(),
+        };
+        format!("{protocol}{host}{}", self.port)
+    }
+
     /// The same port, elsewhere.
     pub(crate) fn in_space(&self, name: &str) -> Self {
         Self {
             within: Where::Space(name.to_owned()),
             ..self.clone()
         }
+    }
+}
+
+/// The name of the space of the current directory's project, if it runs.
+///
+/// # Errors
+/// When the daemon can't be asked.
+pub(crate) fn space_of_project() -> Result<Option<String>> {
+    let target = run::target(None)?;
+    if let Target::Name(name) = target {
+        return Ok(Some(name));
+    }
+    match env::space(&target) {
+        Ok(space) => Ok(Some(space.name)),
+        Err(error) if status_of(&error) == status::NOTHING => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The space that has this address.
+pub(crate) fn space_at(address: IpAddr, spaces: &[SpaceInfo]) -> Option<&SpaceInfo> {
+    let has = |space: &&SpaceInfo| [IpAddr::V4(space.ipv4), space.ipv6.into()].contains(&address);
+    spaces.iter().find(has)
+}
+
+/// A name for a space beside this one.
+pub(crate) fn beside(space: &str) -> String {
+    let name = format!("{space}-2");
+    match is_label(&name) {
+        true => name,
+        false => "other".to_owned(),
+    }
+}
+
+/// Whether an address is one that only spaces have.
+fn is_of_spaces(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(four) => four.octets()[..2] == [10, 77],
+        IpAddr::V6(six) => six.segments()[..3] == [0xfd77, 0x7761, 0x7266],
     }
 }
 
@@ -166,59 +245,27 @@ fn covers(hold: &Hold, address: IpAddr) -> bool {
     }
 }
 
-/// The text is no place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a port from 1 to 65535 is wanted, as in 3000, udp/53, 127.0.0.1:3000, shop:3000 or .:3000"
-)]
-pub(crate) struct NoPlace;
-
 impl FromStr for Place {
-    type Err = NoPlace;
+    type Err = Unclear;
 
-    fn from_str(text: &str) -> Result<Self, NoPlace> {
-        let (rest, protocol) = match text.split_once('/') {
-            None => (text, Protocol::Tcp),
-            Some((one, other)) => match (one.parse(), other.parse()) {
-                (Ok(protocol), _) => (other, protocol),
-                (_, Ok(protocol)) => (one, protocol),
-                _ => return Err(NoPlace),
-            },
+    fn from_str(text: &str) -> Result<Self, Unclear> {
+        let spelled: Spelled = text.parse()?;
+        let port = spelled.port.and_then(|port| Port::new(port.get()));
+        let (within, addresses) = match spelled.host {
+            Host::Any => (Where::Here, Vec::new()),
+            Host::Address(address) => (Where::Here, vec![address]),
+            Host::Localhost => (Where::Here, LOCALHOST.to_vec()),
+            Host::Machine => (Where::Machine, Vec::new()),
+            Host::Space(name) => (Where::Space(name), Vec::new()),
+            Host::Project => (Where::Project, Vec::new()),
+            Host::ByName(name) => return Err(Unclear::Several(name)),
         };
-        let (host, port) = rest.rsplit_once(':').unwrap_or(("", rest));
-        let (within, addresses) = host_of(host).ok_or(NoPlace)?;
         Ok(Self {
             within,
-            protocol,
+            protocol: spelled.protocol.unwrap_or(Protocol::Tcp),
             addresses,
-            port: port.parse().map_err(|_| NoPlace)?,
+            port: port.ok_or(Unclear::Zero)?,
         })
-    }
-}
-
-/// What stands before the colon.
-fn host_of(host: &str) -> Option<(Where, Vec<IpAddr>)> {
-    let six = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    if let Some(six) = six {
-        return Some((Where::Here, vec![six.parse::<Ipv6Addr>().ok()?.into()]));
-    }
-    if let Ok(four) = host.parse::<Ipv4Addr>() {
-        return Some((Where::Here, vec![four.into()]));
-    }
-    match host {
-        "" => Some((Where::Here, Vec::new())),
-        "." => Some((Where::Project, Vec::new())),
-        "localhost" => {
-            let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-            Some((Where::Here, loopback.to_vec()))
-        }
-        // As `wharf ls` says that a space's server is reached from others.
-        name => {
-            let name = name.strip_suffix(".internal").unwrap_or(name);
-            is_label(name).then(|| (Where::Space(name.to_owned()), Vec::new()))
-        }
     }
 }
 
@@ -237,6 +284,7 @@ impl fmt::Display for Place {
                 Some(name) => write!(f, " of space {name}"),
                 None => write!(f, " of the machine"),
             },
+            Where::Machine => f.write_str(" of the machine"),
             Where::Space(name) => write!(f, " of space {name}"),
             Where::Project => write!(f, " of this directory's space"),
         }
@@ -248,61 +296,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_are_named_as_people_do() {
-        let shop = || Where::Space("shop".into());
-        for (text, within, protocol, addresses, port) in [
-            ("3000", Where::Here, Protocol::Tcp, vec![], 3000),
-            (":3000", Where::Here, Protocol::Tcp, vec![], 3000),
-            ("udp/53", Where::Here, Protocol::Udp, vec![], 53),
-            ("53/UDP", Where::Here, Protocol::Udp, vec![], 53),
-            (
-                "127.0.0.1:80",
-                Where::Here,
-                Protocol::Tcp,
-                vec!["127.0.0.1"],
-                80,
-            ),
-            ("[::1]:80", Where::Here, Protocol::Tcp, vec!["::1"], 80),
-            (
-                "localhost:80",
-                Where::Here,
-                Protocol::Tcp,
-                vec!["127.0.0.1", "::1"],
-                80,
-            ),
-            ("shop:80", shop(), Protocol::Tcp, vec![], 80),
-            ("shop.internal:80", shop(), Protocol::Tcp, vec![], 80),
-            ("udp/shop:80", shop(), Protocol::Udp, vec![], 80),
-            (".:80", Where::Project, Protocol::Tcp, vec![], 80),
+    fn a_place_is_what_was_typed_and_of_tcp_unless_that_says_more() {
+        let place = |text: &str| text.parse::<Place>().unwrap();
+        let plain = place("3000");
+        assert_eq!(
+            (&plain.within, plain.protocol),
+            (&Where::Here, Protocol::Tcp)
+        );
+        assert_eq!(place("udp/shop:53").within, Where::Space("shop".into()));
+        assert_eq!(place("udp/shop:53").protocol, Protocol::Udp);
+        assert_eq!(place("localhost:80").addresses, LOCALHOST);
+        assert_eq!(place("host.internal:80").within, Where::Machine);
+        assert_eq!(place(".:80").within, Where::Project);
+        assert_eq!(place("http://localhost").port.number(), 80);
+        for text in [
+            "3000",
+            "udp/53",
+            "127.0.0.1:80",
+            "[::1]:80",
+            "localhost:80",
+            "udp/shop:53",
+            ".:80",
+            "host.internal:80",
         ] {
-            let place: Place = text.parse().unwrap();
-            let addresses: Vec<IpAddr> = addresses
-                .iter()
-                .map(|address| address.parse().unwrap())
-                .collect();
-            assert_eq!(
-                (
-                    place.within,
-                    place.protocol,
-                    place.addresses,
-                    place.port.number()
-                ),
-                (within, protocol, addresses, port),
-                "{text}"
-            );
+            assert_eq!(place(text).typed(), text);
         }
-        for wrong in [
-            "",
-            "0",
-            "65536",
-            "http",
-            "shop:",
-            "My Shop:80",
-            "::1:80",
-            "3000/http",
-            "1.2.3.4",
-        ] {
-            assert_eq!(wrong.parse::<Place>(), Err(NoPlace), "{wrong}");
-        }
+        assert_eq!("0".parse::<Place>(), Err(Unclear::Zero));
+        let several = Unclear::Several("shop".into());
+        assert_eq!("shop.localhost".parse::<Place>(), Err(several));
     }
 }
