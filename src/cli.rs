@@ -188,7 +188,7 @@ pub(crate) enum Command {
     /// Say what a port is used for, or which port a service has
     #[command(before_help = examples::SERVICE)]
     Service(Service),
-    /// Have the user's systemd start the daemon when it is wanted
+    /// Have the user's systemd start wharf when it is wanted
     #[command(before_help = examples::SERVICE_INSTALL)]
     ServiceInstall(ServiceInstall),
     /// Check that everything wharf needs is there, and say what to do where it is not
