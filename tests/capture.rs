@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::harness::{Played, World, scenes};
+use crate::harness::{Played, World, await_that, scenes};
 
 scenes![
     a_capture_ends_cleanly_and_counts,
@@ -105,13 +105,18 @@ fn the_file_names_programs_and_spaces_for_wireshark(world: &World) -> Played {
     let (shop, other) = (world.project("shop"), world.project("other"));
     let _server = shop.serve(&["http", "0.0.0.0", "8000", "of the shop"]);
     let _held = other.hold();
+    let to = address(world, "shop");
     let file = world.home().join("seen.pcapng");
     let capture = world.wharf(["capture", "other", "-w"]).word(&file).start();
     capture.warns("capturing");
-    let mut client = other
-        .run(["python3", "-c", CLIENT, "shop.internal"])
-        .start();
+    let mut client = other.run(["python3", "-c", CLIENT, &to]).start();
     client.says("200 OK");
+    // Whose a flow is can be told as long as it stands.
+    await_that("the flow's programs are written down", || {
+        let written = std::fs::read(&file).unwrap();
+        let told = written.windows(9).any(|part| part == b") in shop");
+        told.then_some(())
+    });
     client.close_input();
     client.outcome().ended_with(0);
     capture.signal(Signal::INT);
@@ -154,7 +159,7 @@ fn the_file_names_programs_and_spaces_for_wireshark(world: &World) -> Played {
         "-e",
         "http.host",
     ];
-    assert_eq!(tshark(world, &file, &http), "shop.internal:8000\n");
+    assert_eq!(tshark(world, &file, &http), format!("{to}:8000\n"));
     Ok(())
 }
 
