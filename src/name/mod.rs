@@ -79,6 +79,11 @@ pub(crate) use listen::Door;
 
 use crate::web;
 
+/// Whether something that listens at this port may be a web server; not where another protocol has its usual port.
+pub(crate) fn may_be_web(port: u16) -> bool {
+    route::is_web(port)
+}
+
 /// Connections of clients at one time, tunnels included. Further ones wait in the kernel's queue.
 pub(crate) const CLIENTS_MAX: usize = 1024;
 
