@@ -101,11 +101,11 @@ impl Host {
     }
 
     /// The socket that gets what arrived. Without a source port there is no flow: what is connected hears nothing of it.
-    fn reader(&self, inbound: &Inbound, arrived: &Arrived) -> Option<SocketId> {
-        if let Some(flow) = arrived.flow() {
-            return self.addressee(inbound, &flow);
-        }
+    fn reader(&mut self, inbound: &Inbound, arrived: &Arrived) -> Option<SocketId> {
         let device = inbound.device;
+        if let Some(flow) = arrived.flow() {
+            return self.reader_of(&flow, device);
+        }
         let found = self
             .table
             .who_without_port(arrived.to, arrived.from, device)?;
