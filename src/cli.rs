@@ -139,6 +139,9 @@ pub(crate) enum Command {
     /// Open a space's web server in the browser
     #[command(before_help = examples::OPEN)]
     Open(Url),
+    /// Show everything in a page: spaces, ports, who talks to whom, conflicts, live
+    #[command(before_help = examples::WEB)]
+    Web(Web),
     /// Connect standard input and output with a port of a space
     #[command(before_help = examples::CONNECT)]
     Connect(Connect),
@@ -340,6 +343,13 @@ pub(crate) struct Trust {
     /// Say what would be written, and write nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Web {
+    /// Only print the page's address; without a terminal or a desktop that is all in any case
+    #[arg(long)]
+    pub(crate) print: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@
 
 mod assert;
 mod binding;
+mod browser;
 mod channel;
 mod cli;
 mod client;
@@ -41,6 +42,7 @@ mod sys;
 mod trust;
 mod wait;
 mod watch;
+mod web;
 mod why;
 
 use std::os::fd::AsFd;
@@ -82,6 +84,7 @@ fn carry_out(command: cli::Command) -> Result<ExitCode> {
         cli::Command::Focus(typed) => publish::command::focus(typed),
         cli::Command::Url(typed) => publish::command::url(typed),
         cli::Command::Open(typed) => publish::command::open(typed),
+        cli::Command::Web(typed) => web::command::web(&typed),
         cli::Command::Connect(typed) => publish::command::connect(typed),
         cli::Command::Trust(typed) => trust::trust(&typed),
         cli::Command::Untrust => trust::untrust(),

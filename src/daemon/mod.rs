@@ -7,6 +7,7 @@ mod attendance;
 mod board;
 mod chronicle;
 mod claims;
+mod eye;
 mod from_host;
 mod front;
 mod keeper;
@@ -17,6 +18,7 @@ mod releases;
 mod session;
 mod space;
 mod spaces;
+mod web;
 
 use std::fs::{self, File};
 use std::io::{self, Write};

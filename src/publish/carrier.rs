@@ -5,13 +5,16 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
+use super::naming::{self, FirstWords};
 use super::{Place, datagrams, splice};
 use crate::list::Protocol;
 
@@ -34,8 +37,34 @@ enum Order {
 #[derive(Debug)]
 pub(crate) struct Errand {
     pub(crate) place: Place,
-    /// Takes the connected socket, of the place's protocol.
-    pub(crate) reply: oneshot::Sender<io::Result<OwnedFd>>,
+    /// The client's connection, if the program should see it come from the client itself.
+    pub(crate) guest: Option<(SocketAddr, OwnedFd)>,
+    /// Whom the client named.
+    pub(crate) named: Named,
+    /// Takes the outcome.
+    pub(crate) reply: oneshot::Sender<io::Result<Reached>>,
+}
+
+/// A program is reached.
+#[derive(Debug)]
+pub(crate) enum Reached {
+    /// By this connected socket, of the place's protocol.
+    By(OwnedFd),
+    /// The guest's connection is carried already.
+    Already,
+    /// Several spaces are there: it takes a name to know which is meant.
+    Unclear,
+}
+
+/// Whom a client named in its first words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// That was not asked.
+    Unasked,
+    /// Nobody.
+    Nobody,
+    /// This space, which need not be there.
+    Space(String),
 }
 
 /// The way to the daemon's own thread.
@@ -43,20 +72,29 @@ pub(crate) struct Errand {
 pub(super) struct Errands(mpsc::Sender<Errand>);
 
 impl Errands {
-    async fn run(&self, place: Place) -> io::Result<OwnedFd> {
+    async fn run(
+        &self,
+        place: Place,
+        guest: Option<(SocketAddr, OwnedFd)>,
+        named: Named,
+    ) -> io::Result<Reached> {
         let (reply, answer) = oneshot::channel();
-        let errand = Errand { place, reply };
+        let errand = Errand {
+            place,
+            guest,
+            named,
+            reply,
+        };
         let gone = || io::Error::from(io::ErrorKind::NotConnected);
         self.0.send(errand).await.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    async fn connect(&self, place: Place) -> io::Result<TcpStream> {
-        TcpStream::from_std(self.run(place).await?.into())
-    }
-
     pub(super) async fn connect_datagrams(&self, place: Place) -> io::Result<UdpSocket> {
-        UdpSocket::from_std(self.run(place).await?.into())
+        match self.run(place, None, Named::Nobody).await? {
+            Reached::By(socket) => UdpSocket::from_std(socket.into()),
+            Reached::Already | Reached::Unclear => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 }
 
@@ -123,7 +161,9 @@ fn serve(place: Place, socket: OwnedFd, errands: Errands) -> io::Result<JoinHand
 async fn accept(place: Place, listener: TcpListener, errands: Errands) {
     loop {
         match listener.accept().await {
-            Ok((outside, _)) => drop(spawn_local(connect(place, outside, errands.clone()))),
+            Ok((outside, client)) => {
+                spawn_local(serve_one(place, outside, client, errands.clone()));
+            }
             Err(error) => {
                 tracing::error!("cannot accept at {place}: {error}");
                 tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
@@ -132,13 +172,51 @@ async fn accept(place: Place, listener: TcpListener, errands: Errands) {
     }
 }
 
-async fn connect(place: Place, outside: TcpStream, errands: Errands) {
-    match errands.connect(place).await {
-        Ok(inside) => splice::carry(outside, inside).await,
+async fn serve_one(place: Place, mut outside: TcpStream, client: SocketAddr, errands: Errands) {
+    match connect(place, &mut outside, client, &errands).await {
+        Ok(Some(inside)) => splice::carry(outside, inside).await,
+        // The connection lives on where it is carried.
+        Ok(None) => {}
         Err(error) => {
             tracing::debug!("a connection to {place} goes nowhere: {error}");
             // A reset is the nearest to "connection refused" that an accepted connection can get.
             outside.set_zero_linger().ok();
         }
     }
+}
+
+/// Connects with the program; `None` if the connection is carried elsewhere from now on.
+async fn connect(
+    place: Place,
+    outside: &mut TcpStream,
+    client: SocketAddr,
+    errands: &Errands,
+) -> io::Result<Option<TcpStream>> {
+    // Who comes over the machine's loopback comes over the space's.
+    let guest = if client.ip().to_canonical().is_loopback() {
+        None
+    } else {
+        Some((client, outside.as_fd().try_clone_to_owned()?))
+    };
+    match errands.run(place, guest, Named::Unasked).await? {
+        Reached::By(socket) => TcpStream::from_std(socket.into()).map(Some),
+        Reached::Already => Ok(None),
+        Reached::Unclear => connect_by_name(place, outside, errands).await.map(Some),
+    }
+}
+
+/// Connects with the program of the space that the client names; without a name, with that in focus.
+async fn connect_by_name(
+    place: Place,
+    outside: &mut TcpStream,
+    errands: &Errands,
+) -> io::Result<TcpStream> {
+    let FirstWords { said, space } = naming::listen(outside).await;
+    let named = space.map_or(Named::Nobody, Named::Space);
+    let Reached::By(socket) = errands.run(place, None, named).await? else {
+        return Err(io::ErrorKind::NotConnected.into());
+    };
+    let mut inside = TcpStream::from_std(socket.into())?;
+    inside.write_all(&said).await?;
+    Ok(inside)
 }

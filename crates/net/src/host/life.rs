@@ -3,13 +3,14 @@
 //!
 //! # Theory of operation
 //!
-//! Whoever touches a connection calls [`Host::settle`]: what it is ready for becomes one event, and it is queued for sending.
-//! [`Host::transmit`] takes segments from the first of the queue until that has none, in turns; a connection that has run dry
+//! Whoever touches a connection calls [`Host::settle`]: what it is ready for becomes one event, and it is queued for sending if it has
+//! anything to send. [`Host::transmit`] takes segments from the first of the queue until that has none, in turns; a connection that has run dry
 //! is entered with the timers, or cleared away if it is over. So neither sending nor waking ever looks at all connections.
 
 use wharf_port::table::Moment;
 
 use super::Host;
+use super::egress::changes;
 use super::event::{Event, SocketId};
 use super::opening::{mss, mtu};
 use super::sockets::{Keeper, Role, Socket, Work};
@@ -31,8 +32,12 @@ impl Host {
         };
         let ready = stream.connection.take_ready();
         if socket.work == Work::None {
-            socket.work = Work::Queued;
-            self.work.push_back(id);
+            if stream.connection.is_quiet() {
+                self.timers.set(id.index, stream.connection.deadline());
+            } else {
+                socket.work = Work::Queued;
+                self.work.push_back(id);
+            }
         }
         match stream.keeper {
             Keeper::Caller => socket.tell(id, ready, &mut self.events),
@@ -87,31 +92,34 @@ impl Host {
             socket.work = Work::None;
             return true;
         };
-        let remote = stream.flow.remote.address();
+        let (local, remote) = (stream.flow.local.address(), stream.flow.remote.address());
         if let Some(found) = stream.connection.take_path_mss() {
             self.routes.learn(now, remote, mtu(found, remote));
         }
-        let changes = self.routes.changes() + self.neighbours.changes();
-        let mtu = match self.shortcuts.find(now, remote, changes) {
+        let changes = changes(&self.links, &self.routes);
+        let way = (self.routes.link_of(local), remote);
+        let mtu = match self.shortcuts.find(now, way, changes) {
             Some(known) => known.mtu,
-            None => self.routes.mtu(now, remote),
+            None => self.routes.mtu(now, local, remote),
         };
         let header = if remote.is_ipv4() { 20 } else { 40 };
         let limits = Limits {
             mss: mss(mtu, remote),
             offload: Some(MAX_TRAIN - header),
         };
-        match stream.connection.transmit(now, &limits) {
-            Some(outgoing) => {
-                let flow = stream.flow;
-                self.work.push_back(id);
-                self.send_segment(now, &flow, outgoing, Some(id));
-            }
-            None => {
-                socket.work = Work::None;
-                self.dry(id);
-            }
+        let Some(outgoing) = stream.connection.transmit(now, &limits) else {
+            socket.work = Work::None;
+            self.dry(id);
+            return true;
+        };
+        let (flow, quiet) = (stream.flow, stream.connection.is_quiet());
+        if quiet {
+            socket.work = Work::None;
+            self.dry(id);
+        } else {
+            self.work.push_back(id);
         }
+        self.send_segment(now, &flow, outgoing, Some(id));
         true
     }
 

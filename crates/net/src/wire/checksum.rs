@@ -50,6 +50,7 @@ impl Sum {
     }
 
     /// Adds what comes next.
+    #[inline]
     pub fn add(&mut self, bytes: &[u8]) {
         let sum = native_sum(bytes);
         self.total += if self.odd {
@@ -81,6 +82,7 @@ impl Sum {
 
 /// The checksum of one slice.
 #[must_use]
+#[inline]
 pub fn checksum(bytes: &[u8]) -> u16 {
     let mut sum = Sum::default();
     sum.add(bytes);
@@ -91,6 +93,7 @@ pub fn checksum(bytes: &[u8]) -> u16 {
 const LANES: usize = 8;
 
 /// The sum of native 32-bit words.
+#[inline]
 fn native_sum(bytes: &[u8]) -> u64 {
     let (blocks, rest) = bytes.as_chunks::<{ 8 * LANES }>();
     let mut sum = if blocks.is_empty() {
@@ -102,11 +105,15 @@ fn native_sum(bytes: &[u8]) -> u64 {
     for word in words {
         sum += native(*word);
     }
-    let mut last = [0; 4];
-    last[..rest.len()].copy_from_slice(rest);
-    sum + native(last)
+    sum + match *rest {
+        [a] => native([a, 0, 0, 0]),
+        [a, b] => native([a, b, 0, 0]),
+        [a, b, c] => native([a, b, c, 0]),
+        _ => 0,
+    }
 }
 
+#[inline(never)]
 fn block_sum(blocks: &[[u8; 8 * LANES]]) -> u64 {
     let mut lanes = [[0; 2]; LANES];
     for block in blocks {
