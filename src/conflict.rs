@@ -25,7 +25,7 @@ pub(crate) fn explain(event: &Event, command: &[OsString]) -> String {
 pub(crate) fn story(event: &Event, command: &[OsString]) -> Vec<String> {
     match &event.kind {
         Kind::Conflict { reason } => told(event, reason, command),
-        Kind::Bound | Kind::Listening | Kind::Released => Vec::new(),
+        Kind::Bound | Kind::Listening | Kind::Released | Kind::Denied { .. } => Vec::new(),
     }
 }
 

@@ -152,6 +152,10 @@ pub(crate) fn text(event: &Event, now: &Zoned) -> String {
         Kind::Listening => ("listening", String::new()),
         Kind::Released => ("released", String::new()),
         Kind::Conflict { reason } => ("conflict", format!(": {}", because(reason))),
+        Kind::Denied { to } => (
+            "denied",
+            format!(": no way to {to}, one of the two is isolated"),
+        ),
     };
     let place = SocketAddr::new(event.address, event.port.get());
     let line = format!(

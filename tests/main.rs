@@ -11,8 +11,11 @@
 
 mod harness;
 
+mod background;
 mod binding;
 mod by_name;
+mod capture;
+mod ci;
 mod command_line;
 mod config;
 mod conflicts;
@@ -24,6 +27,7 @@ mod events;
 mod free;
 mod from_host;
 mod https;
+mod isolation;
 mod joining;
 mod killed;
 mod listing;
@@ -40,6 +44,7 @@ mod status;
 mod stopping;
 mod stopping_ports;
 mod terminal;
+mod unit;
 mod waiting;
 mod watching;
 mod web;

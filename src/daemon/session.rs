@@ -67,6 +67,7 @@ async fn answer(request: Request, channel: &mut AsyncChannel, spaces: &Rc<Spaces
             };
             stay(&space, welcome, channel, spaces, Namespaces::Known).await
         }
+        Ask::Capture(asked) => super::capture::serve(asked, channel, spaces).await,
         Ask::Events { space } => follow(space, channel, spaces).await,
         Ask::Reach(Reach::Connect { target, port }) => {
             let socket = super::reach::connect(&target, port, spaces).await?;
@@ -80,6 +81,10 @@ async fn answer(request: Request, channel: &mut AsyncChannel, spaces: &Rc<Spaces
 pub(super) async fn reply(ask: Ask, spaces: &Rc<Spaces>) -> Result<Reply> {
     match ask {
         Ask::Survey { places, question } => survey(places, &question, spaces),
+        Ask::Programs(places) => {
+            let running = spaces.running(&looked_at(&places, spaces)?)?;
+            Ok(Reply::Programs(running))
+        }
         Ask::Reach(reach) => super::reach::reply(reach, spaces).await,
         Ask::Web => {
             let remarks = spaces.open_doors().await;
@@ -90,22 +95,27 @@ pub(super) async fn reply(ask: Ask, spaces: &Rc<Spaces>) -> Result<Reply> {
             Ok(Reply::Web(spaces.page()?.with_context(none)?))
         }
         Ask::Stop(target) => Ok(Reply::Stopped(stop(&target, spaces).await?)),
-        Ask::Run(_) | Ask::Resume { .. } | Ask::Events { .. } => {
+        Ask::Run(_) | Ask::Resume { .. } | Ask::Events { .. } | Ask::Capture(_) => {
             bail!("this wants a conversation")
         }
     }
 }
 
-/// Looks for sockets.
-fn survey(places: Places, question: &Question, spaces: &Rc<Spaces>) -> Result<Reply> {
-    let looked_at = match &places {
+/// The spaces that are meant, without the machine.
+fn looked_at(places: &Places, spaces: &Spaces) -> Result<Vec<Rc<Space>>> {
+    Ok(match places {
         Places::Space(name) => {
             let found = spaces.find(name);
             vec![found.ok_or_else(|| Target::Name(name.clone()).not_running())?]
         }
         Places::Spaces | Places::Everywhere => spaces.all(),
         Places::Machine => Vec::new(),
-    };
+    })
+}
+
+/// Looks for sockets.
+fn survey(places: Places, question: &Question, spaces: &Rc<Spaces>) -> Result<Reply> {
+    let looked_at = looked_at(&places, spaces)?;
     let mut holds = spaces.survey(&looked_at, question)?;
     if matches!(places, Places::Machine | Places::Everywhere) {
         holds.extend(list::machine(question)?);
@@ -234,6 +244,8 @@ async fn accompany(
                 while let Ok(notice) = notices.try_recv() {
                     channel.send(&notice, &[]).await.ok();
                 }
+                let passed = Notice::Passed(space.ears.traffic());
+                channel.send(&passed, &[]).await.ok();
                 return End::Finished;
             }
         }
@@ -255,7 +267,7 @@ async fn follow(space: Option<String>, channel: &mut AsyncChannel, spaces: &Spac
             _ = channel.receive::<Progress>() => return Ok(()),
         };
         if let News::Event(event) = &news
-            && space.as_ref().is_some_and(|space| *space != event.space)
+            && space.as_ref().is_some_and(|space| !event.concerns(space))
         {
             continue;
         }

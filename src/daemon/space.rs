@@ -10,7 +10,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::ops::Deref;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::keeper::{Handover, Keeper};
@@ -33,6 +33,7 @@ use crate::event::Event;
 use crate::failure::{Failure, status};
 use crate::list::{self, Member, NetNamespace, Protocol, diag, holders};
 use crate::protocol::SpaceInfo;
+use crate::relay::denials::Attempt;
 use crate::relay::{self, Guest, Relay};
 use crate::space::book::Entry;
 use crate::space::enter::Namespaces;
@@ -61,6 +62,10 @@ pub(super) struct Space {
     pub(super) named: RefCell<HashSet<IpAddr>>,
     /// Who has which port inside.
     pub(super) ports: Rc<Ports>,
+    /// Whether it has to do with other spaces.
+    pub(super) isolation: relay::Isolation,
+    /// Who listens in on its frames.
+    pub(super) ears: relay::Ears,
     /// Tasks that serve wharf's own sockets inside; they end with the space.
     servants: RefCell<JoinSet<()>>,
     diag: OwnedFd,
@@ -104,8 +109,11 @@ impl Space {
         handover: Handover,
         routes: &relay::Routes,
         names: relay::Names,
+        attempts: mpsc::Sender<Attempt>,
         events: broadcast::Sender<Event>,
     ) -> Result<Rc<Self>> {
+        let (isolation, ears) = (relay::Isolation::default(), relay::Ears::default());
+        isolation.set(handover.charter.isolated);
         let Handover {
             charter,
             pid,
@@ -117,6 +125,7 @@ impl Space {
             ends,
             keeper,
             kept: _,
+            child: _,
         } = handover;
         let relay = Relay::start(relay::Setting {
             link,
@@ -126,6 +135,9 @@ impl Space {
             mtu: charter.mtu,
             routes: routes.clone(),
             names,
+            isolation: isolation.clone(),
+            denials: relay::Denials::new(attempts),
+            ears: ears.clone(),
         })?;
         let namespace = NetNamespace::of(&namespaces.network)?;
         let name = &charter.entry.name;
@@ -136,6 +148,8 @@ impl Space {
         Ok(Rc::new(Self {
             id,
             namespace,
+            isolation,
+            ears,
             ports,
             entry: charter.entry,
             namespaces,
@@ -202,6 +216,16 @@ impl Space {
             Errno::AGAIN => io::Error::other("processes come and go too fast to be told apart"),
             errno => errno.into(),
         })
+    }
+
+    /// Where its programs are: its name, its namespace, and the one process there that is wharf's own.
+    pub(super) fn place(&self) -> (&str, NetNamespace, Pid) {
+        (&self.entry.name, self.namespace, self.keeper_pid)
+    }
+
+    /// Asks the kernel about the sockets inside.
+    pub(super) fn diag(&self) -> BorrowedFd<'_> {
+        self.diag.as_fd()
     }
 
     /// Nobody is inside any more: what serves it ends, and what anybody had is released.
@@ -418,6 +442,15 @@ impl Space {
             status: status::USAGE,
         })?;
         Ok(())
+    }
+
+    /// Isolates it from other spaces, or has it reach and be reached again, if a run wants the one or the other. The next daemon
+    /// will know.
+    pub(super) async fn isolate(&self, wanted: Option<bool>) {
+        if let Some(isolated) = wanted {
+            self.isolation.set(isolated);
+            self.keeper.isolate(isolated).await;
+        }
     }
 
     /// Has the binds of a run arrive at a clerk, and, when this process dies, at the keeper. Nothing happens if they do.

@@ -69,7 +69,7 @@ impl Past {
                 Kind::Released => {
                     sockets.remove(&socket);
                 }
-                Kind::Conflict { .. } => {}
+                Kind::Conflict { .. } | Kind::Denied { .. } => {}
             }
         }
         let held = sockets.into_values().cloned().collect();
