@@ -344,6 +344,12 @@ impl Record {
         holders
     }
 
+    /// The socket of that cookie, if it has a port.
+    pub(in crate::binding) fn socket(&self, cookie: u64) -> Option<Socket> {
+        let owner = self.table.owner(*self.holds.get(&cookie)?)?;
+        Some(owner.socket)
+    }
+
     /// Since when the socket of that cookie is as it is, if it was seen to become so.
     pub(crate) fn since(&self, cookie: u64) -> Option<Timestamp> {
         let owner = self.table.owner(*self.holds.get(&cookie)?)?;
