@@ -83,6 +83,8 @@ pub(crate) enum Role {
     Daemon,
     /// Holds a space open.
     Keeper,
+    /// Lets binds pass when nobody else can.
+    Standby,
 }
 
 /// The role that this process was started in, if it is not a person's command.
@@ -91,6 +93,7 @@ pub(crate) fn role() -> Option<Role> {
     match words.first()?.to_str()? {
         "daemon" if words.len() == 1 => Some(Role::Daemon),
         "keeper" if words.len() == 1 => Some(Role::Keeper),
+        "standby" if words.len() == 1 => Some(Role::Standby),
         _ => None,
     }
 }

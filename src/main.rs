@@ -102,10 +102,12 @@ fn play(role: cli::Role) -> Result<()> {
     rustix::thread::set_name(c"wharf")?;
     match role {
         cli::Role::Daemon => daemon::serve(),
-        cli::Role::Keeper => {
-            // The daemon's socket is standard input.
-            let daemon = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
-            space::keeper::keep(daemon)
-        }
+        cli::Role::Keeper => space::keeper::keep(standard_input()?),
+        cli::Role::Standby => space::standby::stand_by(standard_input()?),
     }
+}
+
+/// The socket of whoever started this process.
+fn standard_input() -> Result<UnixStream> {
+    Ok(std::io::stdin().as_fd().try_clone_to_owned()?.into())
 }

@@ -24,7 +24,7 @@ use crate::publish::wish::{Named, Wish};
 use crate::space::Device;
 
 /// Raised with every change that an older program would misread.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// What a command asks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -178,7 +178,8 @@ pub(crate) struct Run {
 /// What the daemon answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    /// To `Run` (with two descriptors: user namespace, network namespace) and `Resume` (without).
+    /// To `Run` and `Resume`. Descriptors: of `Run`, user namespace and network namespace; then of both what the daemon has in
+    /// hand, and a pidfd of the keeper, unless that is gone.
     Entered {
         /// The space.
         space: SpaceInfo,
@@ -232,8 +233,6 @@ pub(crate) enum Progress {
 /// What the daemon says to a `wharf run`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Notice {
-    /// The listener is held twice from now on: the run needs to hold it no more.
-    Kept,
     /// A program of this run wanted a port and didn't get it.
     Conflict(Event),
 }

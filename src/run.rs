@@ -26,6 +26,7 @@ use crate::protocol::{Ask, Notice, Progress, Reply, Run, SpaceInfo, Target};
 use crate::publish::Publication;
 use crate::signals::{Caught, Signals};
 use crate::space::enter::{EnterError, Namespaces, Started, Supervision};
+use crate::space::standby::Standby;
 use crate::{cli, client, config, conflict, env, space};
 
 /// How long a daemon may take for its last word; usually it has none.
@@ -60,21 +61,26 @@ pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
     if !typed.quiet {
         announce(&space, &remarks, &published);
     }
-    let program = start(&typed.command, answer.descriptors, &space, &run, &published);
+    let mut descriptors = answer.descriptors;
+    let of_standby = descriptors.split_off(descriptors.len().min(2));
+    let program = start(&typed.command, descriptors, &space, &run, &published);
     let resume = Ask::Resume {
-        space: space.name,
-        run,
+        space: space.name.clone(),
+        run: run.clone(),
         from_host,
     };
     let mut session = Session {
         channel: Some(answer.channel),
         resume,
-        supervision: Supervision::Inherited,
+        refused: false,
+        standby: None,
         silent: typed.quiet,
         command: typed.command,
     };
     let ended = program.and_then(|(started, signals)| {
-        session.supervise(started.supervision);
+        session.supervise(started.supervision, |listener| {
+            Standby::of(&space, &run, listener, of_standby)
+        });
         attend(Pid::from_child(&started.child), signals, &mut session)
     });
     session.finish();
@@ -171,8 +177,10 @@ fn start(
 struct Session {
     channel: Option<Channel>,
     resume: Ask,
-    /// The listener is here until the daemon says that it is held twice.
-    supervision: Supervision,
+    /// The kernel has refused the filter.
+    refused: bool,
+    /// The listener is held here as well, for when nobody else does.
+    standby: Option<Standby>,
     silent: bool,
     /// What was typed.
     command: Vec<OsString>,
@@ -183,15 +191,33 @@ impl Session {
         self.channel.as_ref().map(AsFd::as_fd)
     }
 
+    /// Where calls wait that this run has to let pass.
+    fn calls(&self) -> Option<BorrowedFd<'_>> {
+        self.standby.as_ref()?.waiting()
+    }
+
+    /// The daemon says something, or is gone; or without one, a call waits.
+    fn attend(&mut self) {
+        if self.channel.is_some() {
+            self.hear();
+        } else if let Some(Err(error)) = self.standby.as_mut().map(Standby::let_pass) {
+            eprintln!("wharf: cannot stand in for the daemon: {error}");
+        }
+    }
+
     /// The program runs, and its binds are to be seen by the daemon.
-    fn supervise(&mut self, supervision: Supervision) {
-        self.supervision = supervision;
-        if let Supervision::Refused(errno) = self.supervision
-            && !self.silent
-        {
-            eprintln!(
-                "wharf: binds can't be watched here ({errno}): ports are listed, and conflicts are not explained"
-            );
+    fn supervise(&mut self, supervision: Supervision, hold: impl FnOnce(OwnedFd) -> Standby) {
+        match supervision {
+            Supervision::Listener(listener) => self.standby = Some(hold(listener)),
+            Supervision::Inherited => {}
+            Supervision::Refused(errno) => {
+                self.refused = true;
+                if !self.silent {
+                    eprintln!(
+                        "wharf: binds can't be watched here ({errno}): ports are listed, and conflicts are not explained"
+                    );
+                }
+            }
         }
         self.report_supervision();
     }
@@ -199,16 +225,16 @@ impl Session {
     fn report_supervision(&self) {
         let Some(channel) = &self.channel else { return };
         // If the daemon is gone, the next one is told.
-        match &self.supervision {
-            Supervision::Listener(listener) => {
+        match &self.standby {
+            Some(standby) => {
                 channel
-                    .send(&Progress::Supervised, &[listener.as_fd()])
+                    .send(&Progress::Supervised, &[standby.listener()])
                     .ok();
             }
-            Supervision::Refused(_) => {
+            None if self.refused => {
                 channel.send(&Progress::Unsupervised, &[]).ok();
             }
-            Supervision::Inherited => {}
+            None => {}
         }
     }
 
@@ -220,7 +246,6 @@ impl Session {
         let mut heard = channel.receive();
         while let Ok(Some((notice, _))) = heard {
             match notice {
-                Notice::Kept => self.supervision = Supervision::Inherited,
                 Notice::Conflict(event) if !self.silent => {
                     eprint!("{}", conflict::explain(&event, &self.command))
                 }
@@ -240,16 +265,37 @@ impl Session {
         match client::ask(&self.resume, Absence::Start) {
             Ok(answer) => {
                 self.channel = Some(answer.channel);
+                if let Some(standby) = &mut self.standby {
+                    standby.served(answer.descriptors);
+                }
                 self.report_supervision();
             }
-            Err(error) => eprintln!(
-                "wharf: the daemon is gone: {error:#}; the program goes on without a network"
-            ),
+            Err(error) => {
+                eprintln!(
+                    "wharf: the daemon is gone: {error:#}; the program goes on without a network"
+                );
+                self.stand_in();
+            }
         }
     }
 
-    /// The program is done: the daemon says what it still has to say.
+    /// Nobody else answers the program's binds any more.
+    fn stand_in(&mut self) {
+        let outcome = self.standby.as_mut().map_or(Ok(()), Standby::stand_in);
+        if let Err(error) = outcome {
+            eprintln!("wharf: cannot stand in for the daemon: {error}");
+        }
+    }
+
+    /// The program is done: the daemon says what it still has to say, and what the program leaves behind is looked after.
     fn finish(mut self) {
+        self.part();
+        if let Some(Err(error)) = self.standby.map(Standby::leave) {
+            eprintln!("wharf: {error:#}");
+        }
+    }
+
+    fn part(&mut self) {
         let Some(channel) = &mut self.channel else {
             return;
         };
@@ -289,11 +335,9 @@ fn attend(program: Pid, mut signals: Signals, session: &mut Session) -> Result<u
             kill_process(rustix::process::getpid(), Signal::STOP).context("cannot stop")?;
         }
         let mut watched = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
-        watched.extend(
-            session
-                .descriptor()
-                .map(|daemon| PollFd::from_borrowed_fd(daemon, PollFlags::IN)),
-        );
+        let others = [session.descriptor(), session.calls()];
+        let others = others.into_iter().flatten();
+        watched.extend(others.map(|other| PollFd::from_borrowed_fd(other, PollFlags::IN)));
         match poll(&mut watched, None) {
             Err(rustix::io::Errno::INTR) => continue,
             polled => polled.context("cannot wait for signals")?,
@@ -302,7 +346,7 @@ fn attend(program: Pid, mut signals: Signals, session: &mut Session) -> Result<u
             .get(1)
             .is_some_and(|daemon| !daemon.revents().is_empty())
         {
-            session.hear();
+            session.attend();
         }
     }
 }

@@ -23,6 +23,7 @@ mod endurance;
 mod events;
 mod free;
 mod from_host;
+mod interrupted;
 mod joining;
 mod killed;
 mod listing;

@@ -1,4 +1,5 @@
-//! What a keeper does while no daemon lives: it lets every call pass, so that programs go on.
+//! What a keeper does while no daemon lives, and a run or what it leaves behind ([`crate::space::standby`]) where no keeper does
+//! either: it lets every call pass, so that programs go on.
 //!
 //! It holds a duplicate of every listener of its space, and doesn't look at them as long as a daemon does.
 
@@ -45,6 +46,11 @@ impl StandIn {
         &self.kept
     }
 
+    /// What the daemon that died had in hand.
+    pub(crate) fn in_hand(self) -> Option<OwnedFd> {
+        self.in_hand
+    }
+
     /// Lets go of listeners that nothing uses any more.
     pub(crate) fn tidy(&mut self) {
         self.kept
@@ -53,10 +59,10 @@ impl StandIn {
 
     /// The daemon has died: finishes what it had in hand.
     pub(crate) fn take_over(&mut self) -> io::Result<()> {
-        let Some(in_hand) = self.in_hand.take() else {
+        let Some(in_hand) = &self.in_hand else {
             return Ok(());
         };
-        let Some(left) = Left::read(&in_hand)? else {
+        let Some(left) = Left::read(in_hand)? else {
             return Ok(());
         };
         let id = left.notification.id;

@@ -126,7 +126,7 @@ struct Welcome {
 }
 
 /// Whether the command needs the space's namespaces.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum Namespaces {
     Wanted,
     Known,
@@ -153,13 +153,13 @@ async fn stay(
         space.namespaces.user.as_fd(),
         space.namespaces.network.as_fd(),
     ];
-    let descriptors = if wanted == Namespaces::Wanted {
-        &descriptors[..]
-    } else {
-        &[]
+    let mut descriptors = match wanted {
+        Namespaces::Wanted => descriptors.to_vec(),
+        Namespaces::Known => Vec::new(),
     };
+    descriptors.extend(spaces.of_standby(space));
     let mut notices = space.ports.attendance.enter(run);
-    let sent = channel.send(&entered, descriptors).await;
+    let sent = channel.send(&entered, &descriptors).await;
     let end = match sent {
         Ok(()) => accompany(space, run, channel, &mut notices, spaces).await,
         Err(_) => End::CutOff,
@@ -209,7 +209,6 @@ async fn accompany(
                 if let Some(listener) = descriptors.pop() {
                     spaces.supervise(space, run, Listener::new(listener)).await;
                 }
-                channel.send(&Notice::Kept, &[]).await.ok();
             }
             Progress::Unsupervised => space.ports.attendance.is_unsupervised(run),
             Progress::Finished => {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::Result;
 use jiff::Timestamp;
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinSet;
@@ -63,6 +63,8 @@ pub(super) struct Space {
     diag: OwnedFd,
     namespace: NetNamespace,
     keeper_pid: Pid,
+    /// The keeper's pidfd, unless it ended at once.
+    pub(super) keeper_process: Option<OwnedFd>,
     /// Its thread ends when this goes.
     _relay: Relay,
     /// The programs behind listeners, by the cookie of these: looked up once for each.
@@ -137,6 +139,7 @@ impl Space {
             servants: RefCell::default(),
             diag,
             keeper_pid: pid,
+            keeper_process: pidfd_open(pid, PidfdFlags::empty()).ok(),
             _relay: relay,
             programs: RefCell::default(),
             runs: Cell::new(0),

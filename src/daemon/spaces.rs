@@ -4,6 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
@@ -182,6 +183,15 @@ impl Spaces {
         if let Err(error) = space.supervise(run, listener, &self.clerk).await {
             tracing::error!("binds of a run in {}: {error:#}", space.entry.name);
         }
+    }
+
+    /// What a run has to know to stand in for daemon and keeper.
+    pub(super) fn of_standby<'a>(&'a self, space: &'a Space) -> Vec<BorrowedFd<'a>> {
+        let keeper = space.keeper_process.as_ref().map(AsFd::as_fd);
+        [Some(self.clerk.in_hand()), keeper]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     /// Attaches a run to the space that it means, which is made if it doesn't run.

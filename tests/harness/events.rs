@@ -18,7 +18,7 @@ impl Events {
     pub(crate) fn follow(world: &World) -> Self {
         let mut socket = UnixStream::connect(world.runtime().join("daemon")).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        let request = json!({"version": 2, "ask": {"Events": {"space": null}}}).to_string();
+        let request = json!({"version": 3, "ask": {"Events": {"space": null}}}).to_string();
         let length = u32::try_from(request.len()).unwrap();
         socket.write_all(&length.to_le_bytes()).unwrap();
         // No descriptors.
