@@ -145,6 +145,12 @@ pub(crate) enum Command {
     /// Connect standard input and output with a port of a space
     #[command(before_help = examples::CONNECT)]
     Connect(Connect),
+    /// Serve spaces by name over HTTPS too, with an authority of your own; asks first
+    #[command(before_help = examples::TRUST)]
+    Trust(Trust),
+    /// Undo what `wharf trust` did
+    #[command(before_help = examples::UNTRUST)]
+    Untrust,
     /// Say what a port is used for, or which port a service has
     #[command(before_help = examples::SERVICE)]
     Service(Service),
@@ -322,6 +328,21 @@ pub(crate) struct Url {
     /// The space [default: the one it is run in, or of this git worktree or directory]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) space: Option<String>,
+
+    /// The address over TLS, which `wharf trust` sets up
+    #[arg(long)]
+    pub(crate) https: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Trust {
+    /// Don't ask
+    #[arg(short, long, conflicts_with = "dry_run")]
+    pub(crate) yes: bool,
+
+    /// Say what would be written, and write nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

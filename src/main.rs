@@ -38,6 +38,7 @@ mod space;
 mod stop;
 mod survey;
 mod sys;
+mod trust;
 mod wait;
 mod watch;
 mod why;
@@ -82,6 +83,8 @@ fn carry_out(command: cli::Command) -> Result<ExitCode> {
         cli::Command::Url(typed) => publish::command::url(typed),
         cli::Command::Open(typed) => publish::command::open(typed),
         cli::Command::Connect(typed) => publish::command::connect(typed),
+        cli::Command::Trust(typed) => trust::trust(&typed),
+        cli::Command::Untrust => trust::untrust(),
         cli::Command::Service(typed) => service::service(&typed),
         cli::Command::Doctor(typed) => doctor::doctor(&typed),
         cli::Command::Mcp(typed) => mcp::mcp(&typed),

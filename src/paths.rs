@@ -73,7 +73,7 @@ pub(crate) fn keepers() -> Result<PathBuf> {
 }
 
 /// Makes `directory` with mode 0700, or makes sure that what is there is ours and closed to others.
-fn private(directory: &Path) -> Result<()> {
+pub(crate) fn private(directory: &Path) -> Result<()> {
     let mut builder = fs::DirBuilder::new();
     match builder.recursive(true).mode(0o700).create(directory) {
         Ok(()) => {}

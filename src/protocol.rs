@@ -94,6 +94,8 @@ pub(crate) enum Reach {
     Focused,
     /// Have them lead to this space; to whoever claimed them first, if it is none.
     Focus(Option<String>),
+    /// Serve names where they should be served now; `wharf trust` may have changed that.
+    Doors,
     /// A connection to a port of a space; the reply carries the socket.
     Connect {
         /// The space.
@@ -203,6 +205,8 @@ pub(crate) enum Reply {
     Published(Vec<Publication>),
     /// To `Focused` and `Focus`: the space in focus.
     Focus(Option<String>),
+    /// To `Doors`: what stands in the way, a sentence each.
+    Doors(Vec<String>),
     /// To `Connect`.
     Connected,
     /// To `Events`: from here on, [`News`](crate::event::News) come.
@@ -252,4 +256,6 @@ pub(crate) struct SpaceInfo {
     pub(crate) network: u64,
     /// Where its web servers are reached by name, if that is on.
     pub(crate) url: Option<String>,
+    /// The same over TLS, once `wharf trust` was asked for it.
+    pub(crate) https: Option<String>,
 }

@@ -12,11 +12,20 @@ import sys
 import tempfile
 import time
 
+import crowds
+import far
 import measures
 import report
 import spaces
 from spaces import KINDS, MTUS, Missing
 
+USUAL = ["throughput", "latency", "connections", "start-up"]
+# These take minutes, and are measured when they are asked for.
+FURTHER = ["between", "datagrams", "web", "far", "busy", "idle"]
+# Octets of a datagram, and how many one call sends.
+DATAGRAMS = [(64, 1), (1400, 1), (1400, 40)]
+BUSY = [1, 8, 64]
+IDLE = [10_000, 100_000]
 SETTING = pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control")
 
 
@@ -49,8 +58,8 @@ def parse():
                         help="streams at once in throughput runs (default 1; repeatable)")
     parser.add_argument("--congestion", action="append", metavar="NAME",
                         help="TCP congestion control on every side; `default` is the machine's (default reno; repeatable)")
-    parser.add_argument("--only", action="append", choices=["throughput", "latency", "connections", "start-up", "memory"],
-                        help="measure this alone (repeatable)")
+    parser.add_argument("--only", action="append", choices=[*USUAL, "memory", *FURTHER],
+                        help=f"measure this alone (repeatable); {', '.join(FURTHER)} are measured only so")
     parser.add_argument("--limit", type=int, default=480, metavar="SECONDS", help="begin nothing after that (default 480)")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write every sample there")
     options = parser.parse_args()
@@ -69,6 +78,9 @@ class Bench:
         self.spaces = {}
         self.end = time.monotonic() + options.limit
         self.results = report.Results(options)
+
+    def wants(self, *what):
+        return any(name in (self.options.only or [*USUAL, "memory"]) for name in what)
 
     def set_up(self):
         spaces.set_up_machine()
@@ -93,6 +105,7 @@ class Bench:
             space = spaces.open_space(kind, mtu, self.wharf)
             self.stack.callback(space.close)
             measures.await_reach(space, self.server)
+            space.parts = measures.parts(space, self.wharf)
             self.spaces[kind, mtu] = space
         except Missing as why:
             self.results.remark(f"{kind}, MTU {mtu}: {why}")
@@ -109,26 +122,41 @@ class Bench:
 
     def steps(self):
         """One round: the contestants take turns within each measure."""
-        wanted = self.options.only or ["throughput", "latency", "connections", "start-up"]
-        if "throughput" in wanted and not shutil.which("iperf3"):
+        if self.wants("throughput", "between", "far", "busy") and not shutil.which("iperf3"):
             self.results.remark("iperf3 is not installed: no throughput")
-        elif "throughput" in wanted:
+        else:
             for congestion in self.options.congestion:
-                yield from self.throughput(congestion)
-        if "latency" in wanted:
-            for kind in KINDS:
-                yield lambda kind=kind: self.probe(kind, "latency", 1)
-        if "connections" in wanted:
-            for at_once in [1, 16]:
-                for kind in KINDS:
-                    yield lambda kind=kind, at_once=at_once: self.probe(kind, "connections", at_once)
-        if "start-up" in wanted:
+                yield from self.streams(congestion)
+        if self.wants("latency"):
+            yield from (lambda kind=kind: self.probe(kind, "latency", 1) for kind in KINDS)
+        if self.wants("connections"):
+            yield from (lambda kind=kind, at_once=at_once: self.probe(kind, "connections", at_once)
+                        for at_once in [1, 32] for kind in KINDS)
+        if self.wants("datagrams"):
+            yield from (lambda key=("datagrams", into, *shape), kind=kind: self.datagrams(key, kind)
+                        for shape in DATAGRAMS for into in [False, True] for kind in KINDS)
+        if self.wants("web"):
+            yield self.web
+        if self.wants("idle"):
+            yield from (lambda count=count, kind=kind: self.idle(count, kind) for count in IDLE for kind in KINDS)
+        if self.wants("start-up"):
             yield self.start_up
 
-    def throughput(self, congestion):
+    def streams(self, congestion):
         name = self.use(congestion)
         if not name:
             return
+        if self.wants("throughput"):
+            yield from self.throughput(name)
+        if self.wants("between"):
+            yield lambda: self.between(name)
+        if self.wants("far"):
+            yield from (lambda trip=trip, loss=loss: self.far(name, trip, loss)
+                        for trip in far.ROUND_TRIPS_MS for loss in far.LOSSES)
+        if self.wants("busy"):
+            yield from (lambda count=count: self.busy(name, count) for count in BUSY)
+
+    def throughput(self, name):
         for streams in self.options.streams:
             for into in [False, True]:
                 for mtu in MTUS:
@@ -151,6 +179,45 @@ class Bench:
     def run_throughput(self, key, kind):
         _, name, streams, into, mtu = key
         self.sample(key, kind, mtu, lambda space: measures.throughput(space, into, streams, self.options.seconds, name))
+
+    def between(self, name):
+        """From one of wharf's spaces to another; the kernel's veth beside it."""
+        with contextlib.closing(self.wharf.open(MTUS[0], "other")) as other:
+            self.sample(("between", name), "wharf", MTUS[0], lambda space: measures.throughput(
+                space, False, 1, self.options.seconds, name, "other.internal", other)["gbits"])
+        self.sample(("between", name), "veth", MTUS[0], lambda space: measures.throughput(
+            space, False, 1, self.options.seconds, name)["gbits"])
+
+    def far(self, name, trip, loss):
+        """Out of a space and into it, with a server behind a bad wire."""
+        with far.far(trip, loss) as there:
+            for into in [False, True]:
+                for kind in [kind for kind in KINDS if kind != "veth"]:
+                    self.sample(("far", name, trip, loss, into), kind, MTUS[0], lambda space: far.goodput(
+                        space, there, into, self.options.seconds, name))
+
+    def busy(self, name, count):
+        with contextlib.ExitStack() as stack:
+            busy = [stack.enter_context(contextlib.closing(self.wharf.open(MTUS[0], f"busy{nth}"))) for nth in range(count)]
+            self.results.add(("busy", name, count), "wharf", crowds.busy_spaces(busy, self.options.seconds, name))
+
+    def datagrams(self, key, kind):
+        _, into, size, train = key
+        self.sample(key, kind, MTUS[0], lambda space: measures.datagrams(
+            space, self.server, into, size, train, self.options.seconds))
+
+    def web(self):
+        with measures.nginx(self.scratch) as port:
+            for kind in KINDS:
+                self.sample(("web",), kind, MTUS[0], lambda space: measures.web(space, port, self.options.seconds))
+
+    def idle(self, count, kind):
+        def take(space):
+            told = crowds.idle_connections(space, self.server, count)
+            if told["failed"]:
+                self.results.remark(f"{kind}: {told['failed']} of {count} idle connections failed: {told['why']}")
+            return told
+        self.sample(("idle", count), kind, MTUS[0], take)
 
     def probe(self, kind, what, at_once):
         seconds = 0.5 if self.options.quick else 1
@@ -178,7 +245,7 @@ class Bench:
             self.results.remark(f"{way}, start-up: {why}")
 
     def measure_memory(self, when, only=None):
-        if self.options.only and "memory" not in self.options.only:
+        if not self.wants("memory"):
             return
         for kind in [only] if only else KINDS:
             space = self.spaces.get((kind, MTUS[0]))

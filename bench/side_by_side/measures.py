@@ -1,16 +1,15 @@
 """What is measured, each a function of a space (or of a command) that gives one number or several."""
 
+import contextlib
 import json
 import os
 import pathlib
+import socket
 import statistics
 import subprocess
 import time
 
-from spaces import AGENT, PATIENCE, Lines, Missing, Space, Wharf, children, descendants, need
-
-IPERF_PORT = 5201
-PROBE = os.environ["PROBE"]
+from spaces import AGENT, PATIENCE, PROBE, Lines, Machine, Missing, Space, Wharf, children, descendants, need
 
 
 def busy(seconds):
@@ -30,7 +29,8 @@ class ProbeServer:
         self.process = subprocess.Popen(
             [PROBE, "serve", "0.0.0.0:0"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
-        self.port = int(Lines(self.process.stdout).next(PATIENCE))
+        # The second is for trains of datagrams.
+        self.port, self.trains = map(int, Lines(self.process.stdout).next(PATIENCE).split())
 
     def close(self):
         self.process.stdin.close()
@@ -50,26 +50,90 @@ def await_reach(space, server):
             time.sleep(0.1)
 
 
-def throughput(space, into, streams, seconds, congestion):
-    """Gbit/s that arrive over TCP, out of the space or into it.
+def throughput(space, into, streams, seconds, congestion, address=None, at=None):
+    """Gbit/s that arrive over TCP, out of the space or into it, and the processor seconds per GB of what carries them.
 
-    Each run has a server of its own: one that has served remembers its former client's congestion control.
+    Each run has a server of its own: one that has served remembers its former client's congestion control. It runs on the
+    machine, or in the space `at`; its `address` is the machine's unless said otherwise.
     """
     iperf3 = need("iperf3")
-    serve = [iperf3, "--server", "--one-off", "--forceflush", "--port", str(IPERF_PORT)]
-    server = subprocess.Popen(serve, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    port = str(free_port())
+    serve = [iperf3, "--server", "--one-off", "--forceflush", "--port", port]
+    client = [iperf3, "--client", address or space.address, "--port", port, "--time", str(seconds), "--json",
+              "--parallel", str(streams), "--congestion", congestion, *(["--reverse"] if into else [])]
+    with (at or Machine()).serving(serve, "listening"):
+        before = processor_time(space)
+        told = json.loads(space.run(client, seconds + PATIENCE))["end"]["sum_received"]
+        used = processor_time(space) - before
+    return {"gbits": told["bits_per_second"] / 1e9, "per_gb": used / (told["bytes"] / 1e9) if space.parts else None}
+
+
+def free_port():
+    with socket.socket() as asked:
+        asked.bind(("", 0))
+        return asked.getsockname()[1]
+
+
+def processor_time(space):
+    """Seconds of processor time that the processes have used which carry a space's packets."""
+    return sum(used(pid) for pid in space.parts.values())
+
+
+def used(pid):
+    # After the name in brackets; the twelfth and thirteenth are the user's and the system's time, in ticks.
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def datagrams(space, server, into, size, train, seconds):
+    """Datagrams that arrive per second."""
+    port = server.trains if train > 1 and not into else server.port
+    command = [PROBE, "datagrams", f"{space.address}:{port}", "--seconds", str(seconds), "--size", str(size),
+               "--train", str(train), *(["--into"] if into else [])]
+    return float(space.run(command, 3 * seconds + PATIENCE))
+
+
+NGINX = """
+worker_processes 1; daemon off; pid {0}/nginx.pid; error_log {0}/nginx.log; user root;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    client_body_temp_path {0}/b; proxy_temp_path {0}/p; fastcgi_temp_path {0}/f; uwsgi_temp_path {0}/u; scgi_temp_path {0}/s;
+    server {{ listen {1} backlog=1024; return 200 "hello\\n"; }}
+}}
+"""
+
+
+@contextlib.contextmanager
+def nginx(scratch):
+    """nginx on the machine, which answers all with a few octets; gives its port."""
+    configuration, port = scratch / "nginx.conf", free_port()
+    configuration.write_text(NGINX.format(scratch, port))
+    server = subprocess.Popen([need("nginx"), "-c", str(configuration)], stderr=subprocess.DEVNULL)
     try:
-        lines = Lines(server.stdout)
-        while "listening" not in (line := lines.next(PATIENCE) or ""):
-            if not line:
-                raise Missing("the iperf3 server does not start")
-        client = [iperf3, "--client", space.address, "--port", str(IPERF_PORT), "--time", str(seconds), "--json",
-                  "--parallel", str(streams), "--congestion", congestion, *(["--reverse"] if into else [])]
-        told = json.loads(space.run(client, seconds + PATIENCE))
-        return told["end"]["sum_received"]["bits_per_second"] / 1e9
+        await_listener(port)
+        yield port
     finally:
-        server.kill()
-        server.communicate()
+        server.terminate()
+        server.wait()
+
+
+def await_listener(port):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        with socket.socket() as asked:
+            if asked.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise Missing(f"nothing listens at {port}")
+
+
+def web(space, port, seconds):
+    """Requests per second that wrk makes, a connection each, 32 at once."""
+    command = [need("wrk"), "--threads", "1", "--connections", "32", "--duration", str(seconds),
+               "--header", "Connection: close", f"http://{space.address}:{port}/"]
+    told = space.run(command, seconds + PATIENCE)
+    return float(next(line.split()[1] for line in told.splitlines() if line.startswith("Requests/sec:")))
 
 
 def probe(space, server, what, seconds, at_once=1):
@@ -141,7 +205,9 @@ def memory(pids):
 
 
 def parts(space, wharf_here):
-    """The processes that a contestant keeps for a space, without the program inside."""
+    """The processes that a contestant keeps for a space, without the program inside; none where the kernel does it all."""
+    if space.kind in ("loopback", "veth"):
+        return {}
     if space.kind == "wharf":
         daemon = wharf_here.daemon()
         keepers = children(daemon)

@@ -34,7 +34,18 @@ def title(key):
             way = "into the space" if into else "out of the space"
             return f"{way}, MTU {mtu}, {streams} stream{'s' if streams > 1 else ''}"
         case ("connections", at_once):
-            return f"connections, {at_once} at once"
+            return f"{at_once} at once"
+        case ("datagrams", into, size, train):
+            way = "into the space" if into else "out of the space"
+            return f"{way}, {size} bytes" + (f", {train} a call" if train > 1 else "")
+        case ("far", _, trip, loss, into):
+            return f"{'into' if into else 'out of'} the space, {trip} ms, {loss:.1%}"
+        case ("between", name):
+            return f"one stream, {name}"
+        case ("busy", name, count):
+            return f"{count} space{'s' if count > 1 else ''}, {name}"
+        case ("idle", count):
+            return f"{count:,} idle"
         case _:
             return key[0]
 
@@ -44,7 +55,14 @@ def markdown(results):
     names = dict.fromkeys(key[1] for key in results.samples if key[0] == "throughput")
     for name in names:
         lines += [f"### TCP throughput, Gbit/s ({name} on every side)", "", *throughput(results, name), ""]
-    lines += latency_and_connections(results) + start_up(results) + memory(results)
+        lines += [f"### Processor seconds of the relay per GB ({name})", "", *cost(results, name), ""]
+    lines += simple(results, "between", "Between two spaces, Gbit/s", "{:.2f}")
+    lines += simple(results, "datagrams", "UDP datagrams that arrive per second", "{:.0f}")
+    lines += latency_and_connections(results)
+    lines += simple(results, "web", "nginx under wrk, a connection for each request, 32 at once: requests per second", "{:.0f}")
+    lines += simple(results, "far", "Goodput of 8 streams with a far server, Mbit/s (round trip; loss each way)", "{:.1f}")
+    lines += simple(results, "busy", "Spaces busy at once, one stream out of each: Gbit/s in all", "{:.2f}")
+    lines += idle(results) + start_up(results) + memory(results)
     if results.remarks:
         lines += ["Remarks:", "", *(f"- {remark}" for remark in results.remarks), ""]
     return "\n".join(lines)
@@ -90,12 +108,41 @@ def first_line(*command):
 def throughput(results, name):
     yield from head("")
     for key in sorted((key for key in results.samples if key[:2] == ("throughput", name)), key=lambda key: (key[2], key[3], -key[4])):
-        by_kind = dict(results.samples[key])
         # Loopback was measured once, at its own MTU.
         loopback = results.samples.get((*key[:4], MTUS[0]), {}).get("loopback")
-        if loopback:
-            by_kind["loopback"] = loopback
+        by_kind = pick(results.samples[key] | ({"loopback": loopback} if loopback else {}), "gbits", 1)
         yield row(title(key), by_kind, "{:.2f}", more_is_better=True)
+
+
+def cost(results, name):
+    yield from head("")
+    for key in sorted((key for key in results.samples if key[:2] == ("throughput", name)), key=lambda key: (key[2], key[3], -key[4])):
+        yield row(title(key), pick(results.samples[key], "per_gb", 1), "{:.3f}", more_is_better=False)
+
+
+def simple(results, what, heading, form):
+    """A table of samples that are numbers, of which more is better."""
+    keys = [key for key in results.samples if key[0] == what]
+    if not keys:
+        return []
+    return [f"### {heading}", "", *head(""), *(row(title(key), results.samples[key], form, True) for key in keys), ""]
+
+
+def idle(results):
+    keys = [key for key in results.samples if key[0] == "idle"]
+    if not keys:
+        return []
+    lines = ["### Idle connections through one space", "", "| | of | made per second | p50 alone, µs | p50 beside them, µs | "
+             "p99 beside them, µs | KiB each (PSS of what carries them) |", "|---" * 7 + "|"]
+    for key in keys:
+        for kind, samples in results.samples[key].items():
+            each = [(told["with"] - told["before"]) * 1024 / told["count"] for told in samples]
+            figures = [cell([told["per_second"] for told in samples], "{:.0f}")]
+            figures += [cell([told[when][field] / 1000 for told in samples], "{:.1f}")
+                        for when, field in [("alone", "p50_ns"), ("beside", "p50_ns"), ("beside", "p99_ns")]]
+            figures.append(cell(each, "{:.2f}") if kind not in ("loopback", "veth") else "–")
+            lines.append(f"| {title(key)} | {kind} | " + " | ".join(figures) + " |")
+    return [*lines, ""]
 
 
 def latency_and_connections(results):
@@ -111,7 +158,7 @@ def latency_and_connections(results):
     if keys:
         lines += ["### Whole connections (connect, request, response, close) per second", "", *head("")]
         for key in sorted(keys):
-            lines.append(row(f"{key[1]} at once", pick(results.samples[key], "per_second", 1), "{:.0f}", more_is_better=True))
+            lines.append(row(title(key), pick(results.samples[key], "per_second", 1), "{:.0f}", more_is_better=True))
         lines.append("")
     return lines
 

@@ -1,5 +1,6 @@
 """The contestants: each is a way into a network namespace, with an agent at its end that runs commands there."""
 
+import contextlib
 import ctypes
 import json
 import os
@@ -15,6 +16,7 @@ import tempfile
 import time
 
 AGENT = [sys.executable, "-B", str(pathlib.Path(__file__).with_name("agent.py"))]
+PROBE = os.environ["PROBE"]
 KINDS = ["wharf", "pasta", "slirp4netns", "loopback", "veth"]
 MTUS = [65520, 1500]
 # The machine's own address and its neighbour's, by MTU: RFC 5737's documentation networks.
@@ -35,6 +37,8 @@ class Space:
     def __init__(self, kind, mtu, address, command, env=None):
         self.kind, self.mtu, self.address = kind, mtu, address
         self.helpers = []
+        # The processes that carry its packets, by what they are.
+        self.parts = {}
         # A file and no pipe: whatever else holds it, reading it never waits.
         self.errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
@@ -56,6 +60,15 @@ class Space:
             raise Missing(" ".join(words[-2:])[:200] or f"status {answer['status']}")
         return answer["out"]
 
+    @contextlib.contextmanager
+    def serving(self, command, sign):
+        """Has a server run inside, from when it has said the sign until the block ends."""
+        pid, log = self.run(["sh", "-c", BACKGROUND, "sh", sign, *command], PATIENCE).split()
+        try:
+            yield
+        finally:
+            self.run(["sh", "-c", "kill $0; rm $1", pid, log], PATIENCE)
+
     def close(self):
         """Ends the agent, and with it whatever was started for it."""
         self.process.stdin.close()
@@ -67,6 +80,30 @@ class Space:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+# Starts the rest of the words and waits until their output has the first.
+BACKGROUND = """sign=$1; shift; log=$(mktemp); "$@" </dev/null >"$log" 2>&1 & pid=$!
+for _ in $(seq 100); do grep -q "$sign" "$log" && break; sleep 0.05; done
+echo "$pid $log" """
+
+
+class Machine:
+    """The machine itself, where servers run."""
+
+    @contextlib.contextmanager
+    def serving(self, command, sign):
+        """Has a server run, from when it has said the sign until the block ends."""
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        try:
+            lines = Lines(server.stdout)
+            while sign not in (line := lines.next(PATIENCE) or ""):
+                if not line:
+                    raise Missing(f"{command[0]} does not start")
+            yield
+        finally:
+            server.kill()
+            server.communicate()
 
 
 def said(errors):
@@ -219,8 +256,8 @@ class Wharf:
             raise Missing("no binary; WHARF=/path names one")
         return [program, "run", "--quiet", "--space", name, "--mtu", str(mtu), "--", *words]
 
-    def open(self, mtu):
-        return Space("wharf", mtu, "10.77.0.1", self.command(f"bench-{mtu}", *AGENT, mtu=mtu), self.env)
+    def open(self, mtu, name=None):
+        return Space("wharf", mtu, "10.77.0.1", self.command(name or f"bench-{mtu}", *AGENT, mtu=mtu), self.env)
 
     def daemon(self):
         """The daemon's pid, or None where none runs."""

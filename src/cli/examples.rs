@@ -139,6 +139,7 @@ pub(super) const URL: &str = "\
 Examples:
   wharf url                           http://shop.localhost:7070
   curl $(wharf url 3000)              of several servers, the one at 3000
+  wharf url --https                   https://shop.localhost:7443, after wharf trust
 ";
 
 pub(super) const OPEN: &str = "\
@@ -151,4 +152,16 @@ pub(super) const CONNECT: &str = "\
 Examples:
   wharf connect shop:6379             speaks to it from the terminal
   ssh -o ProxyCommand='wharf connect box:22' box
+";
+
+pub(super) const TRUST: &str = "\
+Examples:
+  wharf trust                         says what it will write, and asks
+  wharf trust --dry-run               only says it
+  wharf url --https                   https://shop.localhost:7443
+";
+
+pub(super) const UNTRUST: &str = "\
+Examples:
+  wharf untrust                       browsers forget it, and its key is gone
 ";

@@ -1,4 +1,4 @@
-//! What the by-name front wants to know of spaces, and the two sockets that it serves.
+//! What the by-name front wants to know of spaces, and the sockets that it serves.
 
 use std::cell::RefCell;
 use std::fmt::Write;
@@ -8,31 +8,55 @@ use std::num::NonZeroU16;
 use std::rc::Rc;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 use super::space::Space;
 use super::spaces::Spaces;
 use crate::list::{self, Protocol};
-use crate::name::{self, Front, PortInfo, SpaceRef};
+use crate::name::{self, Certificates, Door, Front, PortInfo, Scheme, SpaceRef};
+use crate::trust::authority::Files;
 
 /// Where the front is unless `WHARF_NAMES_PORT` says otherwise.
-const PORT: u16 = 7070;
+const NAMES_PORT: u16 = 7070;
+/// Where it is over TLS unless `WHARF_HTTPS_PORT` says otherwise.
+const HTTPS_PORT: u16 = 7443;
 const LOOPBACK: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::LOCALHOST),
     IpAddr::V6(Ipv6Addr::LOCALHOST),
 ];
 
 /// The port of the by-name front, unless none is wanted (`WHARF_NAMES_PORT=0`).
-pub(crate) fn port() -> Option<u16> {
-    let wanted = std::env::var("WHARF_NAMES_PORT")
-        .ok()
-        .and_then(|port| port.parse().ok());
-    Some(wanted.unwrap_or(PORT)).filter(|&port| port != 0)
+pub(crate) fn names_port() -> Option<u16> {
+    wanted(std::env::var("WHARF_NAMES_PORT"), NAMES_PORT)
 }
 
-/// The front, and at which of the two addresses it serves.
+/// Its port of HTTPS, unless none is wanted (`WHARF_HTTPS_PORT=0`). Nothing is there before `wharf trust`.
+pub(crate) fn https_port() -> Option<u16> {
+    wanted(std::env::var("WHARF_HTTPS_PORT"), HTTPS_PORT)
+}
+
+fn wanted(said: Result<String, std::env::VarError>, usual: u16) -> Option<u16> {
+    let wanted = said.ok().and_then(|port| port.parse().ok());
+    Some(wanted.unwrap_or(usual)).filter(|&port| port != 0)
+}
+
+/// The front, and at which addresses it serves.
 pub(super) struct Doors {
     front: Rc<Front<Directory>>,
-    open: RefCell<Vec<IpAddr>>,
+    open: RefCell<Vec<Opened>>,
+}
+
+/// A door that is open until this is dropped.
+struct Opened {
+    scheme: Scheme,
+    address: IpAddr,
+    served: JoinHandle<std::convert::Infallible>,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.served.abort();
+    }
 }
 
 impl Doors {
@@ -44,22 +68,47 @@ impl Doors {
         }
     }
 
-    /// Opens the doors that are not open, as far as nobody else stands there; answers with what keeps one shut, in a
-    /// sentence for the user. Machines without IPv6 do without its door.
-    pub(super) async fn open(&self) -> Option<String> {
-        let port = port()?;
+    /// Opens the doors that are not open, as far as nobody else stands there, and shuts those of an authority that is no
+    /// more; answers with what keeps one shut, in sentences for the user. Machines without IPv6 do without its door.
+    pub(super) async fn open(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if let Some(port) = names_port() {
+            remarks.extend(self.open_at(port, Scheme::Http, &Door::Open).await);
+        }
+        let files = match Files::of_user() {
+            Ok(files) => files,
+            Err(error) => {
+                remarks.push(format!("names are not served over HTTPS: {error:#}"));
+                return remarks;
+            }
+        };
+        if !files.exist() {
+            let mut open = self.open.borrow_mut();
+            open.retain(|opened| opened.scheme != Scheme::Https);
+        } else if let Some(port) = https_port() {
+            let door = Door::Secure(Rc::new(Certificates::of(files)));
+            remarks.extend(self.open_at(port, Scheme::Https, &door).await);
+        }
+        remarks
+    }
+
+    async fn open_at(&self, port: u16, scheme: Scheme, door: &Door) -> Option<String> {
         let mut remark = None;
         for address in LOOPBACK {
-            if self.open.borrow().contains(&address) {
+            if self.is_open(scheme, address) {
                 continue;
             }
             match TcpListener::bind((address, port)).await {
                 Ok(listener) => {
-                    tokio::task::spawn_local(Rc::clone(&self.front).serve(listener));
-                    self.open.borrow_mut().push(address);
+                    let served = Rc::clone(&self.front).serve(listener, door.clone());
+                    self.open.borrow_mut().push(Opened {
+                        scheme,
+                        address,
+                        served: tokio::task::spawn_local(served),
+                    });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse || address.is_ipv4() => {
-                    remark = Some(explain(address, port, &error));
+                    remark = Some(explain(address, port, scheme, &error));
                 }
                 Err(_) => {}
             }
@@ -67,11 +116,21 @@ impl Doors {
         remark
     }
 
+    fn is_open(&self, scheme: Scheme, address: IpAddr) -> bool {
+        let open = self.open.borrow();
+        open.iter()
+            .any(|opened| (opened.scheme, opened.address) == (scheme, address))
+    }
+
     /// Where the space of that name is reached; nowhere while somebody else stands at the IPv4 door, where most clients
     /// look first.
-    pub(super) fn url(&self, name: &str) -> Option<String> {
-        let port = port().filter(|_| self.open.borrow().contains(&LOOPBACK[0]))?;
-        Some(format!("http://{name}.localhost:{port}"))
+    pub(super) fn url(&self, scheme: Scheme, name: &str) -> Option<String> {
+        let port = match scheme {
+            Scheme::Http => names_port(),
+            Scheme::Https => https_port(),
+        };
+        let port = port.filter(|_| self.is_open(scheme, LOOPBACK[0]))?;
+        Some(format!("{}://{name}.localhost:{port}", scheme.as_str()))
     }
 
     /// Drops what is kept for a space that has ended.
@@ -81,14 +140,21 @@ impl Doors {
 }
 
 /// Who is in the way, and what to do.
-fn explain(address: IpAddr, port: u16, error: &io::Error) -> String {
-    let mut sentence = format!("names are not served at {address}:{port}: {error}");
+fn explain(address: IpAddr, port: u16, scheme: Scheme, error: &io::Error) -> String {
+    let (over, variable) = match scheme {
+        Scheme::Http => ("", "WHARF_NAMES_PORT"),
+        Scheme::Https => (" over HTTPS", "WHARF_HTTPS_PORT"),
+    };
+    let mut sentence = format!("names are not served{over} at {address}:{port}: {error}");
     let holder =
         NonZeroU16::new(port).and_then(|port| list::holder_at(Protocol::Tcp, address, port));
     if let Some(holder) = holder {
         let _ = write!(sentence, ", held by {holder}");
     }
-    sentence += "; end that or choose another port with WHARF_NAMES_PORT";
+    let _ = write!(
+        sentence,
+        "; end that or choose another port with {variable}"
+    );
     sentence
 }
 

@@ -32,7 +32,7 @@ use tokio::net::UnixListener;
 use tokio::task::LocalSet;
 
 use crate::paths;
-pub(crate) use front::port as names_port;
+pub(crate) use front::{https_port, names_port};
 use spaces::Spaces;
 
 /// What the daemon says on standard output when it can be asked.

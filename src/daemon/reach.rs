@@ -24,7 +24,7 @@ pub(super) async fn answer(
         Reach::Space(target) => {
             let space = one(&target, spaces).await?;
             drop(spaces.open_doors().await);
-            Reply::Space(space.info(spaces.url(&space)))
+            Reply::Space(spaces.info(&space))
         }
         Reach::Publish {
             target,
@@ -51,6 +51,7 @@ pub(super) async fn answer(
             spaces.board()?.focus(focus.clone()).await;
             Reply::Focus(focus)
         }
+        Reach::Doors => Reply::Doors(spaces.open_doors().await),
         Reach::Connect { target, port } => {
             let space = one(&target, spaces).await?;
             let socket = space.dial(port.get()).await;

@@ -94,7 +94,7 @@ fn survey(places: Places, question: &Question, spaces: &Rc<Spaces>) -> Result<Re
     if matches!(places, Places::Machine | Places::Everywhere) {
         holds.extend(list::machine(question)?);
     }
-    let infos = looked_at.iter().map(|space| space.info(spaces.url(space)));
+    let infos = looked_at.iter().map(|space| spaces.info(space));
     Ok(Reply::Surveyed {
         spaces: infos.collect(),
         holds,
@@ -142,7 +142,7 @@ async fn stay(
 ) -> Result<()> {
     let run = &welcome.run;
     welcome.remarks.extend(spaces.open_doors().await);
-    let info = space.info(spaces.url(space));
+    let info = spaces.info(space);
     let entered = Reply::Entered {
         space: info,
         run: run.to_owned(),

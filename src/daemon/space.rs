@@ -148,8 +148,8 @@ impl Space {
         }))
     }
 
-    /// The space as its users see it.
-    pub(super) fn info(&self, url: Option<String>) -> SpaceInfo {
+    /// The space as its users see it, where these addresses lead to it.
+    pub(super) fn info(&self, url: Option<String>, https: Option<String>) -> SpaceInfo {
         SpaceInfo {
             name: self.entry.name.clone(),
             directory: self.entry.directory.clone(),
@@ -157,6 +157,7 @@ impl Space {
             ipv6: self.entry.number.ipv6(),
             network: self.namespace.number(),
             url,
+            https,
         }
     }
 

@@ -24,8 +24,9 @@ use crate::binding::standin::Kept;
 use crate::channel::AsyncChannel;
 use crate::event::Event;
 use crate::list::{self, Hold, Question};
+use crate::name::Scheme;
 use crate::paths;
-use crate::protocol::{Run, Target};
+use crate::protocol::{Run, SpaceInfo, Target};
 use crate::publish::wish::Wish;
 use crate::publish::{self, Publication};
 use crate::relay::{Names, Routes};
@@ -343,8 +344,17 @@ impl Spaces {
     }
 
     /// Serves spaces by name, if that is not being done; answers with what stands in the way.
-    pub(super) async fn open_doors(&self) -> Option<String> {
-        self.doors.get()?.open().await
+    pub(super) async fn open_doors(&self) -> Vec<String> {
+        match self.doors.get() {
+            Some(doors) => doors.open().await,
+            None => Vec::new(),
+        }
+    }
+
+    /// A space as its users see it.
+    pub(super) fn info(&self, space: &Space) -> SpaceInfo {
+        let url = |scheme| self.doors.get()?.url(scheme, &space.entry.name);
+        space.info(url(Scheme::Http), url(Scheme::Https))
     }
 
     /// What is published.
@@ -381,6 +391,6 @@ impl Spaces {
 
     /// Where the web servers of a space are reached.
     pub(super) fn url(&self, space: &Space) -> Option<String> {
-        self.doors.get()?.url(&space.entry.name)
+        self.doors.get()?.url(Scheme::Http, &space.entry.name)
     }
 }

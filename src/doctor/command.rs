@@ -8,7 +8,7 @@ use super::apparmor::profile;
 use super::{Settings, all_well, examine, json, text};
 use crate::failure::status;
 use crate::list::render::Look;
-use crate::{cli, client, daemon, paths};
+use crate::{cli, client, daemon, paths, trust};
 
 /// Prints what was found; exit status 0 only if all is well.
 pub(crate) fn doctor(typed: &cli::Doctor) -> Result<ExitCode> {
@@ -18,6 +18,7 @@ pub(crate) fn doctor(typed: &cli::Doctor) -> Result<ExitCode> {
     }
     let checks = examine(&Settings {
         names_port: daemon::names_port(),
+        https_port: daemon::https_port().filter(|_| trust::is_set_up().unwrap_or(false)),
         runtime_directory: paths::runtime_place(),
         daemon: client::daemon_pid(),
     });

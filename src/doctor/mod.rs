@@ -35,6 +35,8 @@ const SCHEMA: u32 = 1;
 pub(crate) struct Settings {
     /// The port that serves spaces by name, at 127.0.0.1 and `::1`; `None` if that isn't wanted.
     pub(crate) names_port: Option<u16>,
+    /// The same over TLS; `None` if that isn't wanted, or nobody is to be trusted for it.
+    pub(crate) https_port: Option<u16>,
     /// The directory of the daemon's socket; it need not exist yet.
     pub(crate) runtime_directory: PathBuf,
     /// The process id of this user's daemon, if it runs.
@@ -112,6 +114,7 @@ fn examine_with(settings: &Settings, resolve: network::Resolve) -> Vec<Check> {
         namespace::check(&machine, sys::attempt_namespace()),
         system::tun(system::try_tun(&machine)),
         network::names_port(settings),
+        network::https_port(settings),
         system::runtime_directory(&settings.runtime_directory),
         network::ping(&machine, network::try_ping()),
         network::name_servers(&machine),
@@ -242,11 +245,12 @@ FAIL  user namespaces  forbidden: user.max_user_namespaces is 0
         let runtime_directory = scratch.path().join("wharf");
         let settings = Settings {
             names_port: Some(7070),
+            https_port: None,
             runtime_directory,
             daemon: None,
         };
         let checks = examine_with(&settings, |_| Ok(Vec::new()));
-        assert_eq!(checks.len(), 9);
+        assert_eq!(checks.len(), 10);
         for check in &checks {
             assert!(!check.finding.is_empty(), "{check:?}");
             assert_eq!(

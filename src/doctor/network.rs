@@ -12,12 +12,26 @@ use super::machine::{Machine, set_sysctl};
 use super::{Check, Settings};
 use crate::list::{self, Hold, Protocol};
 
-/// Whether spaces can be served by name: the port is free at both loopback addresses, or ours.
+/// Whether spaces can be served by name.
 pub(super) fn names_port(settings: &Settings) -> Check {
     const NAME: &str = "port of the names";
-    let Some(port) = settings.names_port else {
-        return Check::ok(NAME, "none is wanted");
-    };
+    match settings.names_port {
+        Some(port) => front_port(NAME, port, settings.daemon),
+        None => Check::ok(NAME, "none is wanted"),
+    }
+}
+
+/// Whether that can be over TLS too.
+pub(super) fn https_port(settings: &Settings) -> Check {
+    const NAME: &str = "port of HTTPS";
+    match settings.https_port {
+        Some(port) => front_port(NAME, port, settings.daemon),
+        None => Check::ok(NAME, "none is wanted; `wharf trust` sets HTTPS up"),
+    }
+}
+
+/// Whether a port is free at both loopback addresses, or ours.
+fn front_port(name: &'static str, port: u16, daemon: Option<i32>) -> Check {
     let mut remarks = Vec::new();
     for address in [
         IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -27,9 +41,9 @@ pub(super) fn names_port(settings: &Settings) -> Check {
         match TcpListener::bind(endpoint) {
             Ok(_) => remarks.push(format!("{endpoint} is free")),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                match taken(endpoint, settings.daemon) {
+                match taken(endpoint, daemon) {
                     Taken::ByDaemon => remarks.push(format!("{endpoint} is wharf's")),
-                    Taken::By(finding, remedy) => return Check::fail(NAME, finding, remedy),
+                    Taken::By(finding, remedy) => return Check::fail(name, finding, remedy),
                 }
             }
             Err(error) if lacks_address(&error) => {
@@ -37,11 +51,11 @@ pub(super) fn names_port(settings: &Settings) -> Check {
             }
             Err(error) => {
                 let finding = format!("{endpoint} can't be used: {error}");
-                return Check::fail(NAME, finding, "Choose a port from 1024 up.");
+                return Check::fail(name, finding, "Choose a port from 1024 up.");
             }
         }
     }
-    Check::ok(NAME, remarks.join(", "))
+    Check::ok(name, remarks.join(", "))
 }
 
 /// Whose a taken endpoint is.
@@ -235,6 +249,7 @@ mod tests {
     fn settings(names_port: u16, daemon: Option<i32>) -> Settings {
         Settings {
             names_port: Some(names_port),
+            https_port: None,
             runtime_directory: PathBuf::from("/nonexistent"),
             daemon,
         }

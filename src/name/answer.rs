@@ -1,6 +1,5 @@
 //! From a request to the listener that it is for, or to the page that says why there is none.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -12,9 +11,9 @@ use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio::time::Instant;
 
-use super::explain::{self, links};
+use super::explain::{self, Asked, links};
 use super::host::{self, Place};
-use super::listen::Seat;
+use super::listen::Client;
 use super::page::{Form, Page};
 use super::proxy::Passage;
 use super::route::{self, ASK_AGAIN, Choice, Kind};
@@ -29,11 +28,10 @@ impl<S: Spaces> Front<S> {
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
-        client: SocketAddr,
-        seat: Seat,
+        client: Client,
     ) -> Response<Body> {
         let form = Form::of(request.headers());
-        match self.find(request, client, seat).await {
+        match self.find(request, client).await {
             Ok(response) => response,
             Err(page) => page.respond(form).map(Either::Right),
         }
@@ -42,39 +40,45 @@ impl<S: Spaces> Front<S> {
     async fn find(
         &self,
         request: Request<Incoming>,
-        client: SocketAddr,
-        seat: Seat,
+        client: Client,
     ) -> Result<Response<Body>, Page> {
         let authority = authority(&request)?;
+        let asked = Asked {
+            authority: &authority,
+            scheme: client.scheme,
+        };
         let place = host::place(authority.as_str())
             .ok_or_else(|| explain::bad("the host name is malformed"))?;
         let (name, port) = match place {
             Place::Space { name, port } => (name, port),
-            Place::Wharf => return Err(self.everything(StatusCode::OK, &authority).await),
+            Place::Wharf => return Err(self.everything(StatusCode::OK, asked).await),
             Place::NoSuchPort { number } => return Err(explain::no_such_port(&number)),
             Place::Foreign => return Err(explain::foreign(&authority)),
         };
         sound(&request)?;
         let Some(space) = self.spaces.find(&name) else {
-            let page = self.everything(StatusCode::NOT_FOUND, &authority).await;
+            let page = self.everything(StatusCode::NOT_FOUND, asked).await;
             return Err(explain::unknown(page, &name));
         };
         let listeners = self.spaces.listeners(&space).await;
         let listener = match port {
             Some(port) => listeners.iter().find(|listener| listener.port == port),
-            None => self.web_server(&space, &listeners, &authority).await?,
+            None => self.web_server(&space, &listeners, asked).await?,
         };
-        let listener = listener.ok_or_else(|| {
-            explain::nobody(&space, port).link(links(&space, &listeners, &authority))
-        })?;
+        let listener = listener
+            .ok_or_else(|| explain::nobody(&space, port).link(links(&space, &listeners, asked)))?;
         let upstream = self.upstream(&space, listener, &listeners);
+        // Over HTTPS it would have had the connection untouched.
+        if let Some((Kind::Secure, _)) = *upstream.kind.lock().await {
+            return Err(explain::speaks_tls(&space, listener));
+        }
         let passage = Passage {
             authority: &authority,
             space: &space,
             listener,
             upstream,
         };
-        self.pass(request, passage, client, seat).await
+        self.pass(request, passage, client).await
     }
 
     /// The listener that answers to the bare name, by the rule of [`route`]; `None` if there are no
@@ -83,24 +87,34 @@ impl<S: Spaces> Front<S> {
         &self,
         space: &SpaceRef,
         listeners: &'a [PortInfo],
-        authority: &Authority,
+        asked: Asked<'_>,
     ) -> Result<Option<&'a PortInfo>, Page> {
-        if let [] | [_] = listeners {
-            return Ok(listeners.first());
+        match self.choose(space, listeners).await {
+            Choice::One(listener) => Ok(Some(listener)),
+            Choice::Several(several) => {
+                Err(explain::which(space).link(links(space, several, asked)))
+            }
+            Choice::Nobody if listeners.is_empty() => Ok(None),
+            Choice::Nobody => {
+                Err(explain::no_web_server(space).link(links(space, listeners, asked)))
+            }
+        }
+    }
+
+    /// Applies the rule of [`route`].
+    pub(super) async fn choose<'a>(
+        &self,
+        space: &SpaceRef,
+        listeners: &'a [PortInfo],
+    ) -> Choice<'a> {
+        if let [only] = listeners {
+            return Choice::One(only);
         }
         let mut found = self.kinds(space, listeners, Ask::Once).await;
         if !found.iter().any(|(_, kind)| *kind == Kind::Page) {
             found = self.kinds(space, listeners, Ask::Again).await;
         }
-        match route::choose(&found) {
-            Choice::One(listener) => Ok(Some(listener)),
-            Choice::Several(several) => {
-                Err(explain::which(space).link(links(space, several, authority)))
-            }
-            Choice::Nobody => {
-                Err(explain::no_web_server(space).link(links(space, listeners, authority)))
-            }
-        }
+        route::choose(&found)
     }
 
     /// What those listeners are that could be web servers. All are asked at the same time.
@@ -119,7 +133,7 @@ impl<S: Spaces> Front<S> {
     }
 
     /// What a listener is: what is remembered, or what it says now.
-    async fn kind(
+    pub(super) async fn kind(
         &self,
         space: &SpaceRef,
         listener: &PortInfo,
@@ -128,21 +142,19 @@ impl<S: Spaces> Front<S> {
     ) -> Kind {
         let mut remembered = upstream.kind.lock().await;
         if let Some((kind, asked)) = *remembered {
-            let settled = matches!(kind, Kind::Page | Kind::Other);
+            let settled = matches!(kind, Kind::Page | Kind::Secure | Kind::Other);
             if settled || ask == Ask::Once || asked.elapsed() < ASK_AGAIN {
                 return kind;
             }
         }
-        let kind = match upstream::dial(&*self.spaces, space, listener).await {
-            Ok(stream) => probe::kind(stream, &format!("{}.localhost", space.name)).await,
-            Err(_) => Kind::Silent,
-        };
+        let dial = async || upstream::dial(&*self.spaces, space, listener).await;
+        let kind = probe::kind(dial, &format!("{}.localhost", space.name)).await;
         *remembered = Some((kind, Instant::now()));
         kind
     }
 
     /// The way to a listener. What is kept for listeners that the space no longer has goes.
-    fn upstream(
+    pub(super) fn upstream(
         &self,
         space: &SpaceRef,
         listener: &PortInfo,
@@ -162,11 +174,11 @@ impl<S: Spaces> Front<S> {
     }
 
     /// The page of all spaces and their ports.
-    async fn everything(&self, status: StatusCode, authority: &Authority) -> Page {
+    async fn everything(&self, status: StatusCode, asked: Asked<'_>) -> Page {
         let mut all = Vec::new();
         for space in self.spaces.all() {
             let listeners = self.spaces.listeners(&space).await;
-            all.extend(explain::listing(&space, &listeners, authority));
+            all.extend(explain::listing(&space, &listeners, asked));
         }
         let page = Page::new(status, "wharf: spaces on this machine");
         if all.is_empty() {
@@ -178,14 +190,14 @@ impl<S: Spaces> Front<S> {
 
 /// Whether a listener that is no page yet may be asked once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ask {
+pub(super) enum Ask {
     Once,
     Again,
 }
 
 /// Whom a request names. An authority in the target overrides `Host` (RFC 9112 §3.2.2), but in
 /// HTTP/2 they may not differ (RFC 9113 §8.3.1).
-fn authority(request: &Request<Incoming>) -> Result<Authority, Page> {
+pub(super) fn authority(request: &Request<Incoming>) -> Result<Authority, Page> {
     if request.method() == Method::CONNECT {
         return Err(
             Page::new(StatusCode::NOT_IMPLEMENTED, "This is not a proxy")

@@ -4,29 +4,33 @@ use hyper::StatusCode;
 use hyper::http::uri::Authority;
 
 use super::page::{Link, Page};
-use super::{PortInfo, SpaceRef};
+use super::{PortInfo, Scheme, SpaceRef};
+
+/// What the client asked for, and how.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) authority: &'a Authority,
+    pub(super) scheme: Scheme,
+}
 
 /// The address of a space, or of one of its ports, at the same port of the machine that the client
 /// used.
-fn url(space: &SpaceRef, port: Option<u16>, authority: &Authority) -> String {
+fn url(space: &SpaceRef, port: Option<u16>, asked: Asked<'_>) -> String {
     let own = port.map(|port| format!("{port}.")).unwrap_or_default();
-    let machine = authority.port_u16().map(|port| format!(":{port}"));
+    let scheme = asked.scheme.as_str();
+    let machine = asked.authority.port_u16().map(|port| format!(":{port}"));
     let machine = machine.unwrap_or_default();
-    format!("http://{own}{}.localhost{machine}/", space.name)
+    format!("{scheme}://{own}{}.localhost{machine}/", space.name)
 }
 
 /// What there is to say of a space: its only listener has the space's own name.
-pub(super) fn listing(
-    space: &SpaceRef,
-    listeners: &[PortInfo],
-    authority: &Authority,
-) -> Vec<Link> {
+pub(super) fn listing(space: &SpaceRef, listeners: &[PortInfo], asked: Asked<'_>) -> Vec<Link> {
     let note = match listeners {
         [] => format!("nothing listens · {}", space.directory.display()),
         [only] => note(space, only),
-        several => return links(space, several, authority),
+        several => return links(space, several, asked),
     };
-    let url = url(space, None, authority);
+    let url = url(space, None, asked);
     vec![Link { url, note }]
 }
 
@@ -34,10 +38,10 @@ pub(super) fn listing(
 pub(super) fn links<'a>(
     space: &SpaceRef,
     listeners: impl IntoIterator<Item = &'a PortInfo>,
-    authority: &Authority,
+    asked: Asked<'_>,
 ) -> Vec<Link> {
     let link = |listener: &PortInfo| Link {
-        url: url(space, Some(listener.port), authority),
+        url: url(space, Some(listener.port), asked),
         note: note(space, listener),
     };
     listeners.into_iter().map(link).collect()
@@ -95,6 +99,15 @@ pub(super) fn nobody(space: &SpaceRef, port: Option<u16>) -> Page {
         .say(format!(
             "To start one, in {directory}: wharf run -- COMMAND"
         ))
+}
+
+/// A listener that can't be asked in clear.
+pub(super) fn speaks_tls(space: &SpaceRef, listener: &PortInfo) -> Page {
+    let (port, name) = (listener.port, &space.name);
+    let title = format!("Port {port} of the space {name} speaks TLS");
+    Page::new(StatusCode::BAD_GATEWAY, title).say(format!(
+        "Ask it over HTTPS; where, says: wharf url --https --space {name} {port}"
+    ))
 }
 
 /// Several listeners do equally well.

@@ -10,6 +10,8 @@ use hyper::header::{
 };
 use hyper::{Version, header};
 
+use super::Scheme;
+
 /// Fields that concern one connection only, beside those that `Connection` names.
 const HOP_BY_HOP: [HeaderName; 7] = [
     CONNECTION,
@@ -91,9 +93,24 @@ pub(super) fn loops(headers: &HeaderMap) -> bool {
     passes.count() >= PASSES_MAX
 }
 
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin<'a> {
+    pub(super) client: IpAddr,
+    /// The name that was asked for, with the machine's port.
+    pub(super) host: &'a str,
+    pub(super) scheme: Scheme,
+}
+
 /// Replaces what a request says about where it comes from. Whatever the client claimed is gone: the
 /// front is the first hop that a server may believe.
-pub(super) fn forward(headers: &mut HeaderMap, client: IpAddr, host: &str, version: Version) {
+pub(super) fn forward(headers: &mut HeaderMap, origin: &Origin<'_>, version: Version) {
+    let Origin {
+        client,
+        host,
+        scheme,
+    } = origin;
+    let scheme = scheme.as_str();
     let forged: Vec<HeaderName> = headers.keys().filter(|n| is_forged(n)).cloned().collect();
     for name in forged {
         headers.remove(name);
@@ -104,7 +121,7 @@ pub(super) fn forward(headers: &mut HeaderMap, client: IpAddr, host: &str, versi
         // RFC 7239 §6: in brackets, therefore quoted.
         IpAddr::V6(address) => format!("\"[{address}]\""),
     };
-    let forwarded = format!("for={node};host=\"{host}\";proto=http");
+    let forwarded = format!("for={node};host=\"{host}\";proto={scheme}");
     let version = if version == Version::HTTP_2 {
         "2"
     } else {
@@ -120,7 +137,7 @@ pub(super) fn forward(headers: &mut HeaderMap, client: IpAddr, host: &str, versi
     set(
         headers,
         HeaderName::from_static("x-forwarded-proto"),
-        "http",
+        scheme,
     );
     let via = format!("{version} {PSEUDONYM}");
     headers.append(VIA, HeaderValue::from_str(&via).expect("is ASCII"));
@@ -235,13 +252,12 @@ mod tests {
             ("content_length", "7"),
             ("x_mine", "1"),
         ]);
-        let client = IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped());
-        forward(
-            &mut headers,
-            client,
-            "shop.localhost:7070",
-            Version::HTTP_11,
-        );
+        let origin = Origin {
+            client: IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped()),
+            host: "shop.localhost:7070",
+            scheme: Scheme::Http,
+        };
+        forward(&mut headers, &origin, Version::HTTP_11);
         let expected = map(&[
             ("x_mine", "1"),
             (
@@ -259,16 +275,17 @@ mod tests {
     #[test]
     fn an_ipv6_client_is_quoted() {
         let mut headers = HeaderMap::new();
-        forward(
-            &mut headers,
-            Ipv6Addr::LOCALHOST.into(),
-            "a.localhost",
-            Version::HTTP_2,
-        );
+        let origin = Origin {
+            client: Ipv6Addr::LOCALHOST.into(),
+            host: "a.localhost",
+            scheme: Scheme::Https,
+        };
+        forward(&mut headers, &origin, Version::HTTP_2);
         assert_eq!(
             headers[FORWARDED],
-            "for=\"[::1]\";host=\"a.localhost\";proto=http"
+            "for=\"[::1]\";host=\"a.localhost\";proto=https"
         );
+        assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["x-forwarded-for"], "::1");
         assert_eq!(headers[VIA], "2 wharf");
     }

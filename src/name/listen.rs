@@ -16,7 +16,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{Front, Spaces};
+use super::certificates::Certificates;
+use super::{Front, Scheme, Spaces};
 
 /// How long a client may take to send a request's head, and how long it may stay connected without
 /// asking anything.
@@ -33,9 +34,26 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// own end.
 pub(super) type Seat = Arc<OwnedSemaphorePermit>;
 
+/// Who asks, and in which way.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    pub(super) address: SocketAddr,
+    pub(super) scheme: Scheme,
+    pub(super) seat: Seat,
+}
+
+/// What is spoken at a port of the front.
+#[derive(Clone, Debug)]
+pub(crate) enum Door {
+    /// HTTP.
+    Open,
+    /// TLS, with certificates of these.
+    Secure(Rc<Certificates>),
+}
+
 /// Runs hyper's tasks on this thread: the futures are not `Send`.
 #[derive(Clone, Copy, Debug)]
-struct Local;
+pub(super) struct Local;
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, future: F) {
@@ -46,36 +64,68 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
 impl<S: Spaces> Front<S> {
     /// Serves the clients of one listener, for ever. Call it once for each listener; when the
     /// future is dropped, its connections are, too. It runs inside a `LocalSet`.
-    pub(crate) async fn serve(self: Rc<Self>, listener: TcpListener) -> Infallible {
+    pub(crate) async fn serve(self: Rc<Self>, listener: TcpListener, door: Door) -> Infallible {
         let mut connections = JoinSet::new();
         loop {
             let seat = Arc::clone(&self.clients).acquire_owned().await;
             let seat = seat.expect("the front never closes its semaphore");
-            let (stream, client) = accept(&listener, &mut connections).await;
-            let front = Rc::clone(&self);
-            connections.spawn_local(front.connection(stream, client, Arc::new(seat)));
+            let (stream, address) = accept(&listener, &mut connections).await;
+            let (front, door) = (Rc::clone(&self), door.clone());
+            connections.spawn_local(front.connection(stream, address, Arc::new(seat), door));
         }
     }
 
-    async fn connection(self: Rc<Self>, stream: TcpStream, client: SocketAddr, seat: Seat) {
+    async fn connection(
+        self: Rc<Self>,
+        stream: TcpStream,
+        address: SocketAddr,
+        seat: Seat,
+        door: Door,
+    ) {
         // Before the first byte hyper doesn't know the protocol, and so has no time limit yet.
         let Ok(Ok(())) = timeout(HEAD_TIMEOUT, stream.readable()).await else {
             return;
         };
         let _ = stream.set_nodelay(true);
+        let client = |scheme| Client {
+            address,
+            scheme,
+            seat,
+        };
+        match door {
+            Door::Open => {
+                self.converse(TokioIo::new(stream), client(Scheme::Http))
+                    .await;
+            }
+            Door::Secure(certificates) => {
+                let client = client(Scheme::Https);
+                if let Err(error) = self.greet(stream, client, &certificates).await {
+                    tracing::debug!(%address, %error, "by name: no TLS");
+                }
+            }
+        }
+    }
+
+    /// Answers what is asked on a connection, until it ends.
+    pub(super) async fn converse<I>(self: Rc<Self>, stream: I, client: Client)
+    where
+        I: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+    {
+        let address = client.address;
         let service = service_fn(move |request| {
-            let (front, seat) = (Rc::clone(&self), Arc::clone(&seat));
-            async move { Ok::<_, Infallible>(front.answer(request, client, seat).await) }
+            let (front, client) = (Rc::clone(&self), client.clone());
+            async move { Ok::<_, Infallible>(front.answer(request, client).await) }
         });
         let server = server();
-        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let connection = server.serve_connection_with_upgrades(stream, service);
         if let Err(error) = connection.await {
-            tracing::debug!(%client, error, "by name: connection ended early");
+            tracing::debug!(%address, error, "by name: connection ended early");
         }
     }
 }
 
-fn server() -> auto::Builder<Local> {
+/// How HTTP is spoken with clients.
+pub(super) fn server() -> auto::Builder<Local> {
     let mut server = auto::Builder::new(Local);
     server
         .http1()

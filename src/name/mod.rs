@@ -15,7 +15,7 @@
 //! # Theory of operation
 //!
 //! [`Front::serve`] accepts connections, hyper reads HTTP/1.1 or HTTP/2 (prior knowledge) from them
-//! and [`Front`] answers each request: [`host`] parses the name, [`Spaces`] finds the space and
+//! (on the port of HTTPS, TLS comes first: [`secure`]) and [`Front`] answers each request: [`host`] parses the name, [`Spaces`] finds the space and
 //! what listens there, [`route`] picks a listener, [`proxy`] passes the request on through the
 //! listener's [`upstream`] (a pool of connections that [`Spaces::dial`] makes inside the space) and
 //! the response back. Bodies stream; nothing is buffered, so back-pressure reaches from one end to
@@ -30,12 +30,16 @@
 //! name service. Other programs on the machine know it if its resolver does (systemd-resolved,
 //! `nss-myhostname`).
 //!
+//! Over HTTPS (127.0.0.1:7443, once `wharf trust` was asked for it) names mean the same. A program that speaks TLS itself
+//! gets its connections untouched.
+//!
 //! It is *not* a general proxy: it dials nothing but spaces, and it takes no `CONNECT`.
 //!
 //! RFCs: 9110 (semantics), 9112 (HTTP/1.1), 9113 (HTTP/2), 7239 (Forwarded), 6761 §6.3
 //! (`.localhost`).
 
 mod answer;
+mod certificates;
 mod explain;
 mod headers;
 mod host;
@@ -45,6 +49,7 @@ mod page;
 mod probe;
 mod proxy;
 mod route;
+mod secure;
 mod upstream;
 
 #[cfg(test)]
@@ -63,11 +68,32 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+pub(crate) use certificates::Certificates;
 pub(crate) use host::{Place as ByName, place as by_name};
 pub(crate) use label::{is_label, label};
+pub(crate) use listen::Door;
 
 /// Connections of clients at one time, tunnels included. Further ones wait in the kernel's queue.
 pub(crate) const CLIENTS_MAX: usize = 1024;
+
+/// How a name is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// In clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As it stands in an address.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
 
 /// What the front has to know of spaces. The daemon implements it.
 ///

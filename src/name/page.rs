@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, RETRY_AFTER, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER,
+    VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::http::HeaderValue;
 use hyper::{Response, StatusCode};
@@ -19,6 +19,8 @@ pub(super) struct Page {
     pub(super) paragraphs: Vec<String>,
     /// Where to go from here.
     pub(super) links: Vec<Link>,
+    /// The address that the client is sent on to.
+    pub(super) towards: Option<HeaderValue>,
 }
 
 /// A way on: an address and what is there.
@@ -70,7 +72,14 @@ impl Page {
             title: title.into(),
             paragraphs: Vec::new(),
             links: Vec::new(),
+            towards: None,
         }
+    }
+
+    /// The page, with the address that a redirection is to.
+    pub(super) fn towards(mut self, url: &str) -> Self {
+        self.towards = HeaderValue::from_str(url).ok();
+        self.say(format!("It is found at {url}"))
     }
 
     /// The page with one more paragraph.
@@ -104,6 +113,9 @@ impl Page {
                 "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
             ),
         );
+        if let Some(towards) = &self.towards {
+            headers.insert(LOCATION, towards.clone());
+        }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }

@@ -1,9 +1,12 @@
-//! Questions to a listener: what it has at `/`, and whether it speaks HTTP/2 without being asked in
-//! HTTP/1.1 first.
+//! Questions to a listener: what it has at `/`, whether it speaks TLS, and whether it speaks HTTP/2 without being asked
+//! in HTTP/1.1 first.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -23,13 +26,58 @@ const HTTP2_HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\
 /// Bytes of a frame's header (RFC 9113 §4.1).
 const FRAME_HEADER: usize = 9;
 
-/// Asks for `/` and says what answers. `host` is the name that the server is asked by.
-pub(super) async fn kind(stream: TcpStream, host: &str) -> Kind {
-    match timeout(PATIENCE, head(stream, host)).await {
-        Ok(Ok(head)) => route::kind(&head),
-        Ok(Err(_)) => Kind::Other,
-        Err(_) => Kind::Silent,
+/// Asks for `/` and says what answers. `host` is the name that the server is asked by. Who can't be reached is silent.
+pub(super) async fn kind(dial: impl AsyncFn() -> io::Result<TcpStream>, host: &str) -> Kind {
+    let Ok(stream) = dial().await else {
+        return Kind::Silent;
+    };
+    let found = match timeout(PATIENCE, head(stream, host)).await {
+        Ok(Ok(head)) => route::Answer::of(&head),
+        Ok(Err(_)) => route::Answer::NONE,
+        Err(_) => return Kind::Silent,
+    };
+    if !found.may_want_tls {
+        return found.kind;
     }
+    let Ok(stream) = dial().await else {
+        return found.kind;
+    };
+    if speaks_tls(stream, host).await {
+        Kind::Secure
+    } else {
+        found.kind
+    }
+}
+
+/// Whether a server answers a TLS greeting in TLS, be it only that it refuses.
+async fn speaks_tls(mut stream: TcpStream, host: &str) -> bool {
+    let Ok(greeting) = tls_greeting(host) else {
+        return false;
+    };
+    let answer = async {
+        stream.write_all(&greeting).await?;
+        let mut record = [0; 3];
+        stream.read_exact(&mut record).await?;
+        io::Result::Ok(record)
+    };
+    // RFC 8446 §5.1: the kind of record, an alert or a handshake, and a version that begins with 3.
+    matches!(timeout(PATIENCE, answer).await, Ok(Ok([21 | 22, 3, _])))
+}
+
+/// The first message of a client that offers everything.
+fn tls_greeting(host: &str) -> io::Result<Vec<u8>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        // Nothing is believed: the connection ends with the server's first word.
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let host = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let client = ClientConnection::new(Arc::new(config), host);
+    let mut greeting = Vec::new();
+    client.map_err(io::Error::other)?.write_tls(&mut greeting)?;
+    Ok(greeting)
 }
 
 /// The answer's beginning: up to the empty line, the bound, or the end.

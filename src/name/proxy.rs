@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use http_body_util::Either;
@@ -18,7 +17,7 @@ use hyper_util::rt::TokioIo;
 
 use super::answer::Body;
 use super::headers::{self, Hop};
-use super::listen::Seat;
+use super::listen::Client;
 use super::page::Page;
 use super::upstream::{self, Upstream};
 use super::{Front, PortInfo, SpaceRef, Spaces, probe};
@@ -39,15 +38,19 @@ impl<S: Spaces> Front<S> {
         &self,
         mut request: Request<Incoming>,
         passage: Passage<'_>,
-        client: SocketAddr,
-        seat: Seat,
+        client: Client,
     ) -> Result<Response<Body>, Page> {
         let asked = request.version();
         let http2 = asked == Version::HTTP_2 && self.speaks_http2(&passage).await;
         let upgrade = upgrade::on(&mut request);
         let hop = headers::strip(request.headers_mut());
         let host = passage.authority.as_str();
-        headers::forward(request.headers_mut(), client.ip(), host, asked);
+        let origin = headers::Origin {
+            client: client.address.ip(),
+            host,
+            scheme: client.scheme,
+        };
+        headers::forward(request.headers_mut(), &origin, asked);
         let answer = if http2 {
             for_http2(&mut request, passage.authority, &hop);
             passage.upstream.http2.request(request).await
@@ -60,7 +63,12 @@ impl<S: Spaces> Front<S> {
             let Some(_) = hop.upgrade else {
                 return Err(broken(&passage).say("It changed the protocol without being asked."));
             };
-            self.tunnel(passage.space.id, upgrade, upgrade::on(&mut response), seat);
+            self.tunnel(
+                passage.space.id,
+                upgrade,
+                upgrade::on(&mut response),
+                client,
+            );
             return Ok(switched(response));
         }
         if !headers::plain_coding(response.headers()) {
@@ -83,19 +91,24 @@ impl<S: Spaces> Front<S> {
     }
 
     /// Copies bytes both ways until both sides have ended, one has failed or the space has gone.
-    fn tunnel(&self, space: u64, client: OnUpgrade, server: OnUpgrade, seat: Seat) {
-        let mut tunnels = self.tunnels.borrow_mut();
-        let tunnels = tunnels.entry(space).or_default();
-        while tunnels.try_join_next().is_some() {}
-        tunnels.spawn_local(async move {
-            let _seat = seat;
-            let Ok((client, server)) = futures_util::try_join!(client, server) else {
+    fn tunnel(&self, space: u64, upgraded: OnUpgrade, server: OnUpgrade, client: Client) {
+        self.dig(space, async move {
+            let _seat = client.seat;
+            let Ok((client, server)) = futures_util::try_join!(upgraded, server) else {
                 return;
             };
             let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
             // An error means that one side has gone; both connections are dropped then.
             let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
         });
+    }
+
+    /// Has a connection carried on into a space, until it or the space ends.
+    pub(super) fn dig(&self, space: u64, tunnel: impl Future<Output = ()> + 'static) {
+        let mut tunnels = self.tunnels.borrow_mut();
+        let tunnels = tunnels.entry(space).or_default();
+        while tunnels.try_join_next().is_some() {}
+        tunnels.spawn_local(tunnel);
     }
 }
 

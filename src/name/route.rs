@@ -15,6 +15,9 @@
 //! 4. If exactly one listener is of the best kind, it is the one. If there are more, a page with
 //!    links lets the person choose.
 //!
+//! Who closes the connection, or calls the question bad, may want TLS: that one is greeted in it. A listener that
+//! answers so is *secure*: behind that may well be a page, so only one that is seen goes before it.
+//!
 //! While no listener gives a page, those that spoke HTTP or kept silent are asked again after
 //! [`ASK_AGAIN`], since development servers listen before they can answer.
 
@@ -34,6 +37,8 @@ pub(super) enum Kind {
     Silent,
     /// It speaks HTTP, but what it has at `/` is not for people.
     Http,
+    /// It speaks TLS, and what is inside can't be seen.
+    Secure,
     /// It has a page at `/`.
     Page,
 }
@@ -79,22 +84,53 @@ pub(super) fn choose<'a>(found: &[(&'a PortInfo, Kind)]) -> Choice<'a> {
     }
 }
 
-/// What the answer to a question for `/` tells. `head` is the beginning of the answer.
-pub(super) fn kind(head: &[u8]) -> Kind {
-    let head = String::from_utf8_lossy(head);
-    let mut lines = head.lines();
-    let Some(status) = lines.next().and_then(status) else {
-        return Kind::Other;
+/// What the answer to a question for `/` tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) kind: Kind,
+    /// Whether it is what servers say that wanted to be asked over TLS.
+    pub(super) may_want_tls: bool,
+}
+
+impl Answer {
+    /// That there was none: the connection was closed or cut off.
+    pub(super) const NONE: Self = Self {
+        kind: Kind::Other,
+        may_want_tls: true,
     };
-    let html = lines
-        .take_while(|line| !line.is_empty())
-        .map(str::to_ascii_lowercase)
-        .any(|field| field.starts_with("content-type:") && field.contains("html"));
-    match status {
-        300..=399 | 401 => Kind::Page,
-        200..=299 if html => Kind::Page,
-        _ => Kind::Http,
+
+    /// Reads the beginning of an answer.
+    pub(super) fn of(head: &[u8]) -> Self {
+        if head.is_empty() || is_alert(head) {
+            return Self::NONE;
+        }
+        let head = String::from_utf8_lossy(head);
+        let mut lines = head.lines();
+        let Some(status) = lines.next().and_then(status) else {
+            return Self {
+                kind: Kind::Other,
+                may_want_tls: false,
+            };
+        };
+        let html = lines
+            .take_while(|line| !line.is_empty())
+            .map(str::to_ascii_lowercase)
+            .any(|field| field.starts_with("content-type:") && field.contains("html"));
+        let kind = match status {
+            300..=399 | 401 => Kind::Page,
+            200..=299 if html => Kind::Page,
+            _ => Kind::Http,
+        };
+        Self {
+            kind,
+            may_want_tls: status == 400,
+        }
     }
+}
+
+/// Whether this begins like an alert of TLS (RFC 8446 §5.1).
+fn is_alert(head: &[u8]) -> bool {
+    head.starts_with(&[21, 3])
 }
 
 /// The status of an HTTP/1 response (RFC 9112 §4).
@@ -105,7 +141,7 @@ fn status(line: &str) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::Kind::{Http, Other, Page, Silent};
+    use super::Kind::{Http, Other, Page, Secure, Silent};
     use super::*;
 
     fn listener(port: u16) -> PortInfo {
@@ -125,6 +161,8 @@ mod tests {
             ([Http, Page, Http], Choice::One(&b)),
             ([Other, Other, Http], Choice::One(&c)),
             ([Silent, Other, Other], Choice::One(&a)),
+            ([Http, Secure, Silent], Choice::One(&b)),
+            ([Secure, Page, Secure], Choice::One(&b)),
             ([Page, Page, Http], Choice::Several(vec![&a, &b])),
             ([Other, Http, Http], Choice::Several(vec![&b, &c])),
             ([Other, Other, Other], Choice::Nobody),
@@ -168,9 +206,22 @@ mod tests {
             ("", Other),
         ];
         for (head, expected) in cases {
-            assert_eq!(kind(head.as_bytes()), expected, "{head:?}");
+            assert_eq!(Answer::of(head.as_bytes()).kind, expected, "{head:?}");
         }
-        assert_eq!(kind(b"\xff\xfe\x00"), Other);
+        assert_eq!(Answer::of(b"\xff\xfe\x00").kind, Other);
+    }
+
+    #[test]
+    fn who_may_want_tls_is_told_by_the_answer() {
+        let bad = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n";
+        let alert = [21, 3, 1, 0, 2, 2, 70];
+        for answer in [&b""[..], bad, &alert] {
+            assert!(Answer::of(answer).may_want_tls, "{answer:?}");
+        }
+        let page = b"HTTP/1.1 200 OK\r\n\r\n";
+        for answer in [&page[..], b"SSH-2.0-OpenSSH_9.2\r\n"] {
+            assert!(!Answer::of(answer).may_want_tls, "{answer:?}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{Publication, State};
 use crate::client::{self, Absence};
 use crate::failure::{Failure, status, status_of};
 use crate::protocol::{Ask, Reach, Reply, SpaceInfo, Target};
-use crate::{cli, run};
+use crate::{cli, run, trust};
 
 /// `[SPACE:]` and what follows it.
 #[derive(Debug, Clone)]
@@ -224,16 +224,31 @@ pub(crate) fn open(typed: cli::Url) -> Result<ExitCode> {
 
 fn url_of(typed: cli::Url) -> Result<String> {
     let reply = ask(Reach::Space(run::target(typed.space)?))?.reply;
-    let Reply::Space(SpaceInfo { name, url, .. }) = reply else {
+    let Reply::Space(SpaceInfo {
+        name, url, https, ..
+    }) = reply
+    else {
         bail!("the daemon answered {reply:?}")
     };
+    let url = if typed.https { https } else { url };
     let Some(url) = url else {
-        bail!("names are not served: `wharf doctor` says what is in the way")
+        return Err(not_served(typed.https)?.into());
     };
     Ok(match typed.port {
         Some(port) => url.replacen(&name, &format!("{port}.{name}"), 1),
         None => url,
     })
+}
+
+/// Why there is no address to print.
+fn not_served(https: bool) -> Result<Failure> {
+    if https && !trust::is_set_up()? {
+        return Ok(Failure {
+            message: "HTTPS is not set up; `wharf trust` does that, and asks first".into(),
+            status: status::NOTHING,
+        });
+    }
+    bail!("names are not served: `wharf doctor` says what is in the way")
 }
 
 /// Connects standard input and output with a port of a space.

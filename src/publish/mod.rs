@@ -6,7 +6,7 @@
 pub(crate) mod carrier;
 pub(crate) mod command;
 mod datagrams;
-mod splice;
+pub(crate) mod splice;
 pub(crate) mod taking;
 pub(crate) mod wish;
 

@@ -13,7 +13,7 @@ const PIPE: usize = 64 << 10;
 const PIPE_OF_BULK: usize = 512 << 10;
 
 /// Carries both directions until both have ended; each end hears of the other's as it was, in order or cut off.
-pub(super) async fn carry(one: TcpStream, other: TcpStream) {
+pub(crate) async fn carry(one: TcpStream, other: TcpStream) {
     for stream in [&one, &other] {
         // What one end sends is never held back for more of it; the ends themselves decide.
         stream.set_nodelay(true).ok();

@@ -3,11 +3,13 @@
 //! The server closes first, so that TIME-WAIT is on its side and a client never runs out of local ports.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::thread;
 
-use crate::{LAST, SIZE};
+use nix::sys::socket::{setsockopt, sockopt};
+
+use crate::{LAST, SIZE, datagrams};
 
 /// Connections served at once.
 const THREADS: usize = 64;
@@ -16,7 +18,11 @@ const THREADS: usize = 64;
 pub(crate) fn serve(address: SocketAddr) -> io::Result<()> {
     let (listener, address) = listen(address)?;
     accept_in_background(listener);
-    println!("{}", address.port());
+    datagrams::serve_in_background(UdpSocket::bind(address)?);
+    let trains = UdpSocket::bind(SocketAddr::new(address.ip(), 0))?;
+    setsockopt(&trains, sockopt::UdpGroSegment, &true)?;
+    println!("{} {}", address.port(), trains.local_addr()?.port());
+    datagrams::serve_in_background(trains);
     io::copy(&mut io::stdin(), &mut io::sink())?;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What a datagram costs that arrives for one of many sockets, from the frame to the reader.
 
 use std::net::IpAddr;
+use std::time::{Duration, Instant as Clock};
 
 use bytes::Bytes;
 use smoltcp::socket::udp as smol_udp;
@@ -65,12 +66,34 @@ fn place(number: usize) -> ([u8; 4], u16) {
 
 /// Nanoseconds of a datagram to the last socket, and to any.
 fn ours(others: usize) -> (f64, f64) {
+    let (mut host, sockets) = bound(others);
+    let one = batches(|| arrive(&mut host, &sockets[others]));
+    let mut at = 0;
+    let any = batches(|| {
+        at = (at + 48_271) % sockets.len();
+        arrive(&mut host, &sockets[at]);
+    });
+    (one, any)
+}
+
+/// How long so many datagrams take, to one socket after another of 1,000.
+pub(crate) fn alone(count: usize) -> Duration {
+    let (mut host, sockets) = bound(1_000);
+    let start = Clock::now();
+    for number in 0..count {
+        arrive(&mut host, &sockets[number % sockets.len()]);
+    }
+    start.elapsed()
+}
+
+/// A host with one socket more, and for each a datagram.
+fn bound(others: usize) -> (Host, Vec<(SocketId, Bytes)>) {
     let mut config = config(2, Capabilities::NONE);
     config
         .addresses
         .push("10.0.0.3/8".parse().expect("an address"));
     let mut host = Host::new(config);
-    let sockets: Vec<(SocketId, Bytes)> = (0..=others)
+    let sockets = (0..=others)
         .map(|number| {
             let (address, port) = place(number);
             let socket = host.open(Protocol::Udp, Domain::V4).expect("there is room");
@@ -80,13 +103,7 @@ fn ours(others: usize) -> (f64, f64) {
             (socket, frame(address, port.number()))
         })
         .collect();
-    let one = batches(|| arrive(&mut host, &sockets[others]));
-    let mut at = 0;
-    let any = batches(|| {
-        at = (at + 48_271) % sockets.len();
-        arrive(&mut host, &sockets[at]);
-    });
-    (one, any)
+    (host, sockets)
 }
 
 fn arrive(host: &mut Host, (socket, frame): &(SocketId, Bytes)) {

@@ -1,8 +1,8 @@
 //! What a TCP/IP stack costs: wharf-net beside smoltcp, tcp_ip and the kernel, over memory, in one run, as a Markdown table.
 //!
 //! `cargo run --release` in this directory; words choose measures: `stream`, `trips`, `datagrams`, `openings`, `idle`,
-//! `million`; `alone` with one of `stream`, `trains`, `trips`, `openings` runs wharf-net's part once, for a
-//! profiler. Each contestant is driven in one thread; they take turns, and the table has medians. On a machine that is
+//! `million`; `alone` with one of `stream`, `trains`, `trips`, `openings`, `datagrams` runs wharf-net's part once, for a
+//! profiler, and `beside` with one of `stream`, `trips`, `openings` smoltcp's. Each contestant is driven in one thread; they take turns, and the table has medians. On a machine that is
 //! busy the ratios mean more than the figures.
 
 mod datagrams;
@@ -22,6 +22,8 @@ use measure::{Report, median_of_turns};
 const STREAM: usize = 256 << 20;
 /// Round trips of one measure.
 const TRIPS: usize = 100_000;
+/// Datagrams of one measure that is run alone.
+const DATAGRAMS: usize = 100_000;
 /// Connections of one measure.
 const OPENINGS: usize = 10_000;
 /// Octets of one write, and of one read.
@@ -35,10 +37,12 @@ fn main() {
         true => name != "million",
         false => words.iter().any(|word| word == name),
     };
-    if let [first, measure] = &words[..]
-        && first == "alone"
-    {
-        return alone(measure);
+    if let [first, measure] = &words[..] {
+        match first.as_str() {
+            "alone" => return alone(measure),
+            "beside" => return beside(measure),
+            _ => {}
+        }
     }
     let mut report = Report::default();
     if wanted("idle") {
@@ -67,9 +71,19 @@ fn alone(measure: &str) {
         "stream" => ours::stream(STREAM, wire::PLAIN),
         "trains" => ours::stream(STREAM, wire::TRAINS),
         "trips" => ours::trips(TRIPS),
+        "datagrams" => datagrams::alone(DATAGRAMS),
         _ => ours::openings(OPENINGS),
     };
     eprintln!("{measure}: {time:.2?}");
+}
+
+fn beside(measure: &str) {
+    let time = match measure {
+        "stream" => smol::stream(STREAM),
+        "trips" => smol::trips(TRIPS),
+        _ => smol::openings(OPENINGS),
+    };
+    eprintln!("smoltcp's {measure}: {time:.2?}");
 }
 
 fn streams(report: &mut Report) {

@@ -7,7 +7,7 @@
 //!
 //! It is *not* a parser of what is inside: see [`wire`](crate::wire).
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use core::fmt;
 use smallvec::SmallVec;
 
@@ -16,6 +16,8 @@ use crate::wire::{Malformed, virtio};
 
 /// Room for the virtio header and all protocol headers: 12 + 14 + 40 + 60 fits.
 const HEAD: usize = 128;
+/// Octets that fit into a head behind any Ethernet and IP headers.
+pub(crate) const TRANSPORT: usize = HEAD - virtio::LEN - 14 - 40 - 8;
 
 /// What a link can be handed. Everything a link can't do is done in software by
 /// [`Host::transmit`](crate::Host::transmit).
@@ -60,16 +62,31 @@ impl Capabilities {
 #[derive(Clone)]
 pub struct Frame {
     head: Head,
-    body: SmallVec<[Bytes; 4]>,
+    body: Body,
     offload: Offload,
 }
 
-/// The head of a frame to be sent: room for the virtio header, then the Ethernet, IP and transport headers.
-pub(crate) type Head = SmallVec<[u8; HEAD]>;
+/// Slices of payload.
+pub(crate) type Body = SmallVec<[Bytes; 4]>;
 
-/// A head without protocol headers: those are appended.
-pub(crate) fn empty_head() -> Head {
-    SmallVec::from_slice(&[0; virtio::LEN])
+/// The head of a frame to be sent. Each header is put in front of those within it, so that none moves once it is
+/// written; in front of all there is room for the virtio header.
+#[derive(Clone)]
+struct Head {
+    octets: [u8; HEAD],
+    start: u8,
+}
+
+impl Head {
+    const EMPTY: Self = Self {
+        octets: [0; HEAD],
+        start: HEAD as u8,
+    };
+
+    /// The protocol headers.
+    fn headers(&self) -> &[u8] {
+        &self.octets[usize::from(self.start)..]
+    }
 }
 
 impl Frame {
@@ -77,40 +94,66 @@ impl Frame {
     ///
     /// # Errors
     /// [`Malformed`] when the virtio header is cut short or names an unknown segmentation.
-    pub fn from_link(bytes: Bytes) -> Result<Self, Malformed> {
+    pub fn from_link(mut bytes: Bytes) -> Result<Self, Malformed> {
         let header = virtio::Header::parse(&bytes)?;
         let offload = header.offload()?;
-        Ok(Self::from_ethernet(bytes.slice(virtio::LEN..), offload))
+        bytes.advance(virtio::LEN);
+        Ok(Self::from_ethernet(bytes, offload))
     }
 
     /// A received Ethernet frame without a virtio header.
     #[must_use]
     pub fn from_ethernet(bytes: Bytes, offload: Offload) -> Self {
-        let mut body = SmallVec::new();
+        let mut body = Body::new();
         body.push(bytes);
         Self {
-            head: SmallVec::new(),
+            head: Head::EMPTY,
             body,
             offload,
         }
     }
 
-    /// A frame to be sent. `head` was begun by [`empty_head`].
-    pub(crate) fn build(head: Head, body: SmallVec<[Bytes; 4]>, offload: Offload) -> Self {
-        let mut frame = Self {
-            head,
+    /// A frame to be sent, with payload and without headers: those are [`put in front`](Self::put_in_front).
+    pub(crate) fn of(body: Body) -> Self {
+        Self {
+            head: Head::EMPTY,
             body,
-            offload,
-        };
-        frame.set_offload(offload);
-        frame
+            offload: Offload::default(),
+        }
     }
 
-    /// States something else about the checksum and segmentation of a frame to be sent.
+    /// Gives a frame to be sent its payload.
+    pub(crate) fn set_body(&mut self, body: Body) {
+        self.body = body;
+    }
+
+    /// Room for a header of `count` octets in front of those that are there, all zero.
+    pub(crate) fn put_in_front(&mut self, count: usize) -> &mut [u8] {
+        let end = usize::from(self.head.start);
+        let start = end - count;
+        self.head.start = start as u8;
+        &mut self.head.octets[start..end]
+    }
+
+    /// Another frame with the same headers.
+    pub(crate) fn with_body(&self, body: Body) -> Self {
+        Self {
+            head: self.head.clone(),
+            body,
+            offload: self.offload,
+        }
+    }
+
+    /// States what is left to the link about the checksum and segmentation of a frame to be sent.
     pub(crate) fn set_offload(&mut self, offload: Offload) {
         self.offload = offload;
-        let virtio = virtio::Header::new(offload, self.headers());
-        self.head[..virtio::LEN].copy_from_slice(&virtio.emit());
+    }
+
+    /// The frame is ready for the link: the virtio header says what is left to it.
+    pub(crate) fn seal(&mut self) {
+        let virtio = virtio::Header::new(self.offload, self.headers()).emit();
+        let start = usize::from(self.head.start);
+        self.head.octets[start - virtio::LEN..start].copy_from_slice(&virtio);
     }
 
     /// What the frame says about its checksum and segmentation.
@@ -122,7 +165,10 @@ impl Frame {
     /// The first slice to hand to a link: the virtio header and all protocol headers. Empty on a received frame.
     #[must_use]
     pub fn head(&self) -> &[u8] {
-        &self.head
+        match usize::from(self.head.start) {
+            HEAD => &[],
+            start => &self.head.octets[start - virtio::LEN..],
+        }
     }
 
     /// What follows the head, in order. On a received frame the one slice is the whole Ethernet frame.
@@ -148,10 +194,8 @@ impl Frame {
     #[must_use]
     pub fn to_link(&self) -> Bytes {
         let mut all = BytesMut::with_capacity(virtio::LEN + self.len());
-        if self.head.is_empty() {
-            all.extend_from_slice(&virtio::Header::new(self.offload, &[]).emit());
-        }
-        all.extend_from_slice(&self.head);
+        all.extend_from_slice(&virtio::Header::new(self.offload, self.headers()).emit());
+        all.extend_from_slice(self.headers());
         for slice in &self.body {
             all.extend_from_slice(slice);
         }
@@ -161,7 +205,7 @@ impl Frame {
     /// The Ethernet frame in one piece, without the virtio header; copies unless it is in one piece already.
     #[must_use]
     pub fn to_ethernet(&self) -> Bytes {
-        match (self.head.is_empty(), &self.body[..]) {
+        match (self.headers().is_empty(), &self.body[..]) {
             (true, [whole]) => whole.clone(),
             _ => self.to_link().slice(virtio::LEN..),
         }
@@ -169,25 +213,20 @@ impl Frame {
 
     /// The same, when nobody else wants the frame.
     pub(crate) fn into_ethernet(mut self) -> Bytes {
-        match (self.head.is_empty(), self.body.len()) {
+        match (self.headers().is_empty(), self.body.len()) {
             (true, 1) => self.body.pop().unwrap_or_default(),
             _ => self.to_link().slice(virtio::LEN..),
         }
     }
 
-    /// The head of a frame to be sent, to make another like it.
-    pub(crate) fn to_head(&self) -> Head {
-        SmallVec::from_slice(&self.head)
-    }
-
     /// The protocol headers of a frame to be sent.
     pub(crate) fn headers(&self) -> &[u8] {
-        self.head.get(virtio::LEN..).unwrap_or(&[])
+        self.head.headers()
     }
 
     /// The protocol headers, for the destination that is learnt after the frame was built.
     pub(crate) fn headers_mut(&mut self) -> &mut [u8] {
-        self.head.get_mut(virtio::LEN..).unwrap_or(&mut [])
+        &mut self.head.octets[usize::from(self.head.start)..]
     }
 }
 
@@ -206,8 +245,10 @@ mod tests {
 
     #[test]
     fn a_built_frame_comes_back_from_the_link_as_it_was() {
-        let mut head = empty_head();
-        head.extend_from_slice(&[7; 14 + 20 + 20]);
+        let body = SmallVec::from_iter([Bytes::from_static(b"ab"), Bytes::from_static(b"c")]);
+        let mut frame = Frame::of(body);
+        frame.put_in_front(20).fill(6);
+        frame.put_in_front(14 + 20).fill(7);
         let offload = Offload {
             checksum: Checksum::Partial {
                 start: 34,
@@ -215,14 +256,16 @@ mod tests {
             },
             segment: Segmentation::Tcp { mss: 1460 },
         };
-        head[virtio::LEN + 12..virtio::LEN + 14].copy_from_slice(&[8, 0]);
-        let body = SmallVec::from_iter([Bytes::from_static(b"ab"), Bytes::from_static(b"c")]);
-        let frame = Frame::build(head, body, offload);
+        frame.headers_mut()[12..14].copy_from_slice(&[8, 0]);
+        frame.set_offload(offload);
+        frame.seal();
         let back = Frame::from_link(frame.to_link()).unwrap();
         assert_eq!(back.offload(), offload);
         assert_eq!(back.len(), 57);
         assert_eq!(back.to_ethernet(), frame.to_ethernet());
         assert_eq!(frame.head().len(), 12 + 54);
+        assert_eq!(frame.headers()[34..], [6; 20]);
+        assert_eq!(frame.to_link()[..12], frame.head()[..12]);
     }
 
     #[test]

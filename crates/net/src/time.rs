@@ -100,8 +100,10 @@ impl Sub for Instant {
     }
 }
 
-fn saturating_nanos(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+/// A span in nanoseconds, at most 584 years.
+pub(crate) fn saturating_nanos(span: Duration) -> u64 {
+    let whole = span.as_secs().saturating_mul(1_000_000_000);
+    whole.saturating_add(span.subsec_nanos().into())
 }
 
 #[cfg(test)]
@@ -115,6 +117,10 @@ mod tests {
         assert_eq!(Instant::ZERO - Duration::from_secs(1), Instant::ZERO);
         assert_eq!(Instant::ZERO + Duration::MAX, end);
         assert_eq!(Instant::from_millis(u64::MAX), end);
+        assert_eq!(
+            saturating_nanos(Duration::from_micros(1_500_000)),
+            1_500_000_000
+        );
     }
 
     #[test]

@@ -189,7 +189,7 @@ fn connections_end_when_the_front_stops_serving() {
     town(async |town| {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = spawn_local(Rc::clone(&town.front).serve(listener));
+        let serving = spawn_local(Rc::clone(&town.front).serve(listener, Door::Open));
         let mut client = TcpStream::connect(address).await.unwrap();
         client
             .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")

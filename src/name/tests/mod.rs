@@ -4,6 +4,7 @@ mod bodies;
 mod endings;
 mod http2;
 mod routing;
+mod secure;
 mod smuggling;
 mod upgrades;
 
@@ -27,7 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
 
-use super::{Front, PortInfo, SpaceRef, Spaces};
+use super::{Door, Front, PortInfo, SpaceRef, Spaces};
 
 type AnyBody = BoxBody<Bytes, hyper::Error>;
 
@@ -98,7 +99,7 @@ fn town(test: impl AsyncFnOnce(Town)) {
         let front = Front::new(Rc::clone(&census));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        spawn_local(Rc::clone(&front).serve(listener));
+        spawn_local(Rc::clone(&front).serve(listener, Door::Open));
         test(Town {
             front,
             census,

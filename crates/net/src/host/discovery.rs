@@ -112,8 +112,8 @@ impl Host {
     }
 
     fn say(&mut self, now: Instant, (from, to): (Ipv6Addr, Ipv6Addr), header: &[u8], body: &[u8]) {
-        let mut packet = Outbound::new(from.into(), to.into(), icmpv6::PROTOCOL, header);
-        packet.transport.extend_from_slice(body);
+        let message = [header, body].concat();
+        let mut packet = Outbound::new(from.into(), to.into(), icmpv6::PROTOCOL, &message);
         packet.hop_limit = Some(NDP_HOP_LIMIT);
         // Without room it is counted there, and lost as on any link.
         let _ = self.send(now, packet);

@@ -60,7 +60,7 @@ impl Host {
         self.pings.0.insert((remote, ident, sequence));
         let (protocol, header) = request((local, remote), (ident, sequence), &payload);
         let mut packet = Outbound::new(local, remote, protocol, &header);
-        packet.body = SmallVec::from_iter([payload]);
+        packet.frame.set_body(SmallVec::from_iter([payload]));
         self.send(now, packet).map_err(|reason| {
             self.forget_ping(remote, ident, sequence);
             SendError::Dropped(reason)
@@ -153,7 +153,7 @@ impl Host {
             }
         };
         let mut packet = Outbound::new(local, remote, protocol, &header);
-        packet.body = SmallVec::from_iter([payload]);
+        packet.frame.set_body(SmallVec::from_iter([payload]));
         // What finds no room is counted there.
         let _ = self.send(now, packet);
     }

@@ -10,12 +10,11 @@
 use alloc::collections::VecDeque;
 use bytes::Bytes;
 use core::net::IpAddr;
-use smallvec::SmallVec;
 
-use crate::frame::{Capabilities, Checksum, Frame, Offload, Segmentation};
+use crate::frame::{Body, Capabilities, Checksum, Frame, Offload, Segmentation};
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet;
-use crate::wire::{ipv4, ipv6, tcp, udp, virtio};
+use crate::wire::{ipv4, ipv6, tcp, udp};
 
 /// Appends `frame` to `output`, as one frame or as many.
 pub(super) fn finish(mut frame: Frame, capabilities: Capabilities, output: &mut VecDeque<Frame>) {
@@ -30,9 +29,13 @@ pub(super) fn finish(mut frame: Frame, capabilities: Capabilities, output: &mut 
             if !capabilities.checksum {
                 complete(&mut frame);
             }
+            frame.seal();
             output.push_back(frame);
         }
-        _ => output.push_back(frame),
+        _ => {
+            frame.seal();
+            output.push_back(frame);
+        }
     }
 }
 
@@ -52,8 +55,6 @@ fn complete(frame: &mut Frame) {
     frame.headers_mut()[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
     frame.set_offload(Offload::default());
 }
-
-type Body = SmallVec<[Bytes; 4]>;
 
 /// Takes slices of given lengths off the front of a scatter list.
 struct Slicer<'a> {
@@ -126,26 +127,26 @@ fn cut(frame: &Frame, size: usize, capabilities: Capabilities, output: &mut VecD
             part,
             last: at + part == length,
         };
-        let mut head = frame.to_head();
-        let piece = &mut head[virtio::LEN..];
+        let mut piece = frame.with_body(payload.take(part));
+        let headers = piece.headers_mut();
         let offset = match frame.offload().segment {
-            Segmentation::Udp { .. } => adjust_udp(&mut piece[layout.transport..], part),
-            _ => adjust_tcp(&mut piece[layout.transport..], &place),
+            Segmentation::Udp { .. } => adjust_udp(&mut headers[layout.transport..], part),
+            _ => adjust_tcp(&mut headers[layout.transport..], &place),
         };
-        adjust_ip(piece, &layout, &place, offset);
+        adjust_ip(headers, &layout, &place, offset);
         let start = layout.transport as u16;
         let checksum = Checksum::Partial {
             start,
             offset: offset as u16,
         };
-        let offload = Offload {
+        piece.set_offload(Offload {
             checksum,
             segment: Segmentation::None,
-        };
-        let mut piece = Frame::build(head, payload.take(part), offload);
+        });
         if !capabilities.checksum {
             complete(&mut piece);
         }
+        piece.seal();
         output.push_back(piece);
         at += part;
     }
@@ -218,13 +219,11 @@ mod tests {
             destination: 4000,
             control,
         };
-        let mut transport = [0; 20];
-        header.emit(&mut transport);
         let length: usize = payload.iter().map(|slice| slice.len()).sum();
-        let mut headers = crate::frame::empty_head();
-        headers.extend([0; 12]);
+        let body = payload.iter().map(|slice| Bytes::from_static(slice));
+        let mut frame = Frame::of(body.collect());
+        header.emit(frame.put_in_front(20));
         if v6 {
-            headers.extend([0x86, 0xdd]);
             let ip = ipv6::Header {
                 traffic_class: 0,
                 flow_label: 0,
@@ -234,9 +233,9 @@ mod tests {
                 source: "fd00::1".parse().unwrap(),
                 destination: "fd00::2".parse().unwrap(),
             };
-            headers.extend(ip.emit());
+            frame.put_in_front(40).copy_from_slice(&ip.emit());
+            frame.put_in_front(14)[12..].copy_from_slice(&[0x86, 0xdd]);
         } else {
-            headers.extend([8, 0]);
             let ip = ipv4::Header {
                 traffic_class: 0,
                 payload_len: (20 + length) as u16,
@@ -249,19 +248,15 @@ mod tests {
                 source: [10, 0, 0, 1].into(),
                 destination: [10, 0, 0, 2].into(),
             };
-            headers.extend(ip.emit());
+            frame.put_in_front(20).copy_from_slice(&ip.emit());
+            frame.put_in_front(14)[12..].copy_from_slice(&[8, 0]);
         }
-        let start = (headers.len() - virtio::LEN) as u16;
-        headers.extend(transport);
-        let offload = Offload {
+        let start = (frame.headers().len() - 20) as u16;
+        frame.set_offload(Offload {
             checksum: Checksum::Partial { start, offset: 16 },
             segment: Segmentation::Tcp { mss: 7 },
-        };
-        let body = payload
-            .iter()
-            .map(|slice| Bytes::from_static(slice))
-            .collect();
-        Frame::build(headers, body, offload)
+        });
+        frame
     }
 
     #[test]

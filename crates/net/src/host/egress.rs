@@ -2,9 +2,8 @@
 //!
 //! RFC 791 §2.3 and RFC 8200 §4.5 (fragmentation), RFC 6864 (identification).
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use core::net::IpAddr;
-use smallvec::SmallVec;
 use wharf_port::Device;
 
 use super::Host;
@@ -12,11 +11,12 @@ use super::discard::Discard;
 use super::edge;
 use super::event::SocketId;
 use super::neighbour::{Waiting, Way};
-use crate::frame::{Checksum, Frame, Head, Offload, Segmentation, empty_head};
+use super::shortcut::Shortcut;
+use crate::frame::{Body, Checksum, Frame, Offload, Segmentation, TRANSPORT};
 use crate::time::Instant;
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::{self, EtherType, Mac};
-use crate::wire::{extension, ipv4, ipv6, virtio};
+use crate::wire::{extension, ipv4, ipv6};
 
 /// Frames that may wait for the link.
 const MAX_OUTPUT: usize = 4096;
@@ -24,11 +24,6 @@ const MAX_OUTPUT: usize = 4096;
 pub(super) const HOP_LIMIT: u8 = 64;
 /// Octets of the hop-by-hop options that hold a router alert.
 const ALERT_LEN_V6: usize = 8;
-
-/// A transport header, checksum field zero.
-pub(super) type Transport = SmallVec<[u8; 64]>;
-/// Slices of payload.
-pub(super) type Body = SmallVec<[Bytes; 4]>;
 
 /// A packet to be sent.
 #[derive(Debug)]
@@ -40,9 +35,9 @@ pub(super) struct Outbound {
     /// Nothing for the host's.
     pub(super) hop_limit: Option<u8>,
     pub(super) marking: Marking,
-    pub(super) transport: Transport,
-    pub(super) body: Body,
-    /// Where in `transport` the checksum is still to be made, over a pseudo-header; nothing when it is there.
+    /// The transport header, checksum field zero, and the payload; the other headers are put in front.
+    pub(super) frame: Frame,
+    /// Where in the transport header the checksum is still to be made, over a pseudo-header; nothing when it is there.
     pub(super) checksum_at: Option<u16>,
     pub(super) segment: Segmentation,
     /// Whether it may be cut into fragments on the way.
@@ -79,8 +74,23 @@ pub(super) enum OwnCopy {
 }
 
 impl Outbound {
-    /// A packet with a transport header and no payload.
+    /// A packet of a transport header, and perhaps what follows it.
     pub(super) fn new(source: IpAddr, destination: IpAddr, protocol: u8, transport: &[u8]) -> Self {
+        let (header, rest) = transport.split_at(transport.len().min(TRANSPORT));
+        let mut body = Body::new();
+        if !rest.is_empty() {
+            body.push(Bytes::copy_from_slice(rest));
+        }
+        let mut packet = Self::of(source, destination, protocol, body);
+        packet
+            .frame
+            .put_in_front(header.len())
+            .copy_from_slice(header);
+        packet
+    }
+
+    /// A packet with this payload, and no transport header yet.
+    pub(super) fn of(source: IpAddr, destination: IpAddr, protocol: u8, body: Body) -> Self {
         Self {
             source,
             destination,
@@ -88,8 +98,7 @@ impl Outbound {
             traffic_class: 0,
             hop_limit: None,
             marking: Marking::Plain,
-            transport: SmallVec::from_slice(transport),
-            body: Body::new(),
+            frame: Frame::of(body),
             checksum_at: None,
             segment: Segmentation::None,
             whole: Whole::IfItFits,
@@ -99,16 +108,10 @@ impl Outbound {
     }
 
     /// The octets of the packet, as an ICMP error quotes them.
-    pub(super) fn quote(&self) -> Bytes {
-        let mut packet = BytesMut::new();
-        packet.extend_from_slice(&self.ip_header(self.payload_len(), 0, (0, false)));
-        packet.extend_from_slice(&self.transport);
-        packet.freeze()
-    }
-
-    fn payload_len(&self) -> usize {
-        let body: usize = self.body.iter().map(Bytes::len).sum();
-        self.transport.len() + body
+    pub(super) fn quote(mut self) -> Bytes {
+        let length = self.frame.len();
+        self.put_ip(length, 0, (0, false));
+        self.frame.to_ethernet()
     }
 
     fn ip_len(&self) -> usize {
@@ -120,17 +123,24 @@ impl Outbound {
         }
     }
 
-    fn pseudo(&self) -> Sum {
-        Sum::pseudo(
-            self.source,
-            self.destination,
-            self.protocol,
-            self.payload_len(),
-        )
+    fn pseudo(&self, length: usize) -> Sum {
+        Sum::pseudo(self.source, self.destination, self.protocol, length)
     }
 
-    /// The IP header of one packet. `fragment`: offset and whether more follow, IPv4 only.
-    fn ip_header(&self, payload: usize, ident: u32, fragment: (u16, bool)) -> SmallVec<[u8; 64]> {
+    /// Puts the IP header of one packet in front, and the Ethernet header, whose hardware addresses are filled in when the neighbour is
+    /// known. `fragment`: offset and whether more follow.
+    fn put_headers(&mut self, payload: usize, ident: u32, fragment: (u16, bool)) {
+        self.put_ip(payload, ident, fragment);
+        let ethertype = if self.source.is_ipv4() {
+            EtherType::Ipv4
+        } else {
+            EtherType::Ipv6
+        };
+        let ethernet = self.frame.put_in_front(ethernet::LEN);
+        ethernet[12..].copy_from_slice(&u16::from(ethertype).to_be_bytes());
+    }
+
+    fn put_ip(&mut self, payload: usize, ident: u32, fragment: (u16, bool)) {
         let payload_len = u16::try_from(payload).unwrap_or(u16::MAX);
         match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
@@ -148,14 +158,17 @@ impl Outbound {
                     destination,
                 };
                 match self.marking {
-                    Marking::Plain => SmallVec::from_slice(&header.emit()),
-                    Marking::RouterAlert => SmallVec::from_slice(&header.emit_alert()),
+                    Marking::Plain => self.put(&header.emit()),
+                    Marking::RouterAlert => self.put(&header.emit_alert()),
                 }
             }
             (source, destination) => {
                 let (next_header, options) = match self.marking {
                     Marking::Plain => (self.protocol, 0),
-                    Marking::RouterAlert => (extension::HOP_BY_HOP_HEADER, ALERT_LEN_V6),
+                    Marking::RouterAlert => {
+                        self.put(&extension::router_alert(self.protocol));
+                        (extension::HOP_BY_HOP_HEADER, ALERT_LEN_V6)
+                    }
                 };
                 let header = ipv6::Header {
                     traffic_class: self.traffic_class,
@@ -166,13 +179,15 @@ impl Outbound {
                     source: v6(source),
                     destination: v6(destination),
                 };
-                let mut bytes = SmallVec::from_slice(&header.emit());
-                if options > 0 {
-                    bytes.extend_from_slice(&extension::router_alert(self.protocol));
-                }
-                bytes
+                self.put(&header.emit());
             }
         }
+    }
+
+    fn put(&mut self, header: &[u8]) {
+        self.frame
+            .put_in_front(header.len())
+            .copy_from_slice(header);
     }
 }
 
@@ -183,47 +198,20 @@ fn v6(address: IpAddr) -> core::net::Ipv6Addr {
     }
 }
 
-/// A head up to the IP header; the hardware addresses are filled in when the neighbour is known.
-fn head(packet: &Outbound, ip: &[u8]) -> Head {
-    let mut head = empty_head();
-    let ethertype = if packet.source.is_ipv4() {
-        EtherType::Ipv4
-    } else {
-        EtherType::Ipv6
-    };
-    let ethernet = ethernet::Header {
-        destination: Mac::default(),
-        source: Mac::default(),
-        ethertype,
-    };
-    head.extend_from_slice(&ethernet.emit());
-    head.extend_from_slice(ip);
-    head
-}
-
 impl Host {
     /// Sends a packet: at once, or when its neighbour is found.
     pub(super) fn send(&mut self, now: Instant, mut packet: Outbound) -> Result<(), Discard> {
-        let Some(hop) = self.hop(packet.destination) else {
+        let Some((hop, mtu)) = self.road(now, packet.destination) else {
             return Err(self.drop_for(Discard::NoRoute));
         };
         packet
             .hop_limit
             .get_or_insert(self.routes.hop_limit(packet.destination));
         let copied = packet.own_copy == OwnCopy::IfHeard && self.hears(packet.destination);
-        let mtu = usize::from(self.routes.mtu(now, packet.destination));
-        let length = packet.ip_len() + packet.payload_len();
+        let length = packet.ip_len() + packet.frame.len();
+        let socket = packet.socket;
         if length <= mtu || packet.segment != Segmentation::None || packet.whole == Whole::Always {
-            let count = match packet.segment {
-                Segmentation::None => 1,
-                Segmentation::Tcp { mss: size } | Segmentation::Udp { size } => {
-                    length.div_ceil(usize::from(size.max(1)))
-                }
-            };
-            let ident = self
-                .keys
-                .ident(packet.source, packet.destination, count as u32);
-            let socket = packet.socket;
+            let ident = self.ident(&packet, length);
             let frame = whole_frame(packet, ident);
             if copied {
                 self.put_internal(frame.clone())?;
@@ -231,13 +219,29 @@ impl Host {
             return self.route_frame(now, hop, frame, socket);
         }
         let ident = self.keys.ident(packet.source, packet.destination, 1);
-        for frame in fragments(&packet, ident, mtu) {
+        for frame in fragments(packet, ident, mtu) {
             if copied {
                 self.put_internal(frame.clone())?;
             }
-            self.route_frame(now, hop, frame, packet.socket)?;
+            self.route_frame(now, hop, frame, socket)?;
         }
         Ok(())
+    }
+
+    /// The first identification of the packets that one of `length` octets becomes. What never becomes a fragment needs none
+    /// (RFC 6864 §4.1).
+    fn ident(&mut self, packet: &Outbound, length: usize) -> u32 {
+        if packet.whole == Whole::Always || packet.source.is_ipv6() {
+            return 0;
+        }
+        let count = match packet.segment {
+            Segmentation::None => 1,
+            Segmentation::Tcp { mss: size } | Segmentation::Udp { size } => {
+                length.div_ceil(usize::from(size.max(1)))
+            }
+        };
+        self.keys
+            .ident(packet.source, packet.destination, count as u32)
     }
 
     /// Whether there is any way to a destination.
@@ -255,7 +259,34 @@ impl Host {
         }
     }
 
-    /// Where a destination is reached.
+    /// Where a destination is reached, and how large packets may be on the way.
+    fn road(&mut self, now: Instant, destination: IpAddr) -> Option<(Hop, usize)> {
+        let changes = self.changes();
+        if let Some(known) = self.shortcuts.find(now, destination, changes) {
+            return Some((Hop::Station(known.mac), usize::from(known.mtu)));
+        }
+        let (mtu, lasts) = self.routes.path(now, destination);
+        let hop = self.hop(destination)?;
+        if let Hop::Neighbour(address) = hop
+            && let Some((mac, until)) = self.neighbours.at_hand(now, address)
+        {
+            self.shortcuts.note(Shortcut {
+                destination,
+                mac,
+                mtu,
+                until: until.min(lasts),
+                changes,
+            });
+            return Some((Hop::Station(mac), usize::from(mtu)));
+        }
+        Some((hop, usize::from(mtu)))
+    }
+
+    /// How often that on which shortcuts rest has changed.
+    fn changes(&self) -> u64 {
+        self.routes.changes() + self.neighbours.changes()
+    }
+
     fn hop(&self, destination: IpAddr) -> Option<Hop> {
         if self.routes.is_internal(destination) {
             return Some(Hop::Internal);
@@ -297,9 +328,6 @@ impl Host {
         address: IpAddr,
         waiting: Waiting,
     ) -> Result<(), Discard> {
-        if let Some(mac) = self.neighbours.at_hand(now, address) {
-            return self.put(waiting.frame, mac);
-        }
         let (way, frame) = self.neighbours.way(now, address, waiting);
         self.count_evicted();
         let mac = match way {
@@ -351,67 +379,60 @@ enum Hop {
     Neighbour(IpAddr),
 }
 
-pub(super) fn whole_frame(packet: Outbound, ident: u32) -> Frame {
-    let ip = packet.ip_header(packet.payload_len(), ident, (0, false));
-    let mut head = head(&packet, &ip);
-    let start = head.len();
-    head.extend_from_slice(&packet.transport);
+pub(super) fn whole_frame(mut packet: Outbound, ident: u32) -> Frame {
+    let length = packet.frame.len();
     let checksum = match packet.checksum_at {
         None => Checksum::Complete,
         Some(offset) => {
-            let at = start + usize::from(offset);
-            head[at..at + 2].copy_from_slice(&packet.pseudo().folded().to_be_bytes());
-            let start = (start - virtio::LEN) as u16;
+            let at = usize::from(offset);
+            let pseudo = packet.pseudo(length).folded().to_be_bytes();
+            packet.frame.headers_mut()[at..at + 2].copy_from_slice(&pseudo);
+            let start = (ethernet::LEN + packet.ip_len()) as u16;
             Checksum::Partial { start, offset }
         }
     };
+    packet.put_headers(length, ident, (0, false));
     let segment = packet.segment;
-    Frame::build(head, packet.body, Offload { checksum, segment })
+    packet.frame.set_offload(Offload { checksum, segment });
+    packet.frame
 }
 
 /// The frames of a packet that is larger than the MTU.
-fn fragments(packet: &Outbound, ident: u32, mtu: usize) -> impl Iterator<Item = Frame> {
-    let payload = completed(packet);
+fn fragments(mut packet: Outbound, ident: u32, mtu: usize) -> impl Iterator<Item = Frame> {
+    let payload = completed(&mut packet);
     let v6 = packet.source.is_ipv6();
     let overhead = packet.ip_len() + if v6 { ipv6::FRAGMENT_LEN } else { 0 };
     let step = (mtu - overhead) & !7;
     (0..payload.len()).step_by(step).map(move |at| {
         let piece = payload.slice(at..(at + step).min(payload.len()));
-        let more = at + piece.len() < payload.len();
-        let head = if v6 {
+        let (length, more) = (piece.len(), at + piece.len() < payload.len());
+        packet.frame = Frame::of(Body::from_iter([piece]));
+        if v6 {
             let fragment = ipv6::Fragment {
                 next_header: packet.protocol,
                 offset: at as u16,
                 more,
                 ident,
             };
-            let mut ip = packet.ip_header(piece.len() + ipv6::FRAGMENT_LEN, ident, (0, false));
-            ip[6] = extension::FRAGMENT_HEADER;
-            let mut head = head(packet, &ip);
-            head.extend_from_slice(&fragment.emit());
-            head
+            packet.put(&fragment.emit());
+            packet.put_headers(length + ipv6::FRAGMENT_LEN, ident, (0, false));
+            packet.frame.headers_mut()[ethernet::LEN + 6] = extension::FRAGMENT_HEADER;
         } else {
-            let ip = packet.ip_header(piece.len(), ident, (at as u16, more));
-            head(packet, &ip)
-        };
-        Frame::build(head, SmallVec::from_iter([piece]), Offload::default())
+            packet.put_headers(length, ident, (at as u16, more));
+        }
+        packet.frame.clone()
     })
 }
 
 /// Transport header and payload in one, checksum made.
-fn completed(packet: &Outbound) -> Bytes {
-    let mut payload = BytesMut::with_capacity(packet.payload_len());
-    payload.extend_from_slice(&packet.transport);
-    packet
-        .body
-        .iter()
-        .for_each(|slice| payload.extend_from_slice(slice));
+fn completed(packet: &mut Outbound) -> Bytes {
     if let Some(offset) = packet.checksum_at {
-        let mut sum = packet.pseudo();
-        sum.add(&payload);
+        let mut sum = packet.pseudo(packet.frame.len());
+        sum.add(packet.frame.headers());
+        packet.frame.body().iter().for_each(|slice| sum.add(slice));
         let at = usize::from(offset);
         let checksum = crate::wire::udp::never_zero(sum.checksum());
-        payload[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+        packet.frame.headers_mut()[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
     }
-    payload.freeze()
+    packet.frame.to_ethernet()
 }

@@ -188,7 +188,8 @@ impl Host {
 }
 
 fn quoting(mut outbound: Outbound, quote: &[u8]) -> Outbound {
-    outbound.body = SmallVec::from_iter([Bytes::copy_from_slice(quote)]);
+    let quote = Bytes::copy_from_slice(quote);
+    outbound.frame.set_body(SmallVec::from_iter([quote]));
     outbound
 }
 

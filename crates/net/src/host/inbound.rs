@@ -1,6 +1,6 @@
 //! A packet that arrived whole.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use core::net::IpAddr;
 use wharf_port::Device;
 
@@ -66,6 +66,13 @@ impl Inbound {
             return Bytes::copy_from_slice(&self.packet[start..end]);
         }
         self.packet.slice(start..end)
+    }
+
+    /// What begins `start` octets behind the transport header, in the frame's buffer; nothing is left of the packet.
+    pub(super) fn take_text(&mut self, start: usize) -> Bytes {
+        let mut text = core::mem::take(&mut self.packet);
+        text.advance(self.transport + start);
+        text
     }
 
     /// Goes on to what begins `offset` octets behind the present header.

@@ -270,9 +270,9 @@ impl Host {
         Err(Discard::Option)
     }
 
-    fn deliver(&mut self, now: Instant, inbound: Inbound) -> Result<(), Discard> {
+    fn deliver(&mut self, now: Instant, mut inbound: Inbound) -> Result<(), Discard> {
         match (inbound.protocol, inbound.source.is_ipv4()) {
-            (number, _) if number == Protocol::Tcp.number() => self.receive_tcp(now, &inbound),
+            (number, _) if number == Protocol::Tcp.number() => self.receive_tcp(now, &mut inbound),
             (udp::PROTOCOL, _) => self.receive_udp(now, &inbound),
             (icmpv4::PROTOCOL, true) => self.receive_icmpv4(now, &inbound),
             (igmp::PROTOCOL, true) => self.receive_igmp(now, &inbound),

@@ -30,13 +30,12 @@ impl Host {
             return;
         };
         let ready = stream.connection.take_ready();
-        let keeper = stream.keeper;
         if socket.work == Work::None {
             socket.work = Work::Queued;
             self.work.push_back(id);
         }
-        match keeper {
-            Keeper::Caller => self.tell(id, ready),
+        match stream.keeper {
+            Keeper::Caller => socket.tell(id, ready, &mut self.events),
             Keeper::Nobody => {}
             Keeper::Handshake(listener) => {
                 socket.ready |= ready;
@@ -50,16 +49,9 @@ impl Host {
 
     /// Notes what a socket is ready for, and gives it a place among the events.
     pub(super) fn tell(&mut self, id: SocketId, ready: Ready) {
-        if ready.is_empty() {
-            return;
+        if let Some(socket) = self.sockets.find_mut(id) {
+            socket.tell(id, ready, &mut self.events);
         }
-        let Some(socket) = self.sockets.find_mut(id) else {
-            return;
-        };
-        if socket.ready.is_empty() {
-            self.events.ready(id);
-        }
-        socket.ready |= ready;
     }
 
     /// A handshake is complete: the connection waits to be accepted.
@@ -99,7 +91,11 @@ impl Host {
         if let Some(found) = stream.connection.take_path_mss() {
             self.routes.learn(now, remote, mtu(found, remote));
         }
-        let mtu = self.routes.mtu(now, remote);
+        let changes = self.routes.changes() + self.neighbours.changes();
+        let mtu = match self.shortcuts.find(now, remote, changes) {
+            Some(known) => known.mtu,
+            None => self.routes.mtu(now, remote),
+        };
         let header = if remote.is_ipv4() { 20 } else { 40 };
         let limits = Limits {
             mss: mss(mtu, remote),
@@ -127,13 +123,23 @@ impl Host {
         let Role::Stream(stream) = &mut socket.role else {
             return;
         };
+        let over = stream.connection.is_over();
+        let (keeper, deadline) = (stream.keeper, stream.connection.deadline());
         // Sending may have changed what it is ready for.
         let ready = stream.connection.take_ready();
-        if stream.keeper == Keeper::Caller {
-            self.tell(id, ready);
+        if keeper == Keeper::Caller {
+            socket.tell(id, ready, &mut self.events);
         } else {
             socket.ready |= ready;
         }
+        if over {
+            return self.wind_up(id);
+        }
+        self.timers.set(id.index, deadline);
+    }
+
+    /// A connection is over that has nothing more to send: its record stays, or nothing.
+    fn wind_up(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.find_mut(id) else {
             return;
         };

@@ -1,8 +1,8 @@
 //! The host.
 //!
-//! One idea a file: `ingress` takes packets apart, `egress` and `edge` put them together, `route`, `neighbour` and `resolve` find
-//! the way, `autoconf` and `discovery` make addresses, `groups`, `membership` and `reporting` are about multicast, `fragments` and
-//! `reassembly` join fragments, `icmp`, `icmp_error` and `echo` speak ICMP, `udp`, `tcp` and `knock` find sockets; `opening`, `cookie`
+//! One idea a file: `ingress` takes packets apart, `egress` and `edge` put them together, `route`, `neighbour`, `shortcut` and
+//! `resolve` find the way, `autoconf` and `discovery` make addresses, `groups`, `membership` and `reporting` are about multicast, `fragments` and
+//! `reassembly` join fragments, `icmp`, `icmp_error` and `echo` speak ICMP, `udp`, `tcp`, `recent` and `knock` find sockets; `opening`, `cookie`
 //! and `life` keep connections, `stream`, `mailbox`, `own`, `settings`, `binding` and `undo` are what a caller does with sockets.
 
 mod autoconf;
@@ -31,10 +31,12 @@ mod neighbour;
 mod opening;
 mod own;
 mod reassembly;
+mod recent;
 mod reporting;
 mod resolve;
 mod route;
 mod settings;
+mod shortcut;
 mod sockets;
 mod stream;
 mod tcp;
@@ -68,7 +70,9 @@ use self::keys::{Dice, Keyed, Keys};
 use self::knock::Knocks;
 use self::neighbour::Neighbours;
 use self::reassembly::Reassembly;
+use self::recent::Recent;
 use self::route::Routes;
+use self::shortcut::Shortcuts;
 use self::sockets::Sockets;
 use self::timers::Timers;
 use crate::cidr::Cidr;
@@ -115,6 +119,7 @@ pub struct Host {
     keys: Keys,
     routes: Routes,
     neighbours: Neighbours,
+    shortcuts: Shortcuts,
     reassembly: Reassembly,
     limiter: Limiter,
     pings: Pings,
@@ -123,6 +128,7 @@ pub struct Host {
     dice: Dice,
     table: Table<SocketId>,
     sockets: Sockets,
+    recent: Recent,
     knocks: Knocks,
     timers: Timers,
     events: Events,
@@ -155,6 +161,7 @@ impl Host {
             keys: Keys::new(&config.seed),
             routes: Routes::new(&config),
             neighbours: Neighbours::new(keyed),
+            shortcuts: Shortcuts::default(),
             reassembly: Reassembly::new(keyed),
             limiter: Limiter::new(config.icmp_errors),
             pings: Pings::new(keyed),
@@ -166,6 +173,7 @@ impl Host {
             dice: Dice::new(&config.seed, 3),
             table,
             sockets: Sockets::default(),
+            recent: Recent::default(),
             knocks: Knocks::new(keyed),
             timers: Timers::default(),
             events: Events::default(),

@@ -120,6 +120,7 @@ pub(super) struct Neighbours {
     doubts: usize,
     /// Frames that wait.
     waiting: usize,
+    changes: u64,
     /// Frames that made room for others.
     evicted: usize,
     reachable: Duration,
@@ -134,6 +135,7 @@ impl Neighbours {
             due: BTreeSet::new(),
             doubts: 0,
             waiting: 0,
+            changes: 0,
             evicted: 0,
             reachable: REACHABLE,
             interval: QUESTION_INTERVAL,
@@ -141,14 +143,20 @@ impl Neighbours {
     }
 
     /// Where a neighbour is that needs no question now: what almost every packet asks.
-    pub(super) fn at_hand(&self, now: Instant, address: IpAddr) -> Option<Mac> {
+    /// Until when, too, if nothing changes.
+    pub(super) fn at_hand(&self, now: Instant, address: IpAddr) -> Option<(Mac, Instant)> {
         match self.entries.get(&address)? {
             Entry::Known {
                 mac,
                 state: State::Reachable(until),
-            } if now < *until => Some(*mac),
+            } if now < *until => Some((*mac, *until)),
             _ => None,
         }
+    }
+
+    /// How often any of it has changed.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// How long a confirmation counts, and how long between questions: a router may say so (RFC 4861 §6.3.4).
@@ -295,6 +303,7 @@ impl Neighbours {
         let Some(entry) = self.entries.get_mut(&address) else {
             return Vec::new();
         };
+        self.changes += 1;
         let old = core::mem::replace(entry, Entry::Known { mac, state });
         let waiting = self.unplan(address, old);
         match state {
@@ -334,11 +343,13 @@ impl Neighbours {
             };
             self.evicted += self.forget(oldest).len();
         }
+        self.changes += 1;
         self.entries.insert(address, entry);
         self.order.push_back(address);
     }
 
     fn forget(&mut self, address: IpAddr) -> Vec<Waiting> {
+        self.changes += 1;
         self.order.retain(|other| *other != address);
         match self.entries.remove(&address) {
             Some(entry) => self.unplan(address, entry),

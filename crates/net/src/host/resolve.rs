@@ -4,7 +4,6 @@
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use smallvec::SmallVec;
 
 use super::Host;
 use super::discard::Discard;
@@ -14,16 +13,17 @@ use super::inbound::Inbound;
 use super::ingress::malformed;
 use super::neighbour::{Advertised, Due, Waiting};
 use super::route::Scope;
-use crate::frame::{Frame, Offload, empty_head};
+use crate::frame::{Body, Frame};
 use crate::time::Instant;
 use crate::wire::arp::{Operation, Packet};
 use crate::wire::ethernet::{self, EtherType, Mac};
 use crate::wire::icmpv6::{self, Message};
-use crate::wire::ndp::{self, Body, Kind};
-use crate::wire::virtio;
+use crate::wire::ndp::{self, Kind};
 
 /// RFC 4861 §7.1: proof that a message did not come through a router.
 pub(super) const NDP_HOP_LIMIT: u8 = 255;
+/// The least that Ethernet carries, without its checksum.
+const MIN_FRAME: usize = 60;
 /// RFC 4291 §2.7.1.
 pub(super) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
@@ -90,11 +90,11 @@ impl Host {
             source: self.config.mac,
             ethertype: EtherType::Arp,
         };
-        let mut head = empty_head();
-        head.extend_from_slice(&ethernet.emit());
-        head.extend_from_slice(&packet.emit());
-        head.resize(virtio::LEN + 60, 0); // the least that Ethernet carries without its checksum
-        let frame = Frame::build(head, SmallVec::new(), Offload::default());
+        let mut frame = Frame::of(Body::new());
+        let octets = frame.put_in_front(MIN_FRAME);
+        octets[..ethernet::LEN].copy_from_slice(&ethernet.emit());
+        let packet = packet.emit();
+        octets[ethernet::LEN..ethernet::LEN + packet.len()].copy_from_slice(&packet);
         // A question that finds no room is asked again later; the loss is counted where it happens.
         let _ = self.put(frame, to);
     }
@@ -110,7 +110,7 @@ impl Host {
             return Err(Discard::Neighbour);
         }
         let payload = inbound.payload().get(icmpv6::LEN..).unwrap_or(&[]);
-        let body = Body::parse(kind, payload).map_err(|_| Discard::Neighbour)?;
+        let body = ndp::Body::parse(kind, payload).map_err(|_| Discard::Neighbour)?;
         match kind {
             Kind::Solicitation => self.solicited(now, inbound, &body),
             Kind::Advertisement => {
@@ -125,7 +125,7 @@ impl Host {
         &mut self,
         now: Instant,
         inbound: &Inbound,
-        body: &Body,
+        body: &ndp::Body,
         flags: u8,
     ) -> Result<(), Discard> {
         let target = IpAddr::V6(body.target);
@@ -153,7 +153,12 @@ impl Host {
         Ok(())
     }
 
-    fn solicited(&mut self, now: Instant, inbound: &Inbound, body: &Body) -> Result<(), Discard> {
+    fn solicited(
+        &mut self,
+        now: Instant,
+        inbound: &Inbound,
+        body: &ndp::Body,
+    ) -> Result<(), Discard> {
         let target = IpAddr::V6(body.target);
         let probing = inbound.source.is_unspecified();
         let group = IpAddr::V6(ndp::solicited_node(body.target));
@@ -206,14 +211,14 @@ impl Host {
         target: Ipv6Addr,
         [from, to]: [Ipv6Addr; 2],
     ) -> Outbound {
-        let body = Body {
+        let body = ndp::Body {
             target,
             link: Some(self.config.mac),
         }
         .emit(kind);
         let header = message.emit(&body, from, to);
-        let mut packet = Outbound::new(from.into(), to.into(), icmpv6::PROTOCOL, &header);
-        packet.transport.extend_from_slice(&body);
+        let message = [&header[..], &body].concat();
+        let mut packet = Outbound::new(from.into(), to.into(), icmpv6::PROTOCOL, &message);
         packet.hop_limit = Some(NDP_HOP_LIMIT);
         packet
     }

@@ -50,7 +50,11 @@ pub(super) struct Routes {
     mtu: u16,
     paths: Map<IpAddr, (Instant, u16)>,
     order: VecDeque<IpAddr>,
+    changes: u64,
 }
+
+/// The end of time.
+const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
 /// One of our addresses, with its network.
 #[derive(Clone, Copy, Debug)]
@@ -80,11 +84,13 @@ impl Routes {
             mtu: config.mtu.max(MTU_MIN),
             paths: HashMap::with_hasher(Keyed::new(&config.seed)),
             order: VecDeque::new(),
+            changes: 0,
         }
     }
 
     /// Takes over what a host that configures itself has over IPv6.
     pub(super) fn adopt(&mut self, autoconf: &Autoconf) {
+        self.changes += 1;
         self.addresses.retain(|own| own.cidr.address().is_ipv4());
         let learnt = autoconf.addresses();
         self.addresses
@@ -95,6 +101,7 @@ impl Routes {
 
     /// What a router tells of the link. RFC 4861 §6.3.4: 0 is nothing told; the MTU is to lie within the least and the link's own.
     pub(super) fn set_link(&mut self, hop_limit: u8, mtu: Option<u32>) {
+        self.changes += 1;
         if hop_limit > 0 {
             self.hop_limit = hop_limit;
         }
@@ -244,13 +251,24 @@ impl Routes {
 
     /// The largest packet for a destination, in octets.
     pub(super) fn mtu(&self, now: Instant, destination: IpAddr) -> u16 {
+        self.path(now, destination).0
+    }
+
+    /// The same, and until when that is known if nothing changes.
+    pub(super) fn path(&self, now: Instant, destination: IpAddr) -> (u16, Instant) {
         if self.is_internal(destination) {
-            return u16::MAX;
+            return (u16::MAX, NEVER);
         }
+        let first = self.first_mtu(destination);
         match self.paths.get(&destination) {
-            Some((until, mtu)) if now < *until => self.first_mtu(destination).min(*mtu),
-            _ => self.first_mtu(destination),
+            Some((until, mtu)) if now < *until => (first.min(*mtu), *until),
+            _ => (first, NEVER),
         }
+    }
+
+    /// How often any of it has changed.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The link's MTU.
@@ -282,6 +300,7 @@ impl Routes {
     }
 
     fn note(&mut self, now: Instant, destination: IpAddr, mtu: u16) -> u16 {
+        self.changes += 1;
         if self
             .paths
             .insert(destination, (now + PATH_LIFETIME, mtu))

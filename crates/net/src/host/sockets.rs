@@ -11,6 +11,7 @@ use wharf_port::table::Hold;
 use wharf_port::{Domain, Flow};
 
 use super::event::SocketId;
+use super::events::Events;
 use super::mailbox::Mailbox;
 use super::own::Setting;
 use crate::tcp::{Algorithm, Connection, KeepAlive, Ready, TimeWait};
@@ -157,6 +158,17 @@ impl Socket {
             options: None,
             role,
         }
+    }
+
+    /// Notes what the socket, of this name, is ready for, and gives it a place among the events.
+    pub(super) fn tell(&mut self, id: SocketId, ready: Ready, events: &mut Events) {
+        if ready.is_empty() {
+            return;
+        }
+        if self.ready.is_empty() {
+            events.ready(id);
+        }
+        self.ready |= ready;
     }
 
     pub(super) fn stream(&self) -> Option<&Stream> {

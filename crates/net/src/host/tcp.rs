@@ -23,7 +23,11 @@ use crate::wire::tcp::{CHECKSUM_OFFSET, Control, Flags, Header, HeaderError, Seq
 const MIN_HALF_OPEN: usize = 256;
 
 impl Host {
-    pub(super) fn receive_tcp(&mut self, now: Instant, inbound: &Inbound) -> Result<(), Discard> {
+    pub(super) fn receive_tcp(
+        &mut self,
+        now: Instant,
+        inbound: &mut Inbound,
+    ) -> Result<(), Discard> {
         // RFC 9293 §3.9.2.3: nothing but unicast.
         if inbound.scope == Scope::Group || inbound.source.is_unspecified() {
             return Err(Discard::Group);
@@ -55,13 +59,13 @@ impl Host {
     fn segment(
         &mut self,
         now: Instant,
-        inbound: &Inbound,
+        inbound: &mut Inbound,
         flow: &Flow,
         control: &Control,
         header: usize,
     ) -> Result<(), Discard> {
-        let text = inbound.payload().len() - header;
-        let Some(id) = self.addressee(inbound, flow) else {
+        let known = self.familiar(flow);
+        let Some(id) = known.or_else(|| self.addressee(inbound, flow)) else {
             return self.stray(now, inbound, flow, (control, header), None);
         };
         let Some(socket) = self.sockets.find_mut(id) else {
@@ -74,7 +78,6 @@ impl Host {
                 self.segment(now, inbound, flow, control, header)
             }
             Role::Stream(stream) => {
-                let payload = inbound.keep(header, header + text);
                 // RFC 4861 §7.3.1: new data was acknowledged, so what we send arrives.
                 let progress = self.neighbours.has_doubts()
                     && control.flags.contains(Flags::ACK)
@@ -82,23 +85,27 @@ impl Host {
                 if progress && let Some(hop) = self.routes.next_hop(flow.remote.address()) {
                     self.neighbours.confirm(now, hop);
                 }
-                stream
-                    .connection
-                    .receive(now, control, payload, inbound.ecn);
+                let text = inbound.take_text(header);
+                stream.connection.receive(now, control, text, inbound.ecn);
+                if known.is_none() {
+                    self.recent.note(flow, id);
+                }
                 self.settle(id);
                 Ok(())
             }
             Role::Listener(_) => self.opening(now, inbound, flow, (control, header), id, None),
-            Role::Resting(record) => match record.receive(now, control, text) {
-                Arrival::Ignore => Ok(()),
-                Arrival::Answer(answer) => {
-                    self.send_control(now, flow, answer);
-                    Ok(())
+            Role::Resting(record) => {
+                match record.receive(now, control, inbound.payload().len() - header) {
+                    Arrival::Ignore => Ok(()),
+                    Arrival::Answer(answer) => {
+                        self.send_control(now, flow, answer);
+                        Ok(())
+                    }
+                    Arrival::Reopen { isn_after } => {
+                        self.reopen(now, inbound, flow, (control, header), id, isn_after)
+                    }
                 }
-                Arrival::Reopen { isn_after } => {
-                    self.reopen(now, inbound, flow, (control, header), id, isn_after)
-                }
-            },
+            }
             Role::Fresh | Role::Datagrams(_) => Err(Discard::NoSocket),
         }
     }
@@ -107,7 +114,7 @@ impl Host {
     fn reopen(
         &mut self,
         now: Instant,
-        inbound: &Inbound,
+        inbound: &mut Inbound,
         flow: &Flow,
         (control, header): (&Control, usize),
         resting: SocketId,
@@ -154,7 +161,7 @@ impl Host {
     fn opening(
         &mut self,
         now: Instant,
-        inbound: &Inbound,
+        inbound: &mut Inbound,
         flow: &Flow,
         (control, header): (&Control, usize),
         id: SocketId,
@@ -232,15 +239,9 @@ impl Host {
             destination: remote.port().number(),
             control: outgoing.control,
         };
-        let mut packet = Outbound::new(
-            local.address(),
-            remote.address(),
-            Protocol::Tcp.number(),
-            &[],
-        );
-        packet.transport.resize(header.len(), 0);
-        header.emit(&mut packet.transport);
-        packet.body = outgoing.payload;
+        let (number, text) = (Protocol::Tcp.number(), outgoing.payload);
+        let mut packet = Outbound::of(local.address(), remote.address(), number, text);
+        header.emit(packet.frame.put_in_front(header.len()));
         packet.traffic_class = outgoing.ecn.bits();
         packet.checksum_at = Some(CHECKSUM_OFFSET as u16);
         packet.segment = match outgoing.segment {

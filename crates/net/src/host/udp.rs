@@ -203,7 +203,7 @@ impl Host {
         };
         let (local, remote) = (flow.local.address(), flow.remote.address());
         let mut packet = Outbound::new(local, remote, PROTOCOL, &header.emit());
-        packet.body = SmallVec::from_iter([payload]);
+        packet.frame.set_body(SmallVec::from_iter([payload]));
         packet.checksum_at = Some(CHECKSUM_OFFSET);
         packet.segment = segment;
         packet.socket = socket;

@@ -409,6 +409,11 @@ impl Connection {
         }
     }
 
+    /// Whether the states are left in which anything is exchanged: finished, or in TIME-WAIT, or with a last answer to give.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over(_))
+    }
+
     /// Whether nothing is left to send, to answer or to wait for: the connection is CLOSED and its last segment was taken from
     /// `transmit`. In TIME-WAIT, [`time_wait`](Self::time_wait) can take over earlier.
     #[must_use]

@@ -40,6 +40,10 @@ impl Active {
         if let Stage::SynReceived(opened) = self.stage {
             return self.transmit_handshake(now, opened);
         }
+        if self.is_quiet() {
+            self.watch_progress(now);
+            return None;
+        }
         let shape = self.shape(now, limits);
         self.sender.congestion.set_mss(shape.mss);
         let outgoing = self.transmit_probe(now, &shape);
@@ -47,6 +51,14 @@ impl Active {
         let outgoing = outgoing.or_else(|| self.transmit_acknowledgment(&shape));
         self.watch_progress(now);
         outgoing
+    }
+
+    /// Whether there is nothing to send, whatever the path and the peer would take: most who ask learn just that.
+    fn is_quiet(&self) -> bool {
+        self.probe.is_none()
+            && !self.receiver.is_due()
+            && !self.sender.has_unsent()
+            && self.sender.board.lost() == 0
     }
 
     /// What was lost, then what is new, as far as the pace allows.

@@ -5,6 +5,8 @@
 
 use core::time::Duration;
 
+use crate::time::saturating_nanos;
+
 /// The timeout before anything was measured (RFC 6298 §2.1).
 const INITIAL_RTO: Duration = Duration::from_secs(1);
 
@@ -18,40 +20,52 @@ const MAX_RTO: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(super) struct Rtt {
     smoothed: Option<Duration>,
-    variation: Duration,
+    /// RTTVAR, in nanoseconds.
+    variation: u64,
     minimum: Duration,
     initial: Duration,
     floor: Duration,
     backoff: u8,
+    /// What follows from all this.
+    timeout: Duration,
 }
 
 impl Rtt {
     pub(super) fn new(floor: Duration) -> Self {
         Self {
             smoothed: None,
-            variation: Duration::ZERO,
+            variation: 0,
             minimum: Duration::MAX,
             initial: INITIAL_RTO,
             floor,
             backoff: 0,
+            timeout: INITIAL_RTO,
         }
     }
 
     /// Takes a measurement of a segment that was sent once (RFC 6298 §2.2, §2.3, §3).
     pub(super) fn sample(&mut self, rtt: Duration) {
         self.minimum = self.minimum.min(rtt);
-        let Some(smoothed) = self.smoothed else {
-            self.smoothed = Some(rtt);
-            self.variation = rtt / 2;
-            return;
+        let nanos = saturating_nanos(rtt);
+        let smoothed = match self.smoothed.map(saturating_nanos) {
+            None => {
+                self.variation = nanos / 2;
+                nanos
+            }
+            Some(smoothed) => {
+                self.variation =
+                    (self.variation.saturating_mul(3)).saturating_add(smoothed.abs_diff(nanos)) / 4;
+                smoothed.saturating_mul(7).saturating_add(nanos) / 8
+            }
         };
-        self.variation = (self.variation * 3 + smoothed.abs_diff(rtt)) / 4;
-        self.smoothed = Some((smoothed * 7 + rtt) / 8);
+        self.smoothed = Some(Duration::from_nanos(smoothed));
+        self.reckon();
     }
 
     /// The handshake's own segment was lost.
     pub(super) fn handshake_was_lost(&mut self) {
         self.initial = INITIAL_RTO_AFTER_LOSS;
+        self.reckon();
     }
 
     /// The smoothed round-trip time, once there is one.
@@ -66,21 +80,32 @@ impl Rtt {
 
     /// The retransmission timeout, backed off.
     pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    fn reckon(&mut self) {
         let base = match self.smoothed {
-            Some(smoothed) => smoothed + (self.variation * 4).max(self.floor),
+            Some(smoothed) => {
+                let variation = Duration::from_nanos(self.variation.saturating_mul(4));
+                smoothed.saturating_add(variation.max(self.floor))
+            }
             None => self.initial,
         };
-        (base.min(MAX_RTO) * (1 << self.backoff.min(16))).min(MAX_RTO)
+        self.timeout = (base.min(MAX_RTO) * (1 << self.backoff.min(16))).min(MAX_RTO);
     }
 
     /// The timer expired (RFC 6298 §5.5).
     pub(super) fn back_off(&mut self) {
         self.backoff = self.backoff.saturating_add(1);
+        self.reckon();
     }
 
     /// The peer acknowledged something new (RFC 6298 §5.7's note, RFC 9293 §3.8.1).
     pub(super) fn forgive(&mut self) {
-        self.backoff = 0;
+        if self.backoff > 0 {
+            self.backoff = 0;
+            self.reckon();
+        }
     }
 }
 
