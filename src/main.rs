@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod columns;
 mod config;
+mod confine;
 mod conflict;
 mod daemon;
 mod dns;

@@ -15,6 +15,7 @@ mod binding;
 mod by_name;
 mod command_line;
 mod config;
+mod confined;
 mod conflicts;
 mod devices;
 mod dns;

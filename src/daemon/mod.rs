@@ -31,7 +31,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::UnixListener;
 use tokio::task::LocalSet;
 
-use crate::paths;
+use crate::{confine, paths};
 pub(crate) use front::{https_port, names_port};
 use spaces::Spaces;
 
@@ -136,6 +136,10 @@ fn prepare() -> Result<std::os::unix::net::UnixListener> {
 }
 
 fn run(listener: std::os::unix::net::UnixListener) -> Result<()> {
+    // Before there are threads, so that it holds for all of them.
+    if let Err(error) = confine::process() {
+        tracing::warn!("the daemon is not confined: {error:#}");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -38,6 +38,7 @@ use wharf_port::Flow;
 pub(crate) use names::{Names, Query};
 pub(crate) use routes::Routes;
 
+use crate::confine;
 use crate::space::book::Number;
 use crate::space::network::Kind;
 
@@ -92,7 +93,10 @@ impl Relay {
         let engine = engine::Engine::new(setting, received, back.clone())?;
         let thread = std::thread::Builder::new()
             .name("relay".into())
-            .spawn(move || engine.run())?;
+            .spawn(move || {
+                confine::thread();
+                engine.run();
+            })?;
         Ok(Self {
             back,
             thread: Some(thread),
