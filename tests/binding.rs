@@ -348,6 +348,11 @@ fn a_daemonised_program_binds_without_its_run_and_without_a_daemon(world: &World
             .collect()
     };
     assert_eq!(listed(world), [(3000.into(), "socket".into())]);
+    await_that("it is kept in the history", || {
+        let kept = world.wharf(["events", "--no-follow"]).run().stdout;
+        kept.contains("listening  tcp/127.0.0.1:3000").then_some(())
+    });
+    let since = world.listeners()[0]["since"].clone();
     kill(world.daemon().expect("it runs"));
     // Nobody starts another one; the keeper lets the bind pass.
     has(&shop, 3001);
@@ -355,9 +360,17 @@ fn a_daemonised_program_binds_without_its_run_and_without_a_daemon(world: &World
     let refused = shop.peer(&["listen", "tcp", "127.0.0.1", "3001"]).run();
     assert_ne!(refused.code(), 0, "{refused}");
     has(&shop, 3002);
-    let expected = [(3000, "program"), (3001, "program"), (3002, "socket")];
+    let expected = [(3000, "socket"), (3001, "program"), (3002, "socket")];
     let expected = expected.map(|(port, from)| (port.into(), from.into()));
     assert_eq!(listed(world), expected);
+    assert_eq!(world.listeners()[0]["since"], since);
+    // The new daemon doesn't tell again what the former one told.
+    let told = world.wharf(["events", "--no-follow"]).out();
+    assert_eq!(
+        told.matches("listening  tcp/127.0.0.1:3000").count(),
+        1,
+        "{told}"
+    );
     world.wharf(["stop", "--all"]).run().ended_with(0);
     world.is_empty_within(Duration::from_secs(10));
     Ok(())

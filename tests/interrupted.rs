@@ -144,7 +144,15 @@ socket.socket().bind(('127.0.0.1', 3000))
     let daemon = world.daemon().expect("it runs");
     for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
         // It serves no call meanwhile.
-        let run = shop.wharf(["run", "-q", "--", "sh", "-c", "echo begun; read go; exec \"$@\"", "sh"]);
+        let run = shop.wharf([
+            "run",
+            "-q",
+            "--",
+            "sh",
+            "-c",
+            "echo begun; read go; exec \"$@\"",
+            "sh",
+        ]);
         let mut run = run.words(["python3", "-c", SCRIPT]).start();
         run.says("begun");
         let program = run.program();

@@ -226,6 +226,7 @@ async fn accompany(
 /// Tells the events of one space, or of all, until the command hangs up.
 async fn follow(space: Option<String>, channel: &mut AsyncChannel, spaces: &Spaces) -> Result<()> {
     let mut events = spaces.events.subscribe();
+    let mut untold = spaces.untold.count();
     channel.send(&Reply::Following, &[]).await?;
     loop {
         let news = tokio::select! {
@@ -237,6 +238,9 @@ async fn follow(space: Option<String>, channel: &mut AsyncChannel, spaces: &Spac
             // The command has nothing to say: whatever comes is its end.
             _ = channel.receive::<Progress>() => return Ok(()),
         };
+        if let Some(count) = spaces.untold.since(&mut untold) {
+            channel.send(&News::Missed(count), &[]).await?;
+        }
         if let News::Event(event) = &news
             && space.as_ref().is_some_and(|space| *space != event.space)
         {

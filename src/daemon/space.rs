@@ -24,7 +24,7 @@ use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinSet;
 
 use super::keeper::{Handover, Keeper};
-use super::ports::Ports;
+use super::ports::{Ports, Untold};
 use crate::binding;
 use crate::binding::clerk::{Clerk, Ward};
 use crate::binding::notify::Listener;
@@ -101,7 +101,7 @@ impl Space {
         handover: Handover,
         routes: &relay::Routes,
         names: relay::Names,
-        events: broadcast::Sender<Event>,
+        told: (broadcast::Sender<Event>, Untold),
     ) -> Result<Rc<Self>> {
         let Handover {
             charter,
@@ -125,7 +125,7 @@ impl Space {
         })?;
         let namespace = NetNamespace::of(&namespaces.network)?;
         let name = &charter.entry.name;
-        let ports = Rc::new(Ports::new(name, namespace, diag.try_clone()?, events));
+        let ports = Rc::new(Ports::new(name, namespace, diag.try_clone()?, told));
         Ok(Rc::new(Self {
             id,
             namespace,

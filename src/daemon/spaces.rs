@@ -1,7 +1,7 @@
 //! All spaces that run, by name, and the book that they are entered in.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use tokio::sync::{Mutex, Notify, broadcast};
 use tokio::time::timeout;
 
@@ -17,12 +18,14 @@ use super::board::{Board, Patience};
 use super::front::Doors;
 use super::keeper::{self, Handover};
 use super::names::{self, NameService};
+use super::ports::Untold;
 use super::space::{Attached, Space};
 use crate::binding::clerk::Clerk;
 use crate::binding::notify::Listener as BindListener;
 use crate::binding::standin::Kept;
 use crate::channel::AsyncChannel;
 use crate::event::Event;
+use crate::history;
 use crate::list::{self, Hold, Question};
 use crate::name::Scheme;
 use crate::paths;
@@ -36,8 +39,8 @@ use crate::space::keeper::{Charter, Socket, new_socket};
 /// How long a new daemon waits for each keeper, which has nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How many events a follower may be behind before it misses some.
-const EVENTS_KEPT: usize = 1024;
+/// How many events a follower may be behind before it misses some: more than one space tells at once.
+const EVENTS_KEPT: usize = 2048;
 
 /// The spaces.
 pub(super) struct Spaces {
@@ -48,6 +51,8 @@ pub(super) struct Spaces {
     pub(super) names: Names,
     /// What happens to ports, for everybody who follows it.
     pub(super) events: broadcast::Sender<Event>,
+    /// How many changes came faster than they could be told.
+    pub(super) untold: Untold,
     /// Performs what programs bind.
     clerk: Clerk,
     ids: Cell<u64>,
@@ -65,6 +70,14 @@ impl fmt::Debug for Spaces {
             .field("running", &self.running)
             .finish_non_exhaustive()
     }
+}
+
+/// Since when the sockets are as they are that a former daemon has seen.
+fn recall() -> HashMap<u64, Timestamp> {
+    history::since(list::boot()).unwrap_or_else(|error| {
+        tracing::warn!("since when ports are held is not recalled: {error:#}");
+        HashMap::new()
+    })
 }
 
 /// A command is being served: the daemon stays.
@@ -87,6 +100,7 @@ impl Spaces {
             routes: Routes::default(),
             names,
             events: broadcast::Sender::new(EVENTS_KEPT),
+            untold: Untold::default(),
             clerk: Clerk::start()?,
             ids: Cell::new(0),
             commands: Cell::new(0),
@@ -141,16 +155,18 @@ impl Spaces {
 
     /// Takes up the spaces of a daemon that died: their keepers wait at their sockets.
     pub(super) async fn adopt(self: &Rc<Self>) -> Result<()> {
+        let mut since = None;
         for file in fs::read_dir(paths::keepers()?)? {
             let path = file?.path();
             match UnixStream::connect(&path) {
                 Ok(socket) => {
+                    let since = since.get_or_insert_with(recall).clone();
                     socket.set_nonblocking(true)?;
                     let channel = AsyncChannel::new(tokio::net::UnixStream::from_std(socket)?);
                     let handover = timeout(PATIENCE, keeper::take_over(channel)).await;
                     let handover = handover.context("its keeper does not answer").flatten();
                     match handover {
-                        Ok(handover) => self.go_on(handover).await,
+                        Ok(handover) => self.go_on(handover, since).await,
                         Err(error) => tracing::error!("{} is lost: {error:#}", path.display()),
                     }
                 }
@@ -164,11 +180,12 @@ impl Spaces {
     }
 
     /// Carries on the space of a daemon that died, and the supervision of its runs.
-    async fn go_on(self: &Rc<Self>, mut handover: Handover) {
+    async fn go_on(self: &Rc<Self>, mut handover: Handover, since: HashMap<u64, Timestamp>) {
         let name = handover.charter.entry.name.clone();
         let kept = std::mem::take(&mut handover.kept);
         match self.carry(handover) {
             Ok(space) => {
+                space.ports.recall(since);
                 for Kept { run, listener } in kept {
                     self.supervise(&space, &run, listener).await;
                 }
@@ -249,7 +266,8 @@ impl Spaces {
     fn carry(self: &Rc<Self>, handover: Handover) -> Result<Rc<Space>> {
         self.ids.set(self.ids.get() + 1);
         let (names, events) = (self.names.clone(), self.events.clone());
-        let space = Space::carry(self.ids.get(), handover, &self.routes, names, events)?;
+        let told = (events, self.untold.clone());
+        let space = Space::carry(self.ids.get(), handover, &self.routes, names, told)?;
         space.employ(Rc::clone(&space.ports).follow());
         self.running
             .borrow_mut()
