@@ -1,6 +1,6 @@
 //! Where wharf keeps its files: sockets in the runtime directory, what must last in the state directory.
 //!
-//! Nothing outside these two is ever written. Both belong to one user and are closed to others.
+//! Nothing outside these two is ever written unasked (`wharf trust` asks). Both belong to one user and are closed to others.
 
 use std::env;
 use std::fs;

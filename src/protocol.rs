@@ -180,8 +180,7 @@ pub(crate) struct Run {
 /// What the daemon answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    /// To `Run` and `Resume`. Descriptors: of `Run`, user namespace and network namespace; then of both what the daemon has in
-    /// hand, and a pidfd of the keeper, unless that is gone.
+    /// To `Run` (with two descriptors: user namespace, network namespace) and `Resume` (without).
     Entered {
         /// The space.
         space: SpaceInfo,
@@ -237,6 +236,9 @@ pub(crate) enum Progress {
 /// What the daemon says to a `wharf run`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Notice {
+    /// The run's binds are dealt with from now on. Descriptors: what the daemon has in hand of them, and a pidfd of the keeper,
+    /// unless that is gone.
+    Kept,
     /// A program of this run wanted a port and didn't get it.
     Conflict(Event),
 }

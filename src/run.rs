@@ -61,9 +61,7 @@ pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
     if !typed.quiet {
         announce(&space, &remarks, &published);
     }
-    let mut descriptors = answer.descriptors;
-    let of_standby = descriptors.split_off(descriptors.len().min(2));
-    let program = start(&typed.command, descriptors, &space, &run, &published);
+    let program = start(&typed.command, answer.descriptors, &space, &run, &published);
     let resume = Ask::Resume {
         space: space.name.clone(),
         run: run.clone(),
@@ -79,7 +77,7 @@ pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
     };
     let ended = program.and_then(|(started, signals)| {
         session.supervise(started.supervision, |listener| {
-            Standby::of(&space, &run, listener, of_standby)
+            Standby::of(&space, &run, listener)
         });
         attend(Pid::from_child(&started.child), signals, &mut session)
     });
@@ -244,12 +242,13 @@ impl Session {
             return;
         };
         let mut heard = channel.receive();
-        while let Ok(Some((notice, _))) = heard {
-            match notice {
-                Notice::Conflict(event) if !self.silent => {
-                    eprint!("{}", conflict::explain(&event, &self.command))
+        while let Ok(Some((notice, descriptors))) = heard {
+            match (notice, &mut self.standby) {
+                (Notice::Kept, Some(standby)) => standby.served(descriptors),
+                (Notice::Conflict(event), _) if !self.silent => {
+                    eprint!("{}", conflict::explain(&event, &self.command));
                 }
-                Notice::Conflict(_) => {}
+                _ => {}
             }
             heard = match channel.arrived() {
                 Ok(None) => return,
@@ -265,9 +264,6 @@ impl Session {
         match client::ask(&self.resume, Absence::Start) {
             Ok(answer) => {
                 self.channel = Some(answer.channel);
-                if let Some(standby) = &mut self.standby {
-                    standby.served(answer.descriptors);
-                }
                 self.report_supervision();
             }
             Err(error) => {
@@ -305,11 +301,13 @@ impl Session {
         {
             return;
         }
-        while let Ok(Some((notice, _))) = channel.receive() {
-            if let Notice::Conflict(event) = notice
-                && !self.silent
-            {
-                eprint!("{}", conflict::explain(&event, &self.command));
+        while let Ok(Some((notice, descriptors))) = channel.receive() {
+            match (notice, &mut self.standby) {
+                (Notice::Kept, Some(standby)) => standby.served(descriptors),
+                (Notice::Conflict(event), _) if !self.silent => {
+                    eprint!("{}", conflict::explain(&event, &self.command));
+                }
+                _ => {}
             }
         }
     }

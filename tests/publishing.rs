@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
 
+use crate::harness::machine::{IPV4, IPV6};
 use crate::harness::{Played, Project, World, await_that, free_port, scenes};
 
 scenes![
     a_place_that_somebody_has_is_explained_and_waited_for,
+    a_client_from_the_network_is_seen_by_its_own_address,
     a_published_port_follows_its_listener,
     a_server_is_shown_and_opened,
     connections_that_stand_outlive_the_publication,
@@ -96,6 +98,76 @@ fn each_space_has_a_face_of_its_own(world: &World) -> Played {
         format!("{at_blog} → blog:5432\n{at_shop} → shop:5432\n"),
         "{listed}"
     );
+    Ok(())
+}
+
+/// Says where each client comes from, reads its line and sends it back.
+const WHO: &str = "
+import socket, sys, threading
+def serve(address):
+    family = socket.AF_INET6 if ':' in address else socket.AF_INET
+    server = socket.create_server((address, int(sys.argv[1])), family=family, backlog=64)
+    print('ready', flush=True)
+    while True:
+        client, peer = server.accept()
+        threading.Thread(target=answer, args=(client, peer), daemon=True).start()
+def answer(client, peer):
+    with client:
+        client.sendall(f'{peer[0]} {peer[1]}\\n'.encode())
+        with client.makefile('rb') as lines:
+            for line in lines:
+                client.sendall(line)
+for address in sys.argv[2:]:
+    threading.Thread(target=serve, args=(address,), daemon=True).start()
+sys.stdin.read()
+";
+
+/// Connects from an address of the machine, says who it was seen as, and echoes a mebibyte.
+const VISIT: &str = "
+import socket, sys
+source, place, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+with socket.create_connection((place, port), timeout=20, source_address=(source, 0)) as sock:
+    own = sock.getsockname()
+    lines = sock.makefile('rb')
+    seen = lines.readline().decode().split()
+    print('own' if seen == [own[0], str(own[1])] else seen[0])
+    data = b'x' * (1 << 20) + b'\\n'
+    sock.sendall(data)
+    sock.shutdown(socket.SHUT_WR)
+    print(lines.read() == data)
+";
+
+fn a_client_from_the_network_is_seen_by_its_own_address(world: &World) -> Played {
+    world.machine()?;
+    let shop = world.project("shop");
+    let server = |port: &str, addresses: &[&str]| {
+        let server = shop.run(["python3", "-c", WHO, port]).words(addresses);
+        let server = server.start();
+        server.says("ready");
+        server
+    };
+    let _everywhere = server("3000", &["0.0.0.0", "::"]);
+    let _inside_only = server("3001", &["127.0.0.1"]);
+    for (address, port) in [(IPV4, "3000"), (IPV4, "3001"), (IPV6, "3000")] {
+        shop.wharf(["publish", port, "--at", address]).out();
+    }
+    shop.wharf(["publish", "127.0.0.1:3000:3000"]).out();
+    let cases = [
+        // From the network's side.
+        (IPV4, IPV4, "3000", "own"),
+        (IPV6, IPV6, "3000", "own"),
+        // Over the machine's loopback, and to a program that has loopback only.
+        ("127.0.0.1", "127.0.0.1", "3000", "127.0.0.1"),
+        (IPV4, IPV4, "3001", "127.0.0.1"),
+    ];
+    for (source, place, port, seen) in cases {
+        await_that("the place is served", || {
+            let words = ["-c", VISIT, source, place, port];
+            let visit = world.program("python3").words(words).run();
+            let expected = format!("{seen}\nTrue\n");
+            (visit.stdout == expected).then_some(())
+        });
+    }
     Ok(())
 }
 

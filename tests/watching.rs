@@ -77,11 +77,11 @@ fn rows_are_put_in_order(world: &World) -> Played {
         terminal.types("o");
         // Of another size, the whole screen is drawn anew, not only what differs.
         terminal.resize(columns, 24);
-        terminal.shows(&format!("order: {name} "));
+        terminal.shows(&format!("\x1b[1;26H{name}"));
     }
     terminal.types("r");
     terminal.resize(180, 24);
-    terminal.shows("↓");
+    terminal.shows("\x1b[1;31H↓");
     // Whatever the size, it is drawn.
     for (columns, rows) in [(20, 5), (1, 1), (300, 100)] {
         terminal.resize(columns, rows);

@@ -2,23 +2,32 @@
 
 import concurrent.futures
 import json
+import resource
 import subprocess
 import threading
+import time
 
 import measures
-from spaces import PATIENCE, PROBE, Lines
+from spaces import PATIENCE, PROBE, Lines, Missing
+
+# Descriptors that a process has besides its connections.
+SPARE = 200
 
 
 def busy_spaces(spaces, seconds, congestion):
-    """Gbit/s of all spaces together, each with one stream out of it."""
+    """Gbit/s of all spaces together, each with one stream out of it, from the first one's start to the last one's end."""
+    begun = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(len(spaces)) as pool:
-        told = pool.map(lambda space: measures.throughput(space, False, 1, seconds, congestion)["gbits"], spaces)
-        return sum(told)
+        told = list(pool.map(lambda space: measures.throughput(space, False, 1, seconds, congestion), spaces))
+    return sum(each["bytes"] for each in told) * 8e-9 / (time.monotonic() - begun)
 
 
 def idle_connections(space, server, count):
     """Many connections that do nothing: how fast they are made, what an active one beside them feels, and what memory they
     take of what carries them (MiB of PSS, before and with all of them)."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if count + SPARE > limit:
+        raise Missing(f"one process may have {limit} descriptors here")
     holder = subprocess.Popen([PROBE, "hold", "0.0.0.0:0"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         ports = Lines(holder.stdout).next(PATIENCE)

@@ -65,7 +65,8 @@ def throughput(space, into, streams, seconds, congestion, address=None, at=None)
         before = processor_time(space)
         told = json.loads(space.run(client, seconds + PATIENCE))["end"]["sum_received"]
         used = processor_time(space) - before
-    return {"gbits": told["bits_per_second"] / 1e9, "per_gb": used / (told["bytes"] / 1e9) if space.parts else None}
+    return {"gbits": told["bits_per_second"] / 1e9, "bytes": told["bytes"],
+            "per_gb": used / (told["bytes"] / 1e9) if space.parts else None}
 
 
 def free_port():

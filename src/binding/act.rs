@@ -1,7 +1,7 @@
 //! One call, from its notification to its answer.
 
 use std::num::NonZeroUsize;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -14,14 +14,14 @@ use super::call::{Call, Notification};
 use super::hand::{Hand, Progress};
 use super::notify::{Answer, Listener};
 use super::policy::Verdict;
-use super::record::{Caller, Deed, Ledger, Obstacle};
+use super::record::{Caller, Deed, Ledger, Obstacle, Record};
 use super::socket::{Socket, place};
 use super::sys;
-use super::target::{Address, Target};
+use super::target::{Address, Descriptors, Target};
 use crate::list;
 
 /// How many outcomes that a program didn't hear of are kept for when it asks again.
-const UNHEARD: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+const UNHEARD: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 
 /// What the calls of one run are dealt with by.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub(crate) struct Ward {
 #[derive(Debug)]
 pub(super) struct Desk {
     hand: Hand,
+    /// Of the program whose call came last.
+    descriptors: Option<Descriptors>,
     /// A signal can take a program from a call that was performed, and have it repeat the call: then it gets
     /// the first outcome. By the cookie of the socket.
     unheard: LruCache<u64, Unheard>,
@@ -79,8 +81,14 @@ impl Desk {
     pub(super) fn new(hand: Hand) -> Self {
         Self {
             hand,
+            descriptors: None,
             unheard: LruCache::new(UNHEARD),
         }
+    }
+
+    /// What a keeper looks into.
+    pub(super) fn in_hand(&self) -> BorrowedFd<'_> {
+        self.hand.file()
     }
 
     /// Deals with the next call at this listener. To be called when there is one.
@@ -107,13 +115,13 @@ impl Desk {
         let Some(decoded) = notification.call() else {
             return Answer::Continue.into();
         };
-        let Ok(target) = Target::open(notification.thread) else {
+        let Some(target) = Target::of(notification.thread) else {
             return pass_unseen();
         };
         let Some(call) = target.resolve(decoded) else {
             return Answer::Continue.into();
         };
-        let descriptor = match target.descriptor(call.descriptor()) {
+        let descriptor = match target.descriptor(call.descriptor(), &mut self.descriptors) {
             Ok(descriptor) => descriptor,
             Err(Errno::BADF) => return Answer::Continue.into(),
             Err(_) => return pass_unseen(),
@@ -160,10 +168,13 @@ impl Desk {
         if let Err(errno) = matter.permit(address) {
             return Answer::Performed(Err(errno)).into();
         }
+        // The record tells in the order in which the kernel decides, whichever clerk performs.
+        let mut record = matter.ward.ledger.writing();
         self.hand.note(Progress::Acting);
         let result = sys::bind(matter.descriptor(), address.bytes());
         self.hand.note(Progress::Done(result));
-        matter.note_bind(address, result);
+        matter.note_bind(&mut record, address, result);
+        drop(record);
         Outcome {
             answer: Answer::Performed(result),
             bound: Some((cookie, Unheard { address, result })),
@@ -172,8 +183,8 @@ impl Desk {
 }
 
 impl Matter<'_> {
-    fn descriptor(&self) -> std::os::fd::BorrowedFd<'_> {
-        std::os::fd::AsFd::as_fd(&self.descriptor)
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
     }
 
     fn deed(&self) -> Deed {
@@ -200,7 +211,7 @@ impl Matter<'_> {
             Verdict::Reserved(name) => (Errno::ADDRINUSE, Obstacle::Reserved(name)),
             Verdict::Forbidden(why) => (Errno::ACCESS, Obstacle::Forbidden(why)),
         };
-        self.note_refusal(address, obstacle);
+        self.note_refusal(&mut self.ward.ledger.writing(), address, obstacle);
         Err(errno)
     }
 
@@ -211,29 +222,28 @@ impl Matter<'_> {
             .is_some_and(|program| program == name)
     }
 
-    fn note_bind(&self, address: Address, result: Result<(), Errno>) {
+    fn note_bind(&self, record: &mut Record, address: Address, result: Result<(), Errno>) {
         match result {
             Ok(()) => {
                 if let Some(place) = place(&self.descriptor) {
-                    self.ward.ledger.writing().bound(&self.deed(), place);
+                    record.bound(&self.deed(), place);
                 }
             }
-            Err(Errno::ADDRINUSE) => self.note_refusal(address, Obstacle::Taken),
+            Err(Errno::ADDRINUSE) => self.note_refusal(record, address, Obstacle::Taken),
             Err(_) => {}
         }
     }
 
-    fn note_refusal(&self, address: Address, obstacle: Obstacle) {
+    fn note_refusal(&self, record: &mut Record, address: Address, obstacle: Obstacle) {
         if let Some(place) = address.place() {
-            let deed = self.deed();
-            self.ward.ledger.writing().refused(deed, place, obstacle);
+            record.refused(self.deed(), place, obstacle);
         }
     }
 
     fn listen(self, backlog: i32) -> Answer {
+        let mut record = self.ward.ledger.writing();
         let result = rustix::net::listen(&self.descriptor, backlog);
         if let Some(place) = place(&self.descriptor) {
-            let mut record = self.ward.ledger.writing();
             match result {
                 Ok(()) => record.listens(&self.deed(), place),
                 Err(Errno::ADDRINUSE) => record.refused(self.deed(), place, Obstacle::Taken),

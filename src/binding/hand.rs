@@ -1,4 +1,4 @@
-//! The notification that the daemon has in hand, for the keeper to see if the daemon dies over it.
+//! The notification that a clerk has in hand, for the keeper to see if the daemon dies over it.
 //!
 //! The kernel writes it into shared memory, and the daemon beside it how far it has come. What matters is bind(2), which
 //! must not be done twice: the second would fail.
@@ -96,6 +96,14 @@ impl Hand {
         self.0.clear();
         self.note(Progress::Received);
     }
+}
+
+/// What is in a hand that never held anything.
+///
+/// # Errors
+/// When there is no memory for it.
+pub(crate) fn empty() -> io::Result<OwnedFd> {
+    Hand::new()?.file().try_clone_to_owned()
 }
 
 /// The other side: what a daemon had in hand when it died.

@@ -2,7 +2,7 @@
 //!
 //! Theory of operation. A program that `wharf run` starts carries a filter ([`filter`]) that sends these two calls, and
 //! no other, to whoever holds its *listener*: a descriptor at which one notification after the other is received and
-//! answered ([`notify`]; `seccomp_unotify(2)`). That is a thread of the daemon ([`clerk`]) that does nothing else.
+//! answered ([`notify`]; `seccomp_unotify(2)`). That is a thread of the daemon ([`clerk`]), one for each run, that does nothing else.
 //! It takes a duplicate of the program's socket ([`target`]), performs the call on that, notes the outcome in the
 //! record of the space ([`record`]), and answers what the kernel said. What the program passed by reference is read once, so
 //! that no other thread of it can change what is bound after it was looked at.
@@ -12,7 +12,8 @@
 //!
 //! Whoever holds a listener and does not answer stops the programs at their next bind; when nobody holds it, each bind
 //! fails. So every listener has a second holder, the space's keeper, which lets everything pass as long as no daemon
-//! lives ([`standin`]), and a third for when both are gone: the run, or what it leaves behind ([`crate::space::standby`]). The notification that the daemon has in hand lies in memory that both see
+//! lives ([`standin`]), and a third for when both are gone: the run, or what it leaves behind ([`crate::space::standby`]).
+//! The notification that a clerk has in hand lies in memory that all of them see
 //! ([`hand`]): the kernel writes it there itself, so that there is no moment at which it could be lost.
 //!
 //! To have read: `seccomp_unotify(2)`, `seccomp(2)`, `pidfd_getfd(2)`.

@@ -62,12 +62,20 @@ impl Listener {
 
     /// Looks, without waiting.
     pub(super) fn waiting(&self) -> Waiting {
-        let mut polled = [PollFd::new(self, PollFlags::IN)];
-        let at_once = Timespec {
+        self.look(Some(&Timespec {
             tv_sec: 0,
             tv_nsec: 0,
-        };
-        match poll(&mut polled, Some(&at_once)) {
+        }))
+    }
+
+    /// Waits until a call waits, or it is over. A signal may end it sooner.
+    pub(super) fn wait(&self) -> Waiting {
+        self.look(None)
+    }
+
+    fn look(&self, time: Option<&Timespec>) -> Waiting {
+        let mut polled = [PollFd::new(self, PollFlags::IN)];
+        match poll(&mut polled, time) {
             Ok(_) => Waiting::of(polled[0].revents()),
             Err(_) => Waiting::Nothing,
         }
@@ -76,7 +84,7 @@ impl Listener {
 
 impl Waiting {
     /// What poll(2) says of a listener.
-    pub(super) fn of(found: PollFlags) -> Self {
+    fn of(found: PollFlags) -> Self {
         if found.contains(PollFlags::IN) {
             return Self::Call;
         }

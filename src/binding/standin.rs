@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::getsockname;
 
@@ -27,51 +28,66 @@ pub(crate) struct Kept {
 /// Everything that is held.
 #[derive(Debug, Default)]
 pub(crate) struct StandIn {
-    kept: Vec<Kept>,
-    /// What the daemon has in hand.
-    in_hand: Option<OwnedFd>,
+    held: Vec<Held>,
     own: Option<Hand>,
 }
 
+/// A listener, and what the daemon has in hand of it.
+#[derive(Debug)]
+struct Held {
+    kept: Kept,
+    in_hand: Option<OwnedFd>,
+}
+
 impl StandIn {
-    /// Holds one more listener of the daemon that has this in hand.
+    /// Holds one more listener, of which the daemon has this in hand.
     pub(crate) fn keep(&mut self, kept: Kept, in_hand: OwnedFd) {
-        self.kept.retain(|other| other.run != kept.run);
-        self.kept.push(kept);
-        self.in_hand = Some(in_hand);
+        self.held.retain(|held| held.kept.run != kept.run);
+        let in_hand = Some(in_hand);
+        self.held.push(Held { kept, in_hand });
     }
 
     /// What is held.
-    pub(crate) fn kept(&self) -> &[Kept] {
-        &self.kept
-    }
-
-    /// What the daemon that died had in hand.
-    pub(crate) fn in_hand(self) -> Option<OwnedFd> {
-        self.in_hand
+    pub(crate) fn kept(&self) -> impl ExactSizeIterator<Item = &Kept> {
+        self.held.iter().map(|held| &held.kept)
     }
 
     /// Lets go of listeners that nothing uses any more.
     pub(crate) fn tidy(&mut self) {
-        self.kept
-            .retain(|kept| kept.listener.waiting() != Waiting::Over);
+        self.held
+            .retain(|held| held.kept.listener.waiting() != Waiting::Over);
     }
 
     /// The daemon has died: finishes what it had in hand.
     pub(crate) fn take_over(&mut self) -> io::Result<()> {
-        let Some(in_hand) = &self.in_hand else {
-            return Ok(());
-        };
-        let Some(left) = Left::read(in_hand)? else {
-            return Ok(());
-        };
-        let id = left.notification.id;
-        // It may be a call of another space, whose keeper sees the same.
-        if let Some(kept) = self.kept.iter().find(|kept| kept.listener.waits(id)) {
-            // If the program has ended since, there is nobody to answer.
-            kept.listener.answer(id, finish(&left)).ok();
+        for Held { kept, in_hand } in &mut self.held {
+            let Some(in_hand) = in_hand.take() else {
+                continue;
+            };
+            let Some(left) = Left::read(&in_hand)? else {
+                continue;
+            };
+            let id = left.notification.id;
+            if kept.listener.waits(id) {
+                // If the program has ended since, there is nobody to answer.
+                kept.listener.answer(id, finish(&left)).ok();
+            }
         }
         Ok(())
+    }
+
+    /// Waits for a call at the first listener, or the end of what uses that; answers with whether there is one.
+    ///
+    /// # Errors
+    /// When poll(2) fails.
+    pub(crate) fn awaits_calls(&self) -> io::Result<bool> {
+        let Some(held) = self.held.first() else {
+            return Ok(false);
+        };
+        match poll(&mut [PollFd::new(&held.kept.listener, PollFlags::IN)], None) {
+            Ok(_) | Err(Errno::INTR) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Lets every call pass that waits now.
@@ -80,7 +96,7 @@ impl StandIn {
             Some(hand) => hand,
             none => none.insert(Hand::new()?),
         };
-        for kept in &self.kept {
+        for Held { kept, .. } in &self.held {
             while kept.listener.waiting() == Waiting::Call {
                 match hand.take(&kept.listener) {
                     Ok(call) => hand.give(&kept.listener, call.id, Answer::Continue).ok(),
@@ -109,12 +125,12 @@ fn finish(left: &Left) -> Answer {
 
 /// Whether the socket of this call has a port.
 fn has_port(notification: &Notification) -> Result<bool, Errno> {
-    let target = Target::open(notification.thread)?;
+    let target = Target::of(notification.thread).ok_or(Errno::SRCH)?;
     let call = notification.call().and_then(|call| target.resolve(call));
     let Some(Call::Bind { descriptor, .. }) = call else {
         return Ok(false);
     };
-    let address = getsockname(target.descriptor(descriptor)?)?;
+    let address = getsockname(target.descriptor(descriptor, &mut None)?)?;
     let address = std::net::SocketAddr::try_from(address);
     Ok(address.is_ok_and(|address| address.port() != 0))
 }

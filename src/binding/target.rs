@@ -1,4 +1,4 @@
-//! The program whose call waits: its descriptors and its memory, as far as they may be seen.
+//! The program whose call waits: its memory and its descriptors, as far as they may be seen.
 //!
 //! Everything is found by the number of a thread. That it was that thread and not a later one of the same number is known
 //! only when the call still waits afterwards ([`super::notify::Listener::waits`]).
@@ -20,11 +20,35 @@ const OF_THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_uns
 /// `sizeof(struct sockaddr_storage)`: a longer address is refused by the kernel before it is read.
 const LONGEST_ADDRESS: usize = 128;
 
-/// The program that waits.
-#[derive(Debug)]
+/// The memory of the program that waits.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Target {
     thread: Pid,
+}
+
+/// The descriptors of a program, by a handle that stands for its thread and for no later one of the same number.
+#[derive(Debug)]
+pub(super) struct Descriptors {
+    thread: Pid,
     pidfd: OwnedFd,
+}
+
+impl Descriptors {
+    fn open(thread: Pid) -> rustix::io::Result<Self> {
+        let pidfd = match pidfd_open(thread, OF_THREAD) {
+            // An older kernel: by its process, with which a thread shares its descriptors.
+            Err(Errno::INVAL) => {
+                let process = list::process_of_thread(thread).ok_or(Errno::SRCH)?;
+                pidfd_open(process, PidfdFlags::empty())?
+            }
+            opened => opened?,
+        };
+        Ok(Self { thread, pidfd })
+    }
+
+    fn duplicate(&self, number: i32) -> rustix::io::Result<OwnedFd> {
+        pidfd_getfd(&self.pidfd, number, PidfdGetfdFlags::empty())
+    }
 }
 
 /// An address as the program gave it.
@@ -61,26 +85,31 @@ impl Address {
 }
 
 impl Target {
-    pub(super) fn open(thread: i32) -> rustix::io::Result<Self> {
-        let thread = Pid::from_raw(thread).ok_or(Errno::SRCH)?;
-        let pidfd = match pidfd_open(thread, OF_THREAD) {
-            // An older kernel: by its process, with which a thread shares its descriptors.
-            Err(Errno::INVAL) => {
-                let process = list::process_of_thread(thread).ok_or(Errno::SRCH)?;
-                pidfd_open(process, PidfdFlags::empty())?
-            }
-            opened => opened?,
-        };
-        Ok(Self { thread, pidfd })
+    /// The program of the thread with this number; `None` if it can't be seen from here.
+    pub(super) fn of(thread: i32) -> Option<Self> {
+        Pid::from_raw(thread).map(|thread| Self { thread })
     }
 
-    /// A duplicate of one of its descriptors.
-    pub(super) fn descriptor(&self, number: i32) -> rustix::io::Result<OwnedFd> {
-        pidfd_getfd(&self.pidfd, number, PidfdGetfdFlags::empty())
+    /// A duplicate of one of its descriptors. `last` is what was opened for the call before: most often that was the same
+    /// program's, and to open a program takes longer than all that is asked about a socket.
+    pub(super) fn descriptor(
+        self,
+        number: i32,
+        last: &mut Option<Descriptors>,
+    ) -> rustix::io::Result<OwnedFd> {
+        if let Some(same) = last.as_ref().filter(|last| last.thread == self.thread) {
+            match same.duplicate(number) {
+                // It has ended, and the number is another's now.
+                Err(Errno::SRCH) => {}
+                found => return found,
+            }
+        }
+        last.insert(Descriptors::open(self.thread)?)
+            .duplicate(number)
     }
 
     /// The call, with arguments that lie in its memory; `None` if they can't be read.
-    pub(super) fn resolve(&self, decoded: Decoded) -> Option<Call> {
+    pub(super) fn resolve(self, decoded: Decoded) -> Option<Call> {
         let (which, block) = match decoded {
             Decoded::Direct(call) => return Some(call),
             Decoded::Indirect { which, block } => (which, block),
@@ -100,7 +129,7 @@ impl Target {
     }
 
     /// An address; `None` if it can't be read, or is longer than any.
-    pub(super) fn address(&self, place: u64, length: u32) -> Option<Address> {
+    pub(super) fn address(self, place: u64, length: u32) -> Option<Address> {
         let mut address = Address {
             bytes: [0; LONGEST_ADDRESS],
             length: usize::try_from(length).ok()?,
@@ -110,7 +139,7 @@ impl Target {
     }
 
     /// Fills the buffer from the program's memory, wholly or not at all.
-    fn read(&self, place: u64, buffer: &mut [u8]) -> Option<()> {
+    fn read(self, place: u64, buffer: &mut [u8]) -> Option<()> {
         let len = buffer.len();
         let base = usize::try_from(place).ok()?;
         let thread = nix::unistd::Pid::from_raw(self.thread.as_raw_pid());

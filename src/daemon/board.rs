@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -24,7 +25,7 @@ use super::spaces::Spaces;
 use crate::failure::{Failure, status};
 use crate::list::Protocol;
 use crate::paths;
-use crate::publish::carrier::{Carrier, Errand};
+use crate::publish::carrier::{Carrier, Errand, Reached};
 use crate::publish::taking::{conflict, take, why_not};
 use crate::publish::wish::{Outside, Wish};
 use crate::publish::{Place, Publication, State};
@@ -414,23 +415,39 @@ impl Board {
 
     /// Connects whoever comes to a place with the program behind it.
     async fn run_errands(self: Rc<Self>, mut errands: mpsc::Receiver<Errand>) {
-        while let Some(Errand { place, reply }) = errands.recv().await {
+        while let Some(errand) = errands.recv().await {
+            let Errand {
+                place,
+                guest,
+                reply,
+            } = errand;
             let board = Rc::clone(&self);
-            tokio::task::spawn_local(async move { reply.send(board.dial(place).await).ok() });
+            tokio::task::spawn_local(
+                async move { reply.send(board.reach(place, guest).await).ok() },
+            );
         }
     }
 
-    async fn dial(&self, place: Place) -> io::Result<OwnedFd> {
+    async fn reach(
+        &self,
+        place: Place,
+        guest: Option<(SocketAddr, OwnedFd)>,
+    ) -> io::Result<Reached> {
         let current = self.claimed.borrow().current(place).cloned();
         let claim = current.ok_or(io::ErrorKind::NotConnected)?;
         let space = self
             .spaces
             .find(&claim.space)
             .ok_or(io::ErrorKind::NotConnected)?;
-        match place.protocol {
-            Protocol::Tcp => Ok(space.dial(claim.inside.get()).await?.into_std()?.into()),
-            Protocol::Udp => space.dial_datagrams(claim.inside).await,
+        if let Some((client, outside)) = guest
+            && let Some(()) = space.welcome(client, outside, claim.inside).await
+        {
+            return Ok(Reached::Already);
         }
+        Ok(Reached::By(match place.protocol {
+            Protocol::Tcp => space.dial(claim.inside.get()).await?.into_std()?.into(),
+            Protocol::Udp => space.dial_datagrams(claim.inside).await?,
+        }))
     }
 
     /// Has the next daemon find what is claimed.

@@ -32,6 +32,8 @@ pub(super) struct Handover {
     pub(super) namespaces: Namespaces,
     pub(super) link: OwnedFd,
     pub(super) diag: OwnedFd,
+    /// A diag socket that has asked nothing yet.
+    pub(super) ends: OwnedFd,
     pub(super) keeper: Keeper,
     /// The listeners that it kept for this daemon.
     pub(super) kept: Vec<Kept>,
@@ -200,7 +202,8 @@ pub(super) async fn take_over(mut channel: AsyncChannel) -> Result<Handover> {
             },
             descriptors,
         )) => {
-            let Ok([user, network, link, diag]) = <[OwnedFd; 4]>::try_from(descriptors) else {
+            let Ok([user, network, link, diag, ends]) = <[OwnedFd; 5]>::try_from(descriptors)
+            else {
                 bail!(
                     "the keeper of {} sent too few descriptors",
                     charter.entry.name
@@ -216,6 +219,7 @@ pub(super) async fn take_over(mut channel: AsyncChannel) -> Result<Handover> {
                 namespaces: Namespaces { user, network },
                 link,
                 diag,
+                ends,
                 keeper,
                 kept,
             })

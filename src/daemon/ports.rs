@@ -119,11 +119,6 @@ impl Ports {
         Ok(())
     }
 
-    /// Whether it hears of them.
-    pub(super) fn hears(&self) -> bool {
-        self.releases.get().is_some()
-    }
-
     /// A socket inside is wharf's own.
     pub(super) fn hide(&self, cookie: u64) {
         self.hidden.borrow_mut().insert(cookie);

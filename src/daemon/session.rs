@@ -153,18 +153,18 @@ async fn stay(
         space.namespaces.user.as_fd(),
         space.namespaces.network.as_fd(),
     ];
-    let mut descriptors = match wanted {
-        Namespaces::Wanted => descriptors.to_vec(),
-        Namespaces::Known => Vec::new(),
+    let descriptors = match wanted {
+        Namespaces::Wanted => &descriptors[..],
+        Namespaces::Known => &[],
     };
-    descriptors.extend(spaces.of_standby(space));
     let mut notices = space.ports.attendance.enter(run);
-    let sent = channel.send(&entered, &descriptors).await;
+    let sent = channel.send(&entered, descriptors).await;
     let end = match sent {
         Ok(()) => accompany(space, run, channel, &mut notices, spaces).await,
         Err(_) => End::CutOff,
     };
     space.ports.attendance.leave(run);
+    space.forget(run);
     if end == End::CutOff {
         tracing::info!(
             "a run in {} was cut off; what is left of it is ended",
@@ -207,7 +207,8 @@ async fn accompany(
         match progress {
             Progress::Supervised => {
                 if let Some(listener) = descriptors.pop() {
-                    spaces.supervise(space, run, Listener::new(listener)).await;
+                    let listener = Listener::new(listener);
+                    spaces.supervise(space, run, listener, Some(channel)).await;
                 }
             }
             Progress::Unsupervised => space.ports.attendance.is_unsupervised(run),
@@ -252,6 +253,9 @@ async fn follow(space: Option<String>, channel: &mut AsyncChannel, spaces: &Spac
 
 /// Ends spaces and what runs in them; answers with their names.
 async fn stop(target: &Target, spaces: &Rc<Spaces>) -> Result<Vec<String>> {
+    if matches!(target, Target::All) {
+        spaces.dismiss();
+    }
     let meant = spaces.meant(target).await;
     if meant.is_empty() {
         return Err(target.not_running().into());

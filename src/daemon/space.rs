@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, oneshot};
 use tokio::task::JoinSet;
 
 use super::keeper::{Handover, Keeper};
@@ -29,11 +29,12 @@ use crate::binding;
 use crate::binding::clerk::{Clerk, Ward};
 use crate::binding::notify::Listener;
 use crate::binding::policy::Policy;
+use crate::channel::AsyncChannel;
 use crate::event::Event;
 use crate::failure::{Failure, status};
 use crate::list::{self, Member, NetNamespace, Protocol, diag, holders};
-use crate::protocol::SpaceInfo;
-use crate::relay::{self, Relay};
+use crate::protocol::{Notice, SpaceInfo};
+use crate::relay::{self, Guest, Relay};
 use crate::space::book::Entry;
 use crate::space::enter::Namespaces;
 use crate::space::keeper::Socket;
@@ -64,14 +65,14 @@ pub(super) struct Space {
     namespace: NetNamespace,
     keeper_pid: Pid,
     /// The keeper's pidfd, unless it ended at once.
-    pub(super) keeper_process: Option<OwnedFd>,
+    keeper_process: Option<OwnedFd>,
     /// Its thread ends when this goes.
-    _relay: Relay,
+    relay: Relay,
     /// The programs behind listeners, by the cookie of these: looked up once for each.
     programs: RefCell<HashMap<u64, String>>,
     runs: Cell<usize>,
-    /// The runs whose binds arrive at the clerk.
-    supervised: RefCell<HashSet<String>>,
+    /// What is in hand of the runs whose binds arrive at a clerk.
+    supervised: RefCell<HashMap<String, OwnedFd>>,
     changed: Notify,
 }
 
@@ -111,6 +112,7 @@ impl Space {
             namespaces,
             link,
             diag,
+            ends,
             keeper,
             kept: _,
         } = handover;
@@ -126,6 +128,9 @@ impl Space {
         let namespace = NetNamespace::of(&namespaces.network)?;
         let name = &charter.entry.name;
         let ports = Rc::new(Ports::new(name, namespace, diag.try_clone()?, told));
+        if let Err(error) = ports.hear_with(ends) {
+            tracing::warn!("ends of sockets in {name} are not announced: {error}");
+        }
         Ok(Rc::new(Self {
             id,
             namespace,
@@ -140,7 +145,7 @@ impl Space {
             diag,
             keeper_pid: pid,
             keeper_process: pidfd_open(pid, PidfdFlags::empty()).ok(),
-            _relay: relay,
+            relay,
             programs: RefCell::default(),
             runs: Cell::new(0),
             supervised: RefCell::default(),
@@ -273,6 +278,24 @@ impl Space {
         outcome
     }
 
+    /// Carries a client's connection to a port inside, so that the program there sees the client's own address; `None` if
+    /// that can't be had.
+    pub(super) async fn welcome(
+        &self,
+        client: SocketAddr,
+        outside: OwnedFd,
+        port: NonZeroU16,
+    ) -> Option<()> {
+        let (admitted, answer) = oneshot::channel();
+        self.relay.welcome(Guest {
+            client,
+            outside,
+            inside: port,
+            admitted,
+        });
+        answer.await.ok()
+    }
+
     /// A UDP socket that is connected to a port inside.
     pub(super) async fn dial_datagrams(&self, port: NonZeroU16) -> io::Result<OwnedFd> {
         let sockets = diag::dump(self.diag.as_fd()).map_err(io::Error::other)?;
@@ -372,21 +395,30 @@ impl Space {
         Ok(())
     }
 
-    /// Has the binds of a run arrive at the clerk, and, when this process dies, at the keeper. Nothing happens if they do.
+    /// Has the binds of a run arrive at a clerk, and, when this process dies, at the keeper, or when that is gone too, at the run,
+    /// which is told by its channel. Nothing but this happens if they do.
     pub(super) async fn supervise(
         &self,
         run: &str,
         listener: Listener,
-        clerk: &Clerk,
+        channel: Option<&mut AsyncChannel>,
     ) -> Result<()> {
-        if !self.supervised.borrow_mut().insert(run.to_owned()) {
+        let known = self.supervised.borrow().get(run).map(OwnedFd::try_clone);
+        if let Some(in_hand) = known {
+            self.tell_kept(channel, &in_hand?).await;
             return Ok(());
         }
+        let clerk = Clerk::new()?;
         let copy = listener.as_fd().try_clone_to_owned()?;
         let in_hand = clerk.in_hand().try_clone_to_owned()?;
-        // First, so that there is no call in hand that the keeper doesn't know of. Without a keeper, it goes on as long as
-        // this process lives.
+        let seen = in_hand.try_clone()?;
+        self.supervised
+            .borrow_mut()
+            .insert(run.to_owned(), in_hand.try_clone()?);
+        // First, so that there is no call in hand that the keeper and the run don't know of. Without a keeper, it goes on as
+        // long as this process lives.
         let kept = self.keeper.keep(run, copy, in_hand).await;
+        self.tell_kept(channel, &seen).await;
         clerk.attend(Ward {
             listener,
             run: run.into(),
@@ -394,6 +426,24 @@ impl Space {
             namespace: binding::netns_cookie(self.diag.as_fd()).ok(),
         })?;
         Ok(kept?)
+    }
+
+    /// Tells a run, if it is there, what it needs to stand in for daemon and keeper.
+    async fn tell_kept(&self, channel: Option<&mut AsyncChannel>, in_hand: &OwnedFd) {
+        let Some(channel) = channel else { return };
+        let keeper = self.keeper_process.as_ref();
+        let descriptors: Vec<_> = [Some(in_hand), keeper]
+            .into_iter()
+            .flatten()
+            .map(AsFd::as_fd)
+            .collect();
+        // If it is gone, that is heard next.
+        channel.send(&Notice::Kept, &descriptors).await.ok();
+    }
+
+    /// A run has ended; whatever lives on of it is dealt with as before.
+    pub(super) fn forget(&self, run: &str) {
+        self.supervised.borrow_mut().remove(run);
     }
 }
 

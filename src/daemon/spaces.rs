@@ -4,7 +4,6 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,7 +19,6 @@ use super::keeper::{self, Handover};
 use super::names::{self, NameService};
 use super::ports::Untold;
 use super::space::{Attached, Space};
-use crate::binding::clerk::Clerk;
 use crate::binding::notify::Listener as BindListener;
 use crate::binding::standin::Kept;
 use crate::channel::AsyncChannel;
@@ -34,7 +32,7 @@ use crate::publish::wish::Wish;
 use crate::publish::{self, Publication};
 use crate::relay::{Names, Routes};
 use crate::space::book::Book;
-use crate::space::keeper::{Charter, Socket, new_socket};
+use crate::space::keeper::{Charter, new_socket};
 
 /// How long a new daemon waits for each keeper, which has nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -53,10 +51,10 @@ pub(super) struct Spaces {
     pub(super) events: broadcast::Sender<Event>,
     /// How many changes came faster than they could be told.
     pub(super) untold: Untold,
-    /// Performs what programs bind.
-    clerk: Clerk,
     ids: Cell<u64>,
     commands: Cell<usize>,
+    /// Everything was ended on purpose: the daemon need not stay for what comes next.
+    dismissed: Cell<bool>,
     changed: Notify,
     /// What serves the spaces, and knows them in turn.
     doors: OnceCell<Doors>,
@@ -101,9 +99,9 @@ impl Spaces {
             names,
             events: broadcast::Sender::new(EVENTS_KEPT),
             untold: Untold::default(),
-            clerk: Clerk::start()?,
             ids: Cell::new(0),
             commands: Cell::new(0),
+            dismissed: Cell::new(false),
             changed: Notify::new(),
             doors: OnceCell::new(),
             service: OnceCell::new(),
@@ -138,11 +136,19 @@ impl Spaces {
         Busy(Rc::clone(self))
     }
 
-    /// Waits until nothing has run and nobody has asked for `time`.
+    /// Everything is ended on purpose.
+    pub(super) fn dismiss(&self) {
+        self.dismissed.set(true);
+    }
+
+    /// Waits until nothing has run and nobody has asked for `time`, or not at all where everything was ended on purpose.
     pub(super) async fn idle_for(&self, time: Duration) {
         loop {
             let changed = self.changed.notified();
             if self.commands.get() == 0 && self.running.borrow().is_empty() {
+                if self.dismissed.get() {
+                    return;
+                }
                 tokio::select! {
                     () = tokio::time::sleep(time) => return,
                     () = changed => {}
@@ -187,7 +193,7 @@ impl Spaces {
             Ok(space) => {
                 space.ports.recall(since);
                 for Kept { run, listener } in kept {
-                    self.supervise(&space, &run, listener).await;
+                    self.supervise(&space, &run, listener, None).await;
                 }
                 self.furnish(&space).await;
                 tracing::info!("{name} goes on");
@@ -196,24 +202,22 @@ impl Spaces {
         }
     }
 
-    /// Has the binds of a run arrive here.
-    pub(super) async fn supervise(&self, space: &Space, run: &str, listener: BindListener) {
-        if let Err(error) = space.supervise(run, listener, &self.clerk).await {
+    /// Has the binds of a run arrive here, and tells it, if it is there, what it needs to stand in.
+    pub(super) async fn supervise(
+        &self,
+        space: &Space,
+        run: &str,
+        listener: BindListener,
+        channel: Option<&mut AsyncChannel>,
+    ) {
+        if let Err(error) = space.supervise(run, listener, channel).await {
             tracing::error!("binds of a run in {}: {error:#}", space.entry.name);
         }
     }
 
-    /// What a run has to know to stand in for daemon and keeper.
-    pub(super) fn of_standby<'a>(&'a self, space: &'a Space) -> Vec<BorrowedFd<'a>> {
-        let keeper = space.keeper_process.as_ref().map(AsFd::as_fd);
-        [Some(self.clerk.in_hand()), keeper]
-            .into_iter()
-            .flatten()
-            .collect()
-    }
-
     /// Attaches a run to the space that it means, which is made if it doesn't run.
     pub(super) async fn enter(self: &Rc<Self>, run: &Run) -> Result<Attached> {
+        self.dismissed.set(false);
         let mut book = self.book.lock().await;
         let entry = book.enter(&run.target, run.name.as_deref(), |name| {
             self.running.borrow().contains_key(name)
@@ -241,25 +245,11 @@ impl Spaces {
         Ok(attached)
     }
 
-    /// Puts into a space what every space has.
+    /// Has names answered in a space.
     async fn furnish(&self, space: &Space) {
         if let Some(service) = self.service.get() {
             let remarks = service.serve(space).await;
             space.remarks.borrow_mut().extend(remarks);
-        }
-        // For this, one socket is made in the space for its whole life.
-        if space.ports.hears() {
-            return;
-        }
-        let heard = match space.keeper.socket(Socket::Diag).await {
-            Ok(diag) => space.ports.hear_with(diag),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = heard {
-            tracing::warn!(
-                "ends of sockets in {} are not announced: {error}",
-                space.entry.name
-            );
         }
     }
 

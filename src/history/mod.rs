@@ -7,7 +7,8 @@ pub(crate) mod when;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -51,33 +52,44 @@ pub(crate) fn file() -> Result<PathBuf> {
 /// The history, written to.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    events: mpsc::SyncSender<Event>,
+    events: mpsc::Sender<Event>,
+    /// How many wait. A bounded channel would take memory for as many as may wait, from the start.
+    waiting: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
 }
 
 impl Writer {
-    /// Opens or makes the file, and has a thread write.
+    /// Has a thread write, which opens or makes the file when the first event comes.
     ///
     /// # Errors
-    /// When the file can't be opened, or isn't one of ours.
+    /// When there is no place for the file, or no thread to be had.
     pub(crate) fn start() -> Result<Self> {
         let file = file()?;
-        let mut store = Store::open(&file)?;
-        let (events, coming) = mpsc::sync_channel(WAITING);
+        let (events, coming) = mpsc::channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&waiting);
         let thread = std::thread::Builder::new().name("history".into());
         let thread = thread.spawn(move || {
+            let mut store = None;
             while let Some(events) = batch(&coming) {
-                if let Err(error) = store.add(&events) {
+                count.fetch_sub(events.len(), Ordering::Relaxed);
+                if let Err(error) = add(&mut store, &file, &events) {
                     tracing::error!("{} events are not kept: {error:#}", events.len());
                 }
             }
         })?;
-        Ok(Self { events, thread })
+        Ok(Self {
+            events,
+            waiting,
+            thread,
+        })
     }
 
     /// Keeps an event, unless too many wait.
     pub(crate) fn keep(&self, event: Event) {
-        if self.events.try_send(event).is_err() {
+        let full = self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING;
+        if full || self.events.send(event).is_err() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
             tracing::warn!("an event is not kept: they come faster than they can be written");
         }
     }
@@ -99,6 +111,15 @@ fn batch(coming: &mpsc::Receiver<Event>) -> Option<Vec<Event>> {
         events.push(event);
     }
     Some(events)
+}
+
+/// Adds events to the file, which is opened if it isn't.
+fn add(store: &mut Option<Store>, file: &Path, events: &[Event]) -> Result<()> {
+    let store = match store {
+        Some(store) => store,
+        none => none.insert(Store::open(file)?),
+    };
+    store.add(events)
 }
 
 /// The file, opened for writing.

@@ -8,7 +8,7 @@
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use rustix::fs::{Mode, OFlags};
@@ -61,17 +61,17 @@ pub(crate) enum Detail {
 #[derive(Debug)]
 pub(super) struct Lookup {
     pub(super) moment: Moment,
-    pub(super) users: Users,
+    pub(super) users: LazyLock<Users>,
     worktrees: Mutex<Worktrees>,
     detail: Detail,
 }
 
 impl Lookup {
-    /// Reads the clocks and the names of users.
+    /// Reads the clocks. The names of users are read when one is wanted.
     pub(super) fn new(detail: Detail) -> Self {
         Self {
             moment: Moment::now(),
-            users: Users::of_machine(),
+            users: LazyLock::new(Users::of_machine),
             worktrees: Mutex::default(),
             detail,
         }

@@ -95,10 +95,11 @@ pub(super) fn nobody(space: &SpaceRef, port: Option<u16>) -> Page {
     };
     let directory = space.directory.display();
     Page::new(StatusCode::SERVICE_UNAVAILABLE, title)
-        .say("The program may still be starting; load this page again in a moment.")
+        .say("The program may still be starting.")
         .say(format!(
             "To start one, in {directory}: wharf run -- COMMAND"
         ))
+        .waits()
 }
 
 /// A listener that can't be asked in clear.

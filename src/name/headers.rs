@@ -133,6 +133,11 @@ pub(super) fn forward(headers: &mut HeaderMap, origin: &Origin<'_>, version: Ver
         HeaderName::from_static("x-forwarded-for"),
         &client.to_string(),
     );
+    set(
+        headers,
+        HeaderName::from_static("x-real-ip"),
+        &client.to_string(),
+    );
     set(headers, HeaderName::from_static("x-forwarded-host"), host);
     set(
         headers,
@@ -265,6 +270,7 @@ mod tests {
                 "for=127.0.0.1;host=\"shop.localhost:7070\";proto=http",
             ),
             ("x-forwarded-for", "127.0.0.1"),
+            ("x-real-ip", "127.0.0.1"),
             ("x-forwarded-host", "shop.localhost:7070"),
             ("x-forwarded-proto", "http"),
             ("via", "1.1 wharf"),

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER,
-    VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, LOCATION, REFRESH,
+    RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::http::HeaderValue;
 use hyper::{Response, StatusCode};
@@ -21,6 +21,8 @@ pub(super) struct Page {
     pub(super) links: Vec<Link>,
     /// The address that the client is sent on to.
     pub(super) towards: Option<HeaderValue>,
+    /// Seconds after which to ask again: what isn't there may come. Browsers do so by themselves.
+    pub(super) again: Option<u8>,
 }
 
 /// A way on: an address and what is there.
@@ -38,6 +40,9 @@ pub(super) enum Form {
     /// For all that doesn't ask for HTML, such as curl.
     Text,
 }
+
+/// How often a page that waits is loaded again, in seconds.
+const AGAIN: u8 = 1;
 
 const STYLE: &str = ":root{color-scheme:light dark}\
 body{font:1rem/1.5 system-ui,sans-serif;margin:0 auto;max-width:44rem;padding:2rem 1rem}\
@@ -73,7 +78,14 @@ impl Page {
             paragraphs: Vec::new(),
             links: Vec::new(),
             towards: None,
+            again: None,
         }
+    }
+
+    /// The page, which waits for what it is about.
+    pub(super) fn waits(mut self) -> Self {
+        self.again = Some(AGAIN);
+        self
     }
 
     /// The page, with the address that a redirection is to.
@@ -116,8 +128,11 @@ impl Page {
         if let Some(towards) = &self.towards {
             headers.insert(LOCATION, towards.clone());
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.again {
+            headers.insert(RETRY_AFTER, u16::from(seconds).into());
+            if form == Form::Html {
+                headers.insert(REFRESH, u16::from(seconds).into());
+            }
         }
         response
     }
@@ -131,6 +146,9 @@ impl Page {
         );
         for paragraph in &self.paragraphs {
             html += &format!("<p>{}</p>\n", escape(paragraph));
+        }
+        if self.again.is_some() {
+            html += "<p>This page loads itself again until it is there.</p>\n";
         }
         if !self.links.is_empty() {
             html += "<ul>\n";

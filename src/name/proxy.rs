@@ -183,12 +183,14 @@ fn failure(error: &legacy::Error, passage: &Passage<'_>) -> Page {
     if timed_out {
         let title = format!("Port {port} of the space {name} accepts no connections");
         return Page::new(StatusCode::GATEWAY_TIMEOUT, title)
-            .say("Something listens there, but it is too busy, or stopped.");
+            .say("Something listens there, but it is too busy, or stopped.")
+            .waits();
     }
     let title = format!("Port {port} of the space {name} can't be reached");
     Page::new(StatusCode::BAD_GATEWAY, title)
         .say(format!("{}.", reason(error)))
-        .say("The program may just be restarting; load this page again in a moment.")
+        .say("The program may just be restarting.")
+        .waits()
 }
 
 fn broken(passage: &Passage<'_>) -> Page {

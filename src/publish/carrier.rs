@@ -5,7 +5,8 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -35,8 +36,19 @@ enum Order {
 #[derive(Debug)]
 pub(crate) struct Errand {
     pub(crate) place: Place,
-    /// Takes the connected socket, of the place's protocol.
-    pub(crate) reply: oneshot::Sender<io::Result<OwnedFd>>,
+    /// The client's connection, if the program should see it come from the client itself.
+    pub(crate) guest: Option<(SocketAddr, OwnedFd)>,
+    /// Takes the outcome.
+    pub(crate) reply: oneshot::Sender<io::Result<Reached>>,
+}
+
+/// A program is reached.
+#[derive(Debug)]
+pub(crate) enum Reached {
+    /// By this connected socket, of the place's protocol.
+    By(OwnedFd),
+    /// The guest's connection is carried already.
+    Already,
 }
 
 /// The way to the daemon's own thread.
@@ -44,20 +56,23 @@ pub(crate) struct Errand {
 pub(super) struct Errands(mpsc::Sender<Errand>);
 
 impl Errands {
-    async fn run(&self, place: Place) -> io::Result<OwnedFd> {
+    async fn run(&self, place: Place, guest: Option<(SocketAddr, OwnedFd)>) -> io::Result<Reached> {
         let (reply, answer) = oneshot::channel();
-        let errand = Errand { place, reply };
+        let errand = Errand {
+            place,
+            guest,
+            reply,
+        };
         let gone = || io::Error::from(io::ErrorKind::NotConnected);
         self.0.send(errand).await.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    async fn connect(&self, place: Place) -> io::Result<TcpStream> {
-        TcpStream::from_std(self.run(place).await?.into())
-    }
-
     pub(super) async fn connect_datagrams(&self, place: Place) -> io::Result<UdpSocket> {
-        UdpSocket::from_std(self.run(place).await?.into())
+        match self.run(place, None).await? {
+            Reached::By(socket) => UdpSocket::from_std(socket.into()),
+            Reached::Already => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 }
 
@@ -127,7 +142,9 @@ fn serve(place: Place, socket: OwnedFd, errands: Errands) -> io::Result<JoinHand
 async fn accept(place: Place, listener: TcpListener, errands: Errands) {
     loop {
         match listener.accept().await {
-            Ok((outside, _)) => drop(spawn_local(connect(place, outside, errands.clone()))),
+            Ok((outside, client)) => {
+                spawn_local(serve_one(place, outside, client, errands.clone()));
+            }
             Err(error) => {
                 tracing::error!("cannot accept at {place}: {error}");
                 tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
@@ -136,13 +153,34 @@ async fn accept(place: Place, listener: TcpListener, errands: Errands) {
     }
 }
 
-async fn connect(place: Place, outside: TcpStream, errands: Errands) {
-    match errands.connect(place).await {
-        Ok(inside) => splice::carry(outside, inside).await,
+async fn serve_one(place: Place, outside: TcpStream, client: SocketAddr, errands: Errands) {
+    match connect(place, &outside, client, &errands).await {
+        Ok(Some(inside)) => splice::carry(outside, inside).await,
+        // The connection lives on where it is carried.
+        Ok(None) => {}
         Err(error) => {
             tracing::debug!("a connection to {place} goes nowhere: {error}");
             // A reset is the nearest to "connection refused" that an accepted connection can get.
             outside.set_zero_linger().ok();
         }
+    }
+}
+
+/// Connects with the program; `None` if the connection is carried elsewhere from now on.
+async fn connect(
+    place: Place,
+    outside: &TcpStream,
+    client: SocketAddr,
+    errands: &Errands,
+) -> io::Result<Option<TcpStream>> {
+    // Who comes over the machine's loopback comes over the space's.
+    let guest = if client.ip().to_canonical().is_loopback() {
+        None
+    } else {
+        Some((client, outside.as_fd().try_clone_to_owned()?))
+    };
+    match errands.run(place, guest).await? {
+        Reached::By(socket) => TcpStream::from_std(socket.into()).map(Some),
+        Reached::Already => Ok(None),
     }
 }

@@ -52,7 +52,7 @@ pub(crate) fn publish(typed: cli::Publish) -> Result<ExitCode> {
     let at = typed
         .at
         .as_deref()
-        .map(wish::address)
+        .map(wish::address_alone)
         .transpose()
         .map_err(usage)?;
     let mut published = Vec::new();

@@ -163,8 +163,13 @@ fn place(text: &str) -> Result<(Option<IpAddr>, Option<&str>), String> {
     }
 }
 
+/// An address that stands alone, where an IPv6 one needs no brackets.
+pub(crate) fn address_alone(text: &str) -> Result<IpAddr, String> {
+    text.parse().or_else(|_| address(text))
+}
+
 /// An address as it is written in a specification, an IPv6 one in brackets.
-pub(crate) fn address(text: &str) -> Result<IpAddr, String> {
+fn address(text: &str) -> Result<IpAddr, String> {
     if text == "localhost" {
         return Ok(Ipv4Addr::LOCALHOST.into());
     }

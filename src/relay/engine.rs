@@ -25,6 +25,7 @@ use super::names::Names;
 use super::routes::{Entered, Routes};
 use super::stream::Stream;
 use super::{Back, Command, Setting, attach};
+use crate::space::book::Number;
 use crate::space::network::{GATEWAY_IPV4, GATEWAY_IPV6, GATEWAY_MAC};
 use crate::sys;
 
@@ -43,6 +44,8 @@ pub(super) struct Engine {
     pub(super) poll: Poll,
     pub(super) buffers: Buffers,
     pub(super) names: Names,
+    pub(super) number: Number,
+    pub(super) routes: Routes,
     pub(super) back: Back,
     pub(super) sources: SlotMap<DefaultKey, Source>,
     pub(super) by_socket: HashMap<SocketId, DefaultKey>,
@@ -58,7 +61,6 @@ pub(super) struct Engine {
     slots: Slots,
     /// A frame that the link had no room for; none other is made before it is gone.
     stuck: Option<Frame>,
-    routes: Routes,
     _entered: Entered,
     commands: Receiver<Command>,
 }
@@ -129,6 +131,7 @@ impl Engine {
             poll,
             buffers: Buffers::default(),
             names,
+            number,
             back,
             sources: SlotMap::new(),
             by_socket: HashMap::new(),
@@ -285,6 +288,7 @@ impl Engine {
                 Ok(Command::Datagram(flow, payload)) => {
                     self.host.send_datagram(self.now, flow, payload, None).ok();
                 }
+                Ok(Command::Welcome(guest)) => self.welcome(guest),
                 Ok(Command::End) | Err(TryRecvError::Disconnected) => return Next::End,
                 Err(TryRecvError::Empty) => return Next::Turn,
             }

@@ -9,6 +9,7 @@
 //!
 //! - [`engine`]: the event loop;
 //! - [`stream`]: TCP connections; [`datagram`]: UDP flows ([`train`]: several at once); [`echo`]: pings; [`association`]: what these two share;
+//! - [`guest`]: clients of published ports, who come from the network;
 //! - [`outside`]: which address of the machine's network an address inside stands for;
 //! - [`routes`]: frames from space to space, which need no host;
 //! - [`names`]: queries for names, which the daemon answers.
@@ -18,6 +19,7 @@ mod buffers;
 mod datagram;
 mod echo;
 mod engine;
+mod guest;
 mod names;
 mod outside;
 mod routes;
@@ -35,6 +37,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use wharf_link::{Link, Packet, Tap};
 use wharf_port::Flow;
 
+pub(crate) use guest::Guest;
 pub(crate) use names::{Names, Query};
 pub(crate) use routes::Routes;
 
@@ -78,6 +81,7 @@ pub(crate) struct Back {
 #[derive(Debug)]
 enum Command {
     Datagram(Flow, Bytes),
+    Welcome(Guest),
     End,
 }
 
@@ -101,6 +105,17 @@ impl Relay {
             back,
             thread: Some(thread),
         })
+    }
+}
+
+impl Relay {
+    /// Carries a client's connection into the space, if it can be had with the client's own address.
+    pub(crate) fn welcome(&self, guest: Guest) {
+        // With a full queue it can't.
+        let queued = self.back.commands.try_send(Command::Welcome(guest));
+        if queued.is_ok() {
+            self.back.wake();
+        }
     }
 }
 

@@ -63,6 +63,12 @@ impl Routes {
         }
     }
 
+    /// Whether an address is a space's.
+    pub(super) fn leads_to(&self, address: IpAddr) -> bool {
+        let links = self.links.read().unwrap_or_else(PoisonError::into_inner);
+        links.contains_key(&address)
+    }
+
     /// Sends `frame` (with its virtio header) on if it is for a space; gives it back if it isn't.
     pub(super) fn pass_on(&self, frame: Bytes) -> Option<Bytes> {
         let link = forward::destination(&frame[HEADER..]).and_then(|address| {

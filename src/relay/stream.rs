@@ -13,6 +13,7 @@ use rustix::net::{
 };
 use slotmap::DefaultKey;
 use smallvec::SmallVec;
+use tokio::sync::oneshot;
 use wharf_net::{Host, Instant, KnockId, Ready, Refusal, SocketId, Unreachable};
 use wharf_port::Flow;
 
@@ -44,12 +45,17 @@ pub(super) struct Stream {
 }
 
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     /// The machine's connection is being made.
     Connecting {
         knock: KnockId,
         flow: Flow,
         next: Targets,
+    },
+    /// The client's connection stands, and the host's into the space is being made.
+    Arriving {
+        socket: SocketId,
+        admitted: oneshot::Sender<()>,
     },
     /// Both stand.
     Open(SocketId),
@@ -129,7 +135,7 @@ impl Engine {
         self.host.refuse(self.now, knock, refusal);
     }
 
-    fn watch(&mut self, stream: Stream) {
+    pub(super) fn watch(&mut self, stream: Stream) {
         let stage_socket = stream.socket();
         let key = self.sources.insert(Source::Stream(stream));
         let Some(Source::Stream(stream)) = self.sources.get(key) else {
@@ -158,6 +164,7 @@ impl Engine {
             }
             return;
         }
+        // A guest is pumped only once it is admitted.
         self.pump(key);
     }
 
@@ -199,12 +206,32 @@ impl Engine {
         if ready.contains(Ready::FAILED) {
             return self.cut(key);
         }
+        if ready.contains(Ready::CONNECTED) {
+            self.admit_guest(key);
+        }
         if (ready.contains(Ready::READ_CLOSED) || ready.contains(Ready::CLOSED))
             && let Some(Source::Stream(stream)) = self.sources.get_mut(key)
         {
             stream.inside_said = true;
         }
         self.pump(key);
+    }
+
+    /// The program has taken a guest's connection.
+    fn admit_guest(&mut self, key: DefaultKey) {
+        let Some(Source::Stream(stream)) = self.sources.get_mut(key) else {
+            return;
+        };
+        let Stage::Arriving { socket, .. } = stream.stage else {
+            return;
+        };
+        let before = std::mem::replace(&mut stream.stage, Stage::Open(socket));
+        if let Stage::Arriving { admitted, .. } = before
+            && admitted.send(()).is_err()
+        {
+            // The place was closed, or the daemon's thread gave up: nobody wants it any more.
+            self.cut(key);
+        }
     }
 
     /// Moves what can be moved, both ways, and ends what has ended.
@@ -235,11 +262,14 @@ impl Engine {
         let Some(Source::Stream(stream)) = self.sources.remove(key) else {
             return;
         };
-        // Zero linger makes closing a reset; a stream to the name service has none, and needs none.
-        sockopt::set_socket_linger(&stream.machine, Some(std::time::Duration::ZERO)).ok();
+        // Zero linger makes closing a reset; a stream to the name service has none, and needs none. Who couldn't be a guest
+        // may still be let in otherwise.
+        if !matches!(stream.stage, Stage::Arriving { .. }) {
+            sockopt::set_socket_linger(&stream.machine, Some(std::time::Duration::ZERO)).ok();
+        }
         match stream.stage {
             Stage::Connecting { knock, .. } => self.host.refuse(self.now, knock, Refusal::Reset),
-            Stage::Open(socket) => {
+            Stage::Open(socket) | Stage::Arriving { socket, .. } => {
                 self.part(socket);
                 self.host.abort(self.now, socket);
                 self.host.close(self.now, socket);
@@ -266,7 +296,7 @@ fn start(target: IpAddr, port: u16) -> rustix::io::Result<OwnedFd> {
 }
 
 impl Stream {
-    fn new(machine: OwnedFd, stage: Stage) -> Self {
+    pub(super) fn new(machine: OwnedFd, stage: Stage) -> Self {
         Self {
             machine,
             stage,
@@ -280,7 +310,7 @@ impl Stream {
 
     fn socket(&self) -> Option<SocketId> {
         match self.stage {
-            Stage::Open(socket) => Some(socket),
+            Stage::Open(socket) | Stage::Arriving { socket, .. } => Some(socket),
             Stage::Connecting { .. } => None,
         }
     }

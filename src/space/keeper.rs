@@ -72,8 +72,6 @@ pub(crate) enum Socket {
     Udp4,
     /// UDP over IPv6.
     Udp6,
-    /// sock_diag: tells of the sockets inside.
-    Diag,
 }
 
 /// What the keeper reports.
@@ -81,7 +79,8 @@ pub(crate) enum Socket {
 pub(crate) enum Report {
     /// It is in new namespaces and waits for its id maps.
     Unshared,
-    /// The space stands. Descriptors: user namespace, network namespace, link, sock_diag socket.
+    /// The space stands. Descriptors: user namespace, network namespace, link, and two sock_diag sockets, one to ask with and a
+    /// new one to listen with.
     Ready {
         /// What was made.
         charter: Charter,
@@ -207,7 +206,8 @@ impl Inside {
         })
     }
 
-    fn report(&self, daemon: &Channel) -> io::Result<()> {
+    fn report(&self, daemon: &Channel) -> Result<()> {
+        let ends = list::diag::open()?;
         let ready = Report::Ready {
             charter: self.charter.clone(),
             pid: rustix::process::getpid().as_raw_pid(),
@@ -215,7 +215,14 @@ impl Inside {
             remarks: self.made.remarks.clone(),
             kept: self.stand_in.kept().len(),
         };
-        let descriptors = [&self.user, &self.network, &self.made.link, &self.diag].map(AsFd::as_fd);
+        let inside = [
+            &self.user,
+            &self.network,
+            &self.made.link,
+            &self.diag,
+            &ends,
+        ];
+        let descriptors = inside.map(AsFd::as_fd);
         daemon.send(&ready, &descriptors)?;
         for Kept { run, listener } in self.stand_in.kept() {
             let kept = Report::Kept { run: run.clone() };
@@ -290,7 +297,7 @@ impl Inside {
         let mut watched = vec![PollFd::from_borrowed_fd(successors, PollFlags::IN)];
         watched.extend(daemon.map(|daemon| PollFd::from_borrowed_fd(daemon, PollFlags::IN)));
         let listeners = watched.len();
-        let kept = self.stand_in.kept().iter();
+        let kept = self.stand_in.kept();
         watched.extend(kept.map(|kept| PollFd::new(&kept.listener, calls)));
         loop {
             match poll(&mut watched, timeout) {
@@ -313,7 +320,6 @@ impl Inside {
 impl Socket {
     fn make(self) -> io::Result<OwnedFd> {
         let (family, kind) = match self {
-            Self::Diag => return list::diag::open().map_err(io::Error::other),
             Self::Tcp4 => (AddressFamily::INET, SocketType::STREAM),
             Self::Tcp6 => (AddressFamily::INET6, SocketType::STREAM),
             Self::Udp4 => (AddressFamily::INET, SocketType::DGRAM),

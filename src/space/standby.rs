@@ -16,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
+use crate::binding::hand;
 use crate::binding::notify::Listener;
 use crate::binding::standin::{Kept, StandIn};
 use crate::channel::Channel;
@@ -45,26 +46,19 @@ struct Known {
 }
 
 impl Standby {
-    /// Holds the listener of this run; the descriptors are those of [`Self::served`].
-    pub(crate) fn of(
-        space: &SpaceInfo,
-        run: &str,
-        listener: OwnedFd,
-        descriptors: Vec<OwnedFd>,
-    ) -> Self {
+    /// Holds the listener of this run.
+    pub(crate) fn of(space: &SpaceInfo, run: &str, listener: OwnedFd) -> Self {
         let known = Known {
             run: run.to_owned(),
             network: space.network,
         };
-        let mut standby = Self {
+        Self {
             known,
             listener,
             in_hand: None,
             keeper: None,
             stand_in: None,
-        };
-        standby.served(descriptors);
-        standby
+        }
     }
 
     /// The listener.
@@ -83,9 +77,7 @@ impl Standby {
     /// # Errors
     /// When what the daemon had in hand can't be read.
     pub(crate) fn stand_in(&mut self) -> io::Result<()> {
-        let Some(in_hand) = self.in_hand.take() else {
-            return Ok(());
-        };
+        let in_hand = self.in_hand.take().map_or_else(hand::empty, Ok)?;
         let listener = Listener::new(self.listener.try_clone()?);
         let run = self.known.run.clone();
         let stand_in = self.stand_in.insert(StandIn::default());
@@ -95,7 +87,7 @@ impl Standby {
 
     /// Where calls wait that are to be answered here, if they are.
     pub(crate) fn waiting(&self) -> Option<BorrowedFd<'_>> {
-        let kept = self.stand_in.as_ref()?.kept().first()?;
+        let kept = self.stand_in.as_ref()?.kept().next()?;
         Some(kept.listener.as_fd())
     }
 
@@ -112,12 +104,10 @@ impl Standby {
     /// # Errors
     /// When that can't be started.
     pub(crate) fn leave(self) -> Result<()> {
-        let Some(in_hand) = self.in_hand.or_else(|| self.stand_in?.in_hand()) else {
-            return Ok(());
-        };
         if Listener::new(self.listener.try_clone()?).is_over() {
             return Ok(());
         }
+        let in_hand = self.in_hand.map_or_else(hand::empty, Ok)?;
         let (near, far) = UnixStream::pair()?;
         Command::new("/proc/self/exe")
             .arg0("wharf")
@@ -159,11 +149,8 @@ pub(crate) fn stand_by(run: UnixStream) -> Result<()> {
     let mut stand_in = StandIn::default();
     stand_in.keep(Kept { run, listener }, in_hand);
     stand_in.take_over()?;
-    while let Some(kept) = stand_in.kept().first() {
-        match poll(&mut [PollFd::new(&kept.listener, PollFlags::IN)], None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => stand_in.let_pass()?,
-            Err(error) => return Err(error.into()),
-        }
+    while stand_in.awaits_calls()? {
+        stand_in.let_pass()?;
     }
     Ok(())
 }

@@ -72,29 +72,50 @@ pub(crate) fn trust(typed: &cli::Trust) -> Result<ExitCode> {
         .into_iter()
         .chain(told)
         .chain(ours.clone().map(Step::TellAll));
-    if !agreed(typed, steps)? {
+    announce(steps);
+    if typed.dry_run {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !typed.yes && !agreed()? {
         return Ok(ExitCode::from(status::NOTHING));
     }
     if let Some(draft) = draft {
         draft.write(&files)?;
     }
-    let mut remarks = Vec::new();
+    let mut untold = Vec::new();
     for database in &databases {
         if let Err(error) = database.add(&name, &files.certificate) {
-            remarks.push(format!("{}: {error:#}", database.directory.display()));
+            untold.push(format!("{}: {error:#}", database.directory.display()));
         }
     }
     if let Some(system) = &ours
         && let Err(error) = system.add(&files.certificate)
     {
-        remarks.push(format!("{error:#}"));
+        untold.push(format!("{error:#}"));
     }
-    remarks.extend(have_doors_follow()?);
-    for remark in &remarks {
+    let in_the_way = have_doors_follow()?;
+    for remark in untold.iter().chain(&in_the_way) {
         eprintln!("wharf: {remark}");
     }
+    if in_the_way.is_empty() {
+        say_where();
+    }
     explain(&name, &files, system.filter(|_| ours.is_none()));
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::from(match (&untold[..], &in_the_way[..]) {
+        ([], []) => 0,
+        ([], _) => status::CONFLICT,
+        _ => status::WHARF_FAILED,
+    }))
+}
+
+/// Says what is served now.
+fn say_where() {
+    match daemon::https_port() {
+        Some(port) => eprintln!(
+            "wharf: https://NAME.localhost:{port} leads to your spaces; browsers that run may have to be started anew"
+        ),
+        None => eprintln!("wharf: WHARF_HTTPS_PORT is 0, so nothing is served over HTTPS"),
+    }
 }
 
 /// The databases of browsers that can be edited: none, without the program for it.
@@ -116,8 +137,8 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Announces what will be done, and asks.
-fn agreed(typed: &cli::Trust, steps: impl Iterator<Item = Step>) -> Result<bool> {
+/// Says what will be done.
+fn announce(steps: impl Iterator<Item = Step>) {
     eprintln!(
         "wharf trust has an authority of your own vouch for https://NAME.localhost. It can vouch for names below\n\
          localhost and internal and for loopback addresses, and for nothing else. It will:"
@@ -125,9 +146,10 @@ fn agreed(typed: &cli::Trust, steps: impl Iterator<Item = Step>) -> Result<bool>
     for step in steps {
         eprintln!("{step}");
     }
-    if typed.dry_run || typed.yes {
-        return Ok(!typed.dry_run);
-    }
+}
+
+/// Asks whether it may be done.
+fn agreed() -> Result<bool> {
     if !io::stdin().is_terminal() {
         return Err(Failure {
             message: "nobody is there to be asked: --yes agrees".into(),
@@ -143,15 +165,9 @@ fn agreed(typed: &cli::Trust, steps: impl Iterator<Item = Step>) -> Result<bool>
     Ok(["y", "yes"].contains(&answer.as_str()))
 }
 
-/// Says what is served now, and what else could believe it.
+/// Says what else could believe it.
 fn explain(name: &str, files: &Files, system: Option<System>) {
     let certificate = files.certificate.display();
-    match daemon::https_port() {
-        Some(port) => eprintln!(
-            "wharf: https://NAME.localhost:{port} is served; browsers that run must be started anew"
-        ),
-        None => eprintln!("wharf: WHARF_HTTPS_PORT is 0, so no HTTPS is served"),
-    }
     eprintln!(
         "\nThe authority is called \"{name}\". For what asks neither a browser nor the system:"
     );

@@ -11,6 +11,8 @@ use crate::client;
 
 /// Connections that are made at once.
 const AT_ONCE: usize = 16;
+/// Connections that may wait to be accepted at each port: the kernel's own bound, so that none is made twice.
+const BACKLOG: i32 = 4096;
 /// How long a connection may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the active connection is looked at, without the crowd and beside it.
@@ -22,6 +24,7 @@ pub(crate) fn hold(address: SocketAddr, ports: usize) -> io::Result<()> {
     let mut names = Vec::new();
     for _ in 0..ports {
         let listener = TcpListener::bind(SocketAddr::new(address.ip(), 0))?;
+        rustix::net::listen(&listener, BACKLOG)?;
         names.push(listener.local_addr()?.port().to_string());
         thread::spawn(move || listener.incoming().collect::<Vec<_>>());
     }

@@ -7,8 +7,10 @@ mod calls;
 mod client;
 mod crowd;
 mod datagrams;
+mod floor;
 mod server;
 mod summary;
+mod sys;
 mod wire;
 
 use std::net::SocketAddr;
@@ -88,7 +90,14 @@ enum Command {
         loss: f64,
     },
     /// Time single system calls: binding, and others
-    Calls,
+    Calls {
+        /// Under what, for comparison
+        #[arg(long)]
+        under: Option<floor::Floor>,
+    },
+    /// Have every call go on that arrives at standard input
+    #[command(hide = true)]
+    Answer,
 }
 
 #[derive(Debug, clap::Args)]
@@ -142,7 +151,9 @@ fn main() -> std::io::Result<()> {
             loss,
             ..Impairment::default()
         }),
-        Command::Calls => {
+        Command::Answer => floor::answer(),
+        Command::Calls { under } => {
+            let _answering = under.map(floor::take_on).transpose()?;
             println!("{}", calls::measure()?);
             Ok(())
         }

@@ -66,7 +66,7 @@ impl Pair {
                 host.expire(now);
             }
             // What both have let go of is filled again: as with the others it stays near the processor.
-            self.memory.try_reclaim(MEMORY);
+            let _ = self.memory.try_reclaim(MEMORY);
             while self.wires[side].len() < self.frames {
                 let Some(frame) = host.transmit(now) else {
                     break;

@@ -67,7 +67,8 @@ pub struct Frame {
 }
 
 /// Slices of payload.
-pub(crate) type Body = SmallVec<[Bytes; 4]>;
+/// Most frames have one.
+pub(crate) type Body = SmallVec<[Bytes; 1]>;
 
 /// The head of a frame to be sent. Each header is put in front of those within it, so that none moves once it is
 /// written; in front of all there is room for the virtio header.
@@ -94,6 +95,7 @@ impl Frame {
     ///
     /// # Errors
     /// [`Malformed`] when the virtio header is cut short or names an unknown segmentation.
+    #[inline]
     pub fn from_link(mut bytes: Bytes) -> Result<Self, Malformed> {
         let header = virtio::Header::parse(&bytes)?;
         let offload = header.offload()?;
@@ -103,6 +105,7 @@ impl Frame {
 
     /// A received Ethernet frame without a virtio header.
     #[must_use]
+    #[inline]
     pub fn from_ethernet(bytes: Bytes, offload: Offload) -> Self {
         let mut body = Body::new();
         body.push(bytes);
@@ -114,11 +117,22 @@ impl Frame {
     }
 
     /// A frame to be sent, with payload and without headers: those are [`put in front`](Self::put_in_front).
+    #[inline]
     pub(crate) fn of(body: Body) -> Self {
         Self {
             head: Head::EMPTY,
             body,
             offload: Offload::default(),
+        }
+    }
+
+    /// The frame, from where it was built to where it stays.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Self {
+        Self {
+            head: self.head.clone(),
+            body: core::mem::take(&mut self.body),
+            offload: self.offload,
         }
     }
 
@@ -212,6 +226,7 @@ impl Frame {
     }
 
     /// The same, when nobody else wants the frame.
+    #[inline]
     pub(crate) fn into_ethernet(mut self) -> Bytes {
         match (self.headers().is_empty(), self.body.len()) {
             (true, 1) => self.body.pop().unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! A record that two threads share: the clerk writes, the daemon's control reads and compares.
+//! A record that threads share: clerks write, the daemon's control reads and compares.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,11 +7,11 @@ use tokio::sync::Notify;
 
 use super::Record;
 
-/// A record that two threads share: the clerk writes, the daemon's control reads and compares.
+/// A record that threads share: clerks write, the daemon's control reads and compares.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     record: Mutex<Record>,
-    /// The clerk has written what nobody was told of.
+    /// A clerk has written what nobody was told of.
     written: AtomicBool,
     changed: Notify,
 }
@@ -26,7 +26,7 @@ impl Ledger {
         }
     }
 
-    /// The record, for a few steps without a system call: the clerk waits for it.
+    /// The record, for a few short steps: clerks wait for it.
     pub(crate) fn record(&self) -> MutexGuard<'_, Record> {
         // Each step leaves a whole record behind, whatever came after it.
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
@@ -34,8 +34,10 @@ impl Ledger {
 
     /// The record, to note something that [`Self::tell`] tells.
     pub(in crate::binding) fn writing(&self) -> MutexGuard<'_, Record> {
+        let record = self.record();
+        // Who is woken by another clerk's word waits for this one's note.
         self.written.store(true, Ordering::Relaxed);
-        self.record()
+        record
     }
 
     /// Wakes who waits for changes, if there were any. Not before the program has its answer: it takes some time.

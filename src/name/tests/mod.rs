@@ -1,6 +1,7 @@
 //! The front over real sockets of 127.0.0.1, with servers that stand for programs in spaces.
 
 mod bodies;
+mod downgrade;
 mod endings;
 mod http2;
 mod routing;

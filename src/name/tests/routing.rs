@@ -211,12 +211,37 @@ fn a_space_where_nothing_listens_says_so() {
         let response = town.get("shop.localhost", "/").await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()["retry-after"], "1");
+        assert!(
+            !response.headers().contains_key("refresh"),
+            "no browser asked"
+        );
         let page = text(response).await;
         assert!(page.contains("Nothing listens in the space shop"), "{page}");
         assert!(
             page.contains("/home/me/shop: wharf run -- COMMAND"),
             "{page}"
         );
+    });
+}
+
+#[test]
+fn a_page_in_a_browser_waits_for_the_program() {
+    town(async |town| {
+        town.found("shop");
+        let ask = async || {
+            let mut request = get("shop.localhost", "/cart");
+            let html = "text/html,*/*;q=0.8".parse().unwrap();
+            request.headers_mut().insert("accept", html);
+            town.client().await.send_request(request).await.unwrap()
+        };
+        let waits = ask().await;
+        assert_eq!(waits.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(waits.headers()["refresh"], "1");
+        assert!(text(waits).await.contains("loads itself again"));
+        town.add("shop", 3000, says("of the shop").await);
+        let there = ask().await;
+        assert!(!there.headers().contains_key("refresh"));
+        assert_eq!(text(there).await, "of the shop");
     });
 }
 
@@ -257,6 +282,7 @@ fn the_server_sees_the_clients_host_and_true_origin() {
         let request = Request::get("/a?b=c")
             .header("host", "Shop.localhost:7070")
             .header("x-forwarded-for", "6.6.6.6")
+            .header("x-real-ip", "6.6.6.6")
             .header("x-forwarded-proto", "https")
             .header("forwarded", "for=6.6.6.6")
             .header("connection", "x-hop")
@@ -274,7 +300,8 @@ fn the_server_sees_the_clients_host_and_true_origin() {
              x-end: 2\n\
              x-forwarded-for: 127.0.0.1\n\
              x-forwarded-host: Shop.localhost:7070\n\
-             x-forwarded-proto: http"
+             x-forwarded-proto: http\n\
+             x-real-ip: 127.0.0.1"
         );
     });
 }

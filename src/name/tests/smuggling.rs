@@ -5,7 +5,7 @@ use super::*;
 
 /// A program that reads whatever comes on its connections into one pot, and answers each connection
 /// once.
-async fn pot(town: &Town) -> Rc<RefCell<Vec<String>>> {
+pub(super) async fn pot(town: &Town) -> Rc<RefCell<Vec<String>>> {
     let pot: Rc<RefCell<Vec<String>>> = Rc::default();
     let inside = Rc::clone(&pot);
     let address = program(async move |mut stream| {
@@ -23,7 +23,7 @@ async fn pot(town: &Town) -> Rc<RefCell<Vec<String>>> {
 }
 
 /// What is wrong, and a request in which it is.
-const REFUSED: [(&str, &str); 25] = [
+const REFUSED: [(&str, &str); 34] = [
     (
         "a bare CR in a value",
         "GET / HTTP/1.1\r\nHost: shop.localhost\r\nX: a\rb\r\n\r\n",
@@ -114,6 +114,42 @@ const REFUSED: [(&str, &str); 25] = [
         "GET / HTTP/1.1\r\nHost: shop.localhost, other.localhost\r\n\r\n",
     ),
     (
+        "a blank before the colon of the coding",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "a folded coding",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "a coding in quotation marks",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nTransfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "a coding with a parameter",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nTransfer-Encoding: chunked;q=1\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "an empty coding beside one",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nTransfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "a length with a blank inside",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 5 5\r\n\r\nhello",
+    ),
+    (
+        "an empty length",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: \r\n\r\nhello",
+    ),
+    (
+        "NUL in the target",
+        "GET /a\0b HTTP/1.1\r\nHost: shop.localhost\r\n\r\n",
+    ),
+    (
+        "a field without a name",
+        "GET / HTTP/1.1\r\nHost: shop.localhost\r\n: a\r\n\r\n",
+    ),
+    (
         "a blank in the target",
         "GET /a b HTTP/1.1\r\nHost: shop.localhost\r\n\r\n",
     ),
@@ -167,6 +203,81 @@ fn a_length_beside_chunked_is_dropped_and_the_connection_closed_after_it() {
     });
 }
 
+/// What is odd about a request that may pass, the request, and what must be in the one that arrives.
+const NORMALISED: [(&str, &str, &str); 8] = [
+    (
+        "bare line feeds",
+        "POST / HTTP/1.1\nHost: shop.localhost\nContent-Length: 5\n\nhello",
+        "content-length: 5\r\n",
+    ),
+    (
+        "an empty line first",
+        "\r\nPOST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 5\r\n\r\nhello",
+        "content-length: 5\r\n",
+    ),
+    (
+        "one length twice",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+        "content-length: 5\r\n",
+    ),
+    (
+        "blanks around a length",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: \t 5 \t\r\n\r\nhello",
+        "content-length: 5\r\n",
+    ),
+    (
+        "leading zeros",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 0000000005\r\n\r\nhello",
+        "hello",
+    ),
+    (
+        "a tab before the coding",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nTransfer-Encoding:\tChunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "transfer-encoding: chunked\r\n",
+    ),
+    (
+        "a chunk with an extension",
+        "POST / HTTP/1.1\r\nHost: shop.localhost\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\n\r\n",
+        "\r\n\r\n5\r\nhello\r\n",
+    ),
+    (
+        "a target with another host",
+        "POST http://shop.localhost/ HTTP/1.1\r\nHost: other.localhost\r\nContent-Length: 5\r\n\r\nhello",
+        "host: shop.localhost\r\n",
+    ),
+];
+
+#[test]
+fn odd_requests_arrive_as_one_plain_request() {
+    town(async |town| {
+        let pot = pot(&town).await;
+        for (what, request, expected) in NORMALISED {
+            pot.borrow_mut().clear();
+            let smuggled =
+                "GET /smuggled HTTP/1.1\r\nHost: blog.localhost\r\nConnection: close\r\n\r\n";
+            let answer = town.raw(&format!("{request}{smuggled}")).await;
+            // The second request is the client's own, and for somebody else.
+            assert!(answer.contains("HTTP/1.1 404 "), "{what}: {answer}");
+            let arrived = pot.borrow().join("").to_ascii_lowercase();
+            assert!(arrived.contains(expected), "{what}: {arrived:?}");
+            assert_eq!(
+                arrived.matches(" http/1.1\r\n").count(),
+                1,
+                "{what}: {arrived:?}"
+            );
+            assert_eq!(
+                arrived.matches("content-length").count(),
+                usize::from(!request.contains("Transfer"))
+            );
+            assert!(!arrived.contains("other.localhost"), "{what}: {arrived:?}");
+            assert!(
+                !arrived.replace("\r\n", "").contains('\n'),
+                "{what}: {arrived:?}"
+            );
+        }
+    });
+}
+
 #[test]
 fn a_malformed_chunk_cuts_the_request_off() {
     let chunks = [
@@ -175,6 +286,14 @@ fn a_malformed_chunk_cuts_the_request_off() {
         "5\r\nhello0\r\n\r\n",
         "-5\r\nhello\r\n0\r\n\r\n",
         "FFFFFFFFFFFFFFFFF\r\nhello\r\n0\r\n\r\n",
+        "10000000000000005\r\nhello\r\n0\r\n\r\n",
+        "+5\r\nhello\r\n0\r\n\r\n",
+        "0x5\r\nhello\r\n0\r\n\r\n",
+        "5;a\nhello\r\n0\r\n\r\n",
+        "5;a=\"\r\n\"\r\nhello\r\n0\r\n\r\n",
+        "5\nhello\r\n0\r\n\r\n",
+        "5\r\nhello\n0\r\n\r\n",
+        "\r\nhello\r\n0\r\n\r\n",
     ];
     town(async |town| {
         let pot = pot(&town).await;

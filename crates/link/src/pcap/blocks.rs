@@ -85,6 +85,12 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The first comment among a packet's options.
+    pub(super) fn comment(self) -> Option<String> {
+        let comment = self.option(option::COMMENT)?;
+        Some(String::from_utf8_lossy(comment).into_owned())
+    }
+
     /// The direction that a packet's options name.
     pub(super) fn direction(self) -> Option<Direction> {
         let flags = self.option(option::FLAGS)?.try_into().ok()?;

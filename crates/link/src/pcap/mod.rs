@@ -1,7 +1,7 @@
 //! Recordings: frames in files, as packet analysers write and read them.
 //!
 //! [`Recorded`] wraps a link and writes down what passes, in the newer format, pcapng
-//! ([draft-ietf-opsawg-pcapng][pcapng]); [`Replay`] is a link on which a recording is heard again; [`Reader`] reads one,
+//! ([draft-ietf-opsawg-pcapng][pcapng]), which a [`Writer`] writes block by block; [`Replay`] is a link on which a recording is heard again; [`Reader`] reads one,
 //! pcapng or the older pcap ([draft-ietf-opsawg-pcap][pcap]), of either byte order.
 //!
 //! Nothing in a file can make a reader panic, or hold more in memory than one packet of at most [`MAX_PACKET`] bytes and what it
@@ -22,6 +22,7 @@ mod tests;
 pub use reader::Reader;
 pub use recorded::Recorded;
 pub use replay::{Pace, Replay};
+pub use writer::Writer;
 
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub struct Packet {
     pub direction: Option<Direction>,
     /// The frame, as far as it was recorded.
     pub frame: Vec<u8>,
+    /// What the file says about it.
+    pub comment: Option<String>,
 }
 
 /// Which way a frame went, seen from the end of the link that recorded it.
@@ -59,6 +62,8 @@ mod kind {
     /// Obsolete, but there are files.
     pub(super) const PACKET: u32 = 2;
     pub(super) const SIMPLE: u32 = 3;
+    pub(super) const NAMES: u32 = 4;
+    pub(super) const STATISTICS: u32 = 5;
     pub(super) const ENHANCED: u32 = 6;
 }
 /// Options of blocks.
@@ -66,6 +71,9 @@ mod option {
     pub(super) const COMMENT: u16 = 1;
     /// Of an enhanced packet block: a bit set with the direction in its lowest two bits.
     pub(super) const FLAGS: u16 = 2;
+    /// Of interface statistics: frames that came by, and frames that were lost to the recording.
+    pub(super) const RECEIVED: u16 = 4;
+    pub(super) const DROPPED: u16 = 5;
     /// Of an interface: a timestamp's unit.
     pub(super) const RESOLUTION: u16 = 9;
     /// Of an interface: seconds to add to timestamps.

@@ -110,6 +110,7 @@ impl<R: Read> Reader<R> {
             time: Duration::from_secs(seconds.into()) + fraction,
             direction: None,
             frame: std::mem::take(&mut self.body),
+            comment: None,
         }))
     }
 
@@ -199,6 +200,7 @@ fn enhanced(mut fields: Fields<'_>, interfaces: &[Interface], kind: u32) -> Opti
         time,
         direction,
         frame,
+        comment: fields.comment(),
     };
     Some((packet, interface.link))
 }
@@ -219,6 +221,7 @@ fn simple(
         time,
         direction: None,
         frame,
+        comment: None,
     };
     Some((packet, interface.link))
 }

@@ -100,7 +100,13 @@ impl<L, W: Write> Recorded<L, W> {
         let time = self.start.saturating_add(self.now);
         let (header, frame) = frame.split_at(HEADER);
         let comment = comment(header);
-        writer::packet(&mut self.output, time, direction, frame, comment.as_deref())
+        writer::packet(
+            &mut self.output,
+            time,
+            Some(direction),
+            frame,
+            comment.as_deref(),
+        )
     }
 
     fn sent(&mut self, parts: &[IoSlice<'_>]) {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
 
-use super::{Direction, MAX_INTERFACES, Pace, Packet, Reader, Recorded, Replay};
+use super::{Direction, MAX_INTERFACES, Pace, Packet, Reader, Recorded, Replay, Writer};
 use crate::{Capabilities, HEADER, Link, memory};
 
 const START: Duration = Duration::from_secs(1_700_000_000);
@@ -150,6 +150,7 @@ fn the_older_format_is_read_in_either_order_and_unit() {
                 time: Duration::from_millis(1500),
                 direction: None,
                 frame: b"frame".to_vec(),
+                comment: None,
             };
             assert_eq!(packets, [expected]);
         }
@@ -356,4 +357,46 @@ fn a_replay_has_what_came_in_and_ends_where_the_file_is_damaged() {
     assert_eq!(hear(&mut link), Ok(48));
     assert_eq!(hear(&mut link), Err(ErrorKind::UnexpectedEof));
     link.send(&[IoSlice::new(&datagram(b"to nobody"))]).unwrap();
+}
+
+#[test]
+fn a_file_that_is_written_block_by_block_has_names_comments_and_statistics() {
+    let packet = |direction, comment: Option<&str>| Packet {
+        time: START,
+        direction,
+        frame: vec![1, 2, 3],
+        comment: comment.map(str::to_owned),
+    };
+    let packets = [
+        packet(Some(Direction::Inbound), Some("curl (pid 7)")),
+        packet(Some(Direction::Outbound), None),
+        packet(None, Some("")),
+    ];
+    let mut writer = Writer::begin(Vec::new()).unwrap();
+    let names = [
+        ([10, 77, 1, 2].into(), "shop.internal"),
+        (std::net::Ipv6Addr::LOCALHOST.into(), "local"),
+    ];
+    writer.names(names).unwrap();
+    for packet in &packets {
+        writer.packet(packet).unwrap();
+    }
+    writer
+        .packet(&packet(None, Some(&"x".repeat(70_000))))
+        .unwrap();
+    writer.statistics(START, 9, 6).unwrap();
+    let file = writer.into_inner();
+    let read = read(&file).unwrap();
+    assert_eq!(read[..3], packets);
+    assert_eq!(read[3], packet(None, None));
+    let holds = |part: &[u8]| file.windows(part.len()).any(|window| window == part);
+    // Records of the types 1 and 2, as long as address and name, which ends with a zero.
+    assert!(holds(b"\x01\0\x12\0\x0a\x4d\x01\x02shop.internal\0"));
+    assert!(holds(
+        b"\x02\0\x16\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01local\0"
+    ));
+    // The statistics, at the very end: options 4 and 5 of 8 bytes each.
+    assert!(file.ends_with(
+        b"\x04\0\x08\0\x09\0\0\0\0\0\0\0\x05\0\x08\0\x06\0\0\0\0\0\0\0\0\0\0\0\x30\0\0\0"
+    ));
 }

@@ -116,7 +116,7 @@ impl Host {
         let mut packet = Outbound::new(from.into(), to.into(), icmpv6::PROTOCOL, &message);
         packet.hop_limit = Some(NDP_HOP_LIMIT);
         // Without room it is counted there, and lost as on any link.
-        let _ = self.send(now, packet);
+        let _ = self.send(now, &mut packet);
     }
 
     /// Somebody asks for an address that we are still probing, or says that it has it. RFC 4862 §5.4.3, §5.4.4.

@@ -61,7 +61,7 @@ impl Host {
         let (protocol, header) = request((local, remote), (ident, sequence), &payload);
         let mut packet = Outbound::new(local, remote, protocol, &header);
         packet.frame.set_body(SmallVec::from_iter([payload]));
-        self.send(now, packet).map_err(|reason| {
+        self.send(now, &mut packet).map_err(|reason| {
             self.forget_ping(remote, ident, sequence);
             SendError::Dropped(reason)
         })
@@ -155,7 +155,7 @@ impl Host {
         let mut packet = Outbound::new(local, remote, protocol, &header);
         packet.frame.set_body(SmallVec::from_iter([payload]));
         // What finds no room is counted there.
-        let _ = self.send(now, packet);
+        let _ = self.send(now, &mut packet);
     }
 
     /// Answers an [`Event::Echo`], with its fields unchanged.

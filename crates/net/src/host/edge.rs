@@ -17,24 +17,24 @@ use crate::wire::ethernet;
 use crate::wire::{ipv4, ipv6, tcp, udp};
 
 /// Appends `frame` to `output`, as one frame or as many.
-pub(super) fn finish(mut frame: Frame, capabilities: Capabilities, output: &mut VecDeque<Frame>) {
+pub(super) fn finish(frame: &mut Frame, capabilities: Capabilities, output: &mut VecDeque<Frame>) {
     match frame.offload().segment {
         Segmentation::Tcp { mss } if !capabilities.tcp_segment => {
-            cut(&frame, usize::from(mss), capabilities, output);
+            cut(frame, usize::from(mss), capabilities, output);
         }
         Segmentation::Udp { size } if !capabilities.udp_segment => {
-            cut(&frame, usize::from(size), capabilities, output);
+            cut(frame, usize::from(size), capabilities, output);
         }
         Segmentation::None => {
             if !capabilities.checksum {
-                complete(&mut frame);
+                complete(frame);
             }
             frame.seal();
-            output.push_back(frame);
+            output.push_back(frame.take());
         }
         _ => {
             frame.seal();
-            output.push_back(frame);
+            output.push_back(frame.take());
         }
     }
 }
@@ -264,7 +264,7 @@ mod tests {
         for v6 in [false, true] {
             let mut output = VecDeque::new();
             finish(
-                train(v6, &[b"0123", b"456789abcdef", b"", b"gh"]),
+                &mut train(v6, &[b"0123", b"456789abcdef", b"", b"gh"]),
                 Capabilities::NONE,
                 &mut output,
             );
@@ -301,7 +301,7 @@ mod tests {
     fn a_link_with_offloads_gets_the_train_whole() {
         let mut output = VecDeque::new();
         finish(
-            train(false, &[b"0123456789"]),
+            &mut train(false, &[b"0123456789"]),
             Capabilities::ALL,
             &mut output,
         );
@@ -316,7 +316,11 @@ mod tests {
             ..Capabilities::NONE
         };
         let mut output = VecDeque::new();
-        finish(train(false, &[b"0123456789"]), capabilities, &mut output);
+        finish(
+            &mut train(false, &[b"0123456789"]),
+            capabilities,
+            &mut output,
+        );
         assert_eq!(output.len(), 2);
         let partial = Checksum::Partial {
             start: 34,

@@ -90,6 +90,7 @@ impl Outbound {
     }
 
     /// A packet with this payload, and no transport header yet.
+    #[inline]
     pub(super) fn of(source: IpAddr, destination: IpAddr, protocol: u8, body: Body) -> Self {
         Self {
             source,
@@ -200,7 +201,7 @@ fn v6(address: IpAddr) -> core::net::Ipv6Addr {
 
 impl Host {
     /// Sends a packet: at once, or when its neighbour is found.
-    pub(super) fn send(&mut self, now: Instant, mut packet: Outbound) -> Result<(), Discard> {
+    pub(super) fn send(&mut self, now: Instant, packet: &mut Outbound) -> Result<(), Discard> {
         let Some((hop, mtu)) = self.road(now, packet.destination) else {
             return Err(self.drop_for(Discard::NoRoute));
         };
@@ -211,19 +212,19 @@ impl Host {
         let length = packet.ip_len() + packet.frame.len();
         let socket = packet.socket;
         if length <= mtu || packet.segment != Segmentation::None || packet.whole == Whole::Always {
-            let ident = self.ident(&packet, length);
+            let ident = self.ident(packet, length);
             let frame = whole_frame(packet, ident);
             if copied {
-                self.put_internal(frame.clone())?;
+                self.put_internal(&mut frame.clone())?;
             }
             return self.route_frame(now, hop, frame, socket);
         }
         let ident = self.keys.ident(packet.source, packet.destination, 1);
-        for frame in fragments(packet, ident, mtu) {
+        for mut frame in fragments(packet, ident, mtu) {
             if copied {
-                self.put_internal(frame.clone())?;
+                self.put_internal(&mut frame.clone())?;
             }
-            self.route_frame(now, hop, frame, socket)?;
+            self.route_frame(now, hop, &mut frame, socket)?;
         }
         Ok(())
     }
@@ -304,21 +305,24 @@ impl Host {
         &mut self,
         now: Instant,
         hop: Hop,
-        frame: Frame,
+        frame: &mut Frame,
         socket: Option<SocketId>,
     ) -> Result<(), Discard> {
         match hop {
             Hop::Internal => self.put_internal(frame),
             Hop::Station(mac) => self.put(frame, mac),
-            Hop::Neighbour(address) => self.send_neighbour(now, address, Waiting { frame, socket }),
+            Hop::Neighbour(address) => {
+                let frame = frame.take();
+                self.send_neighbour(now, address, Waiting { frame, socket })
+            }
         }
     }
 
-    fn put_internal(&mut self, frame: Frame) -> Result<(), Discard> {
+    fn put_internal(&mut self, frame: &mut Frame) -> Result<(), Discard> {
         if self.internal.len() >= MAX_OUTPUT {
             return Err(self.drop_for(Discard::OutputLimit));
         }
-        self.internal.push_back(frame);
+        self.internal.push_back(frame.take());
         Ok(())
     }
 
@@ -340,13 +344,13 @@ impl Host {
             Way::Full => return Err(self.drop_for(Discard::NoNeighbour)),
         };
         match frame {
-            Some(frame) => self.put(frame, mac),
+            Some(mut frame) => self.put(&mut frame, mac),
             None => Ok(()),
         }
     }
 
     /// Queues a frame for a station of the link, cut up as far as the link needs it.
-    pub(super) fn put(&mut self, mut frame: Frame, destination: Mac) -> Result<(), Discard> {
+    pub(super) fn put(&mut self, frame: &mut Frame, destination: Mac) -> Result<(), Discard> {
         if self.output.len() >= MAX_OUTPUT {
             return Err(self.drop_for(Discard::OutputLimit));
         }
@@ -379,7 +383,8 @@ enum Hop {
     Neighbour(IpAddr),
 }
 
-pub(super) fn whole_frame(mut packet: Outbound, ident: u32) -> Frame {
+/// Puts the headers of a packet that goes whole in front.
+pub(super) fn whole_frame(packet: &mut Outbound, ident: u32) -> &mut Frame {
     let length = packet.frame.len();
     let checksum = match packet.checksum_at {
         None => Checksum::Complete,
@@ -394,12 +399,12 @@ pub(super) fn whole_frame(mut packet: Outbound, ident: u32) -> Frame {
     packet.put_headers(length, ident, (0, false));
     let segment = packet.segment;
     packet.frame.set_offload(Offload { checksum, segment });
-    packet.frame
+    &mut packet.frame
 }
 
 /// The frames of a packet that is larger than the MTU.
-fn fragments(mut packet: Outbound, ident: u32, mtu: usize) -> impl Iterator<Item = Frame> {
-    let payload = completed(&mut packet);
+fn fragments(packet: &mut Outbound, ident: u32, mtu: usize) -> impl Iterator<Item = Frame> {
+    let payload = completed(packet);
     let v6 = packet.source.is_ipv6();
     let overhead = packet.ip_len() + if v6 { ipv6::FRAGMENT_LEN } else { 0 };
     let step = (mtu - overhead) & !7;
@@ -420,7 +425,7 @@ fn fragments(mut packet: Outbound, ident: u32, mtu: usize) -> impl Iterator<Item
         } else {
             packet.put_headers(length, ident, (at as u16, more));
         }
-        packet.frame.clone()
+        packet.frame.take()
     })
 }
 

@@ -163,7 +163,7 @@ impl Host {
         packet: &[u8],
         trouble: Trouble,
     ) {
-        let outbound = match (source, destination) {
+        let mut outbound = match (source, destination) {
             (IpAddr::V4(_), IpAddr::V4(_)) => {
                 let quote = &packet[..packet.len().min(QUOTE_V4)];
                 let header = message_v4(trouble).emit(quote);
@@ -183,7 +183,7 @@ impl Host {
             _ => return,
         };
         // What finds no room is counted there.
-        let _ = self.send(now, outbound);
+        let _ = self.send(now, &mut outbound);
     }
 }
 

@@ -12,7 +12,7 @@ use super::icmp_error::Trouble;
 use super::inbound::{Inbound, Trust};
 use super::reassembly::{Key, Piece};
 use super::route::Scope;
-use crate::frame::{Checksum, Frame, Segmentation};
+use crate::frame::{Checksum, Frame, Offload, Segmentation};
 use crate::tcp::Ecn;
 use crate::time::Instant;
 use crate::wire::ethernet::{self, EtherType, Mac};
@@ -39,15 +39,24 @@ enum Reach {
 
 impl Host {
     /// Takes a frame from the link.
+    #[inline]
     pub fn receive(&mut self, now: Instant, frame: Frame) {
-        if let Err(reason) = self.receive_frame(now, frame) {
+        let offload = frame.offload();
+        self.receive_ethernet(now, frame.into_ethernet(), offload);
+    }
+
+    fn receive_ethernet(&mut self, now: Instant, frame: Bytes, offload: Offload) {
+        if let Err(reason) = self.receive_frame(now, frame, offload) {
             self.drop_for(reason);
         }
     }
 
-    fn receive_frame(&mut self, now: Instant, frame: Frame) -> Result<(), Discard> {
-        let offload = frame.offload();
-        let mut packet = frame.into_ethernet();
+    fn receive_frame(
+        &mut self,
+        now: Instant,
+        mut packet: Bytes,
+        offload: Offload,
+    ) -> Result<(), Discard> {
         let header = ethernet::Header::parse(&packet).map_err(malformed)?;
         let reach = if header.destination.is_group() {
             Reach::Group

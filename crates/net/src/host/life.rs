@@ -3,8 +3,8 @@
 //!
 //! # Theory of operation
 //!
-//! Whoever touches a connection calls [`Host::settle`]: what it is ready for becomes one event, and it is queued for sending.
-//! [`Host::transmit`] takes segments from the first of the queue until that has none, in turns; a connection that has run dry
+//! Whoever touches a connection calls [`Host::settle`]: what it is ready for becomes one event, and it is queued for sending if it has
+//! anything to send. [`Host::transmit`] takes segments from the first of the queue until that has none, in turns; a connection that has run dry
 //! is entered with the timers, or cleared away if it is over. So neither sending nor waking ever looks at all connections.
 
 use wharf_port::table::Moment;
@@ -31,8 +31,12 @@ impl Host {
         };
         let ready = stream.connection.take_ready();
         if socket.work == Work::None {
-            socket.work = Work::Queued;
-            self.work.push_back(id);
+            if stream.connection.is_quiet() {
+                self.timers.set(id.index, stream.connection.deadline());
+            } else {
+                socket.work = Work::Queued;
+                self.work.push_back(id);
+            }
         }
         match stream.keeper {
             Keeper::Caller => socket.tell(id, ready, &mut self.events),
@@ -101,17 +105,19 @@ impl Host {
             mss: mss(mtu, remote),
             offload: Some(MAX_TRAIN - header),
         };
-        match stream.connection.transmit(now, &limits) {
-            Some(outgoing) => {
-                let flow = stream.flow;
-                self.work.push_back(id);
-                self.send_segment(now, &flow, outgoing, Some(id));
-            }
-            None => {
-                socket.work = Work::None;
-                self.dry(id);
-            }
+        let Some(outgoing) = stream.connection.transmit(now, &limits) else {
+            socket.work = Work::None;
+            self.dry(id);
+            return true;
+        };
+        let (flow, quiet) = (stream.flow, stream.connection.is_quiet());
+        if quiet {
+            socket.work = Work::None;
+            self.dry(id);
+        } else {
+            self.work.push_back(id);
         }
+        self.send_segment(now, &flow, outgoing, Some(id));
         true
     }
 

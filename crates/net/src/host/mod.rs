@@ -213,7 +213,15 @@ impl Host {
             self.groups.deadline(),
             self.autoconf_deadline(),
         ];
-        deadlines.into_iter().flatten().min()
+        let mut first: Option<Instant> = None;
+        for deadline in deadlines {
+            if let Some(at) = deadline
+                && first.is_none_or(|first| at < first)
+            {
+                first = Some(at);
+            }
+        }
+        first
     }
 
     /// Does what is due. Calling it early does no harm.

@@ -177,7 +177,7 @@ impl Host {
         packet.hop_limit = Some(HOP_LIMIT);
         packet.marking = Marking::RouterAlert;
         // A report that finds no room is counted there, and told again.
-        let _ = self.send(now, packet);
+        let _ = self.send(now, &mut packet);
     }
 }
 

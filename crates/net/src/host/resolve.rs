@@ -96,7 +96,7 @@ impl Host {
         let packet = packet.emit();
         octets[ethernet::LEN..ethernet::LEN + packet.len()].copy_from_slice(&packet);
         // A question that finds no room is asked again later; the loss is counted where it happens.
-        let _ = self.put(frame, to);
+        let _ = self.put(&mut frame, to);
     }
 
     /// A solicitation or an advertisement.
@@ -199,8 +199,9 @@ impl Host {
         let message = Message::NeighbourAdvertisement {
             flags: solicited | router | own,
         };
-        let packet = self.ndp_packet(message, Kind::Advertisement, body.target, [body.target, to]);
-        let _ = self.send(now, packet);
+        let mut packet =
+            self.ndp_packet(message, Kind::Advertisement, body.target, [body.target, to]);
+        let _ = self.send(now, &mut packet);
         Ok(())
     }
 
@@ -257,15 +258,16 @@ impl Host {
             None => (group, Mac::of_group_v6(group)),
         };
         let message = Message::NeighbourSolicitation;
-        let packet = self.ndp_packet(message, Kind::Solicitation, target, [source, destination]);
-        let _ = self.put(whole_frame(packet, 0), mac);
+        let mut packet =
+            self.ndp_packet(message, Kind::Solicitation, target, [source, destination]);
+        let _ = self.put(whole_frame(&mut packet, 0), mac);
     }
 
     /// Sends what has waited for a neighbour.
     pub(super) fn release(&mut self, waiting: Vec<Waiting>, station: Mac) {
-        for waiting in waiting {
+        for mut waiting in waiting {
             // A full queue is counted where it is found.
-            let _ = self.put(waiting.frame, station);
+            let _ = self.put(&mut waiting.frame, station);
         }
     }
 

@@ -251,7 +251,7 @@ impl Host {
         packet.whole = Whole::Always;
         packet.socket = socket;
         // A segment that finds no way is lost like one on the way: retransmission deals with it.
-        let _ = self.send(now, packet);
+        let _ = self.send(now, &mut packet);
     }
 }
 

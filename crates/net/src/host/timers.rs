@@ -40,6 +40,8 @@ pub(super) struct Timers {
     slots: Box<[u32]>,
     /// Of each level, the slots that are not empty.
     occupied: [u64; LEVELS],
+    /// The levels that are not empty.
+    levels: u16,
     /// The present, as far as it was looked at.
     present: u64,
 }
@@ -66,6 +68,7 @@ impl Default for Timers {
             nodes: Vec::new(),
             slots: alloc::vec![NONE; LEVELS * SLOTS].into_boxed_slice(),
             occupied: [0; LEVELS],
+            levels: 0,
             present: 0,
         }
     }
@@ -110,7 +113,7 @@ impl Timers {
         self.slots[slot as usize] = after;
         if after == NONE {
             let (level, digit) = (slot as usize / SLOTS, slot as usize % SLOTS);
-            self.occupied[level] &= !(1 << digit);
+            self.vacate(level, digit);
         }
     }
 
@@ -124,6 +127,7 @@ impl Timers {
             self.nodes[after as usize].before = socket;
         }
         self.occupied[level] |= 1 << digit;
+        self.levels |= 1 << level;
         self.nodes[socket as usize] = Node {
             at: tick,
             before: NONE,
@@ -132,9 +136,20 @@ impl Timers {
         };
     }
 
+    /// A slot has become empty.
+    fn vacate(&mut self, level: usize, digit: usize) {
+        self.occupied[level] &= !(1 << digit);
+        if self.occupied[level] == 0 {
+            self.levels &= !(1 << level);
+        }
+    }
+
     /// The first slot that is not empty, and the tick at which it begins. A lower level is always earlier than a higher one.
     fn next(&self) -> Option<(usize, u64)> {
-        let level = self.occupied.iter().position(|slots| *slots != 0)?;
+        let level = self.levels.trailing_zeros() as usize;
+        if level >= LEVELS {
+            return None;
+        }
         let digit = self.occupied[level].trailing_zeros();
         let shift = level as u32 * BITS;
         // On the highest level nothing is left of the present.
@@ -172,7 +187,7 @@ impl Timers {
     /// The present has reached a slot of a higher level.
     fn move_down(&mut self, slot: usize) {
         let mut socket = core::mem::replace(&mut self.slots[slot], NONE);
-        self.occupied[slot / SLOTS] &= !(1 << (slot % SLOTS));
+        self.vacate(slot / SLOTS, slot % SLOTS);
         while let Some(Node { at, after, .. }) = self.nodes.get(socket as usize).copied() {
             self.enter(socket, at);
             socket = after;

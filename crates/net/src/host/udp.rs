@@ -215,7 +215,7 @@ impl Host {
                 packet.own_copy = sending.own_copy;
             }
         }
-        self.send(now, packet).map_err(SendError::Dropped)
+        self.send(now, &mut packet).map_err(SendError::Dropped)
     }
 
     /// Answers a datagram that came in on `flow` with an ICMP error. What it quotes is made up from the flow:

@@ -43,6 +43,9 @@ impl Sender {
     ) {
         self.note_starvation();
         let updated = self.window.update(segment);
+        if !updated && self.is_nothing_new(segment) {
+            return;
+        }
         let echo = stamps.zip(segment.options.timestamps);
         let echo = echo.map(|(stamps, came)| stamps.echo(came.echo));
         let mut arrived = Arrived {
@@ -68,6 +71,16 @@ impl Sender {
         self.heed_congestion(&arrived);
         self.judge_tail_probe(&arrived);
         self.rearm(&arrived, timers);
+    }
+
+    /// Nothing is in flight, so there is nothing that the acknowledgment could be of: most segments of a flow that goes one way.
+    fn is_nothing_new(&self, segment: &Control) -> bool {
+        segment.ack == self.una
+            && self.board.outstanding() == 0
+            && segment.options.sack.is_empty()
+            && !segment.flags.contains(Flags::ECE)
+            && self.tail_probe.is_none()
+            && self.recovery.is_open()
     }
 
     fn advance(&mut self, arrived: &mut Arrived<'_>) {
@@ -158,6 +171,9 @@ impl Sender {
     fn find_losses(&mut self, arrived: &Arrived<'_>, timers: &mut Timers) -> usize {
         if self.sack {
             self.rack.delivered(&arrived.delivery);
+            if self.board.outstanding() == 0 {
+                return 0;
+            }
             return self.detect_by_time(arrived.now, timers);
         }
         let lost = match self.recovery {

@@ -20,6 +20,9 @@ use super::{Config, Error, Handshake, KeepAlive, Ready, Setup, State, TimeWait};
 use crate::time::Instant;
 use crate::wire::tcp::{Control, Flags, SeqNum};
 
+/// How long memory for what comes is kept that is not needed.
+const SPARES: Duration = Duration::from_secs(1);
+
 /// What a connection has in every state in which it lives.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -332,6 +335,13 @@ impl Active {
                 .timers
                 .set(Timer::KeepAlive, now.max(self.heard_at + idle)),
             None => self.timers.stop(Timer::KeepAlive),
+        }
+    }
+
+    /// Starts the time after which memory that is not needed is given back.
+    pub(super) fn watch_spares(&mut self, now: Instant) {
+        if self.receiver.inbox.has_spares() && !self.timers.runs(Timer::Spares) {
+            self.timers.set(Timer::Spares, now + SPARES);
         }
     }
 

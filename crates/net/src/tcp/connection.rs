@@ -160,7 +160,8 @@ impl Connection {
                 Box::new(Over::after(&mut opening.shared, Inbox::default()))
             }
             Phase::Active(mut active) => {
-                let inbox = core::mem::take(&mut active.receiver.inbox);
+                let mut inbox = core::mem::take(&mut active.receiver.inbox);
+                inbox.forget_spares();
                 let mut over = Box::new(Over::after(&mut active.shared, inbox));
                 if exit == Exit::TimeWait {
                     let fin = match active.receiver.is_due() {
@@ -283,9 +284,11 @@ impl Connection {
             Phase::Active(active) => {
                 let rtt = active.rtt();
                 active.receiver.consume(now, count, rtt);
+                active.watch_spares(now);
             }
             Phase::Over(over) => {
                 over.inbox.consume(count);
+                over.inbox.forget_spares();
             }
         }
     }
@@ -406,6 +409,14 @@ impl Connection {
             Phase::SynSent(_) => false,
             Phase::Active(active) => active.receiver.is_closed(),
             Phase::Over(_) => true,
+        }
+    }
+
+    /// Whether [`transmit`](Self::transmit) and [`take_path_mss`](Self::take_path_mss) would give nothing and change nothing.
+    pub(crate) fn is_quiet(&self) -> bool {
+        match &self.phase {
+            Phase::Active(active) => active.is_quiet(),
+            Phase::SynSent(_) | Phase::Over(_) => false,
         }
     }
 

@@ -37,6 +37,11 @@ impl Active {
                 Timer::UserTimeout => Some(Exit::Failed(Error::TimedOut)),
                 Timer::FinWait => Some(Exit::Closed),
                 Timer::Pace => None, // What waits goes with the next transmission.
+                Timer::Spares => {
+                    self.receiver.inbox.give_back();
+                    self.watch_spares(now);
+                    None
+                }
             };
             if exit.is_some() {
                 return exit;

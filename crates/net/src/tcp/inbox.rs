@@ -1,17 +1,23 @@
 //! Octets that came and were not read yet, in order.
 //!
 //! Large payloads stay in the buffer of their frame; small ones are copied together (copybreak), so that a few octets do not pin
-//! a frame's buffer of 64 KiB, nor cost more in bookkeeping than in content.
+//! a frame's buffer of 64 KiB, nor cost more in bookkeeping than in content. Buffers for copies are filled again once they are read; those
+//! that nobody has needed for a while are [given back](Inbox::give_back).
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 
 /// Payloads up to this many octets are copied.
 const COPYBREAK: usize = 2048;
 
 /// The largest buffer for copies.
 const GATHERED: usize = 16 << 10;
+
+/// A buffer of up to so many octets stays when all that was in it is read: who asks and answers by small messages needs it at once
+/// again.
+const SPARE: usize = 256;
 
 /// What one chunk costs beside its octets, roughly.
 const CHUNK_COST: usize = 96;
@@ -21,26 +27,42 @@ const CHUNK_COST: usize = 96;
 pub(super) struct Inbox {
     chunks: VecDeque<Chunk>,
     len: usize,
+    /// Buffers of [`GATHERED`] octets that were read: with those in use, never more than were in use at once.
+    spares: Vec<Vec<u8>>,
+    /// One of them was needed since somebody last asked.
+    needed: bool,
 }
 
 #[derive(Debug)]
 enum Chunk {
     Whole(Bytes),
-    Gathered(BytesMut),
+    Gathered { octets: Vec<u8>, read: usize },
 }
 
 impl Chunk {
     fn as_slice(&self) -> &[u8] {
         match self {
             Self::Whole(bytes) => bytes,
-            Self::Gathered(bytes) => bytes,
+            Self::Gathered { octets, read } => &octets[*read..],
         }
     }
 
     fn advance(&mut self, count: usize) {
         match self {
             Self::Whole(bytes) => bytes.advance(count),
-            Self::Gathered(bytes) => bytes.advance(count),
+            Self::Gathered { read, .. } => *read += count,
+        }
+    }
+
+    /// Empties a small buffer, to be filled again; whether it is one.
+    fn recycle(&mut self) -> bool {
+        match self {
+            Self::Gathered { octets, read } if octets.capacity() <= SPARE => {
+                octets.clear();
+                *read = 0;
+                true
+            }
+            _ => false,
         }
     }
 }
@@ -69,15 +91,38 @@ impl Inbox {
     fn gather(&mut self, payload: &[u8]) {
         let wanted = self.len.clamp(payload.len(), GATHERED.max(payload.len()));
         self.len += payload.len();
-        if let Some(Chunk::Gathered(tail)) = self.chunks.back_mut()
-            && tail.capacity() - tail.len() >= payload.len()
+        if let Some(Chunk::Gathered { octets, .. }) = self.chunks.back_mut()
+            && octets.capacity() - octets.len() >= payload.len()
         {
-            tail.extend_from_slice(payload);
+            octets.extend_from_slice(payload);
             return;
         }
-        let mut tail = BytesMut::with_capacity(wanted);
-        tail.extend_from_slice(payload);
-        self.chunks.push_back(Chunk::Gathered(tail));
+        let mut octets = self.spare().unwrap_or_else(|| Vec::with_capacity(wanted));
+        octets.extend_from_slice(payload);
+        self.chunks.push_back(Chunk::Gathered { octets, read: 0 });
+    }
+
+    fn spare(&mut self) -> Option<Vec<u8>> {
+        let spare = self.spares.pop()?;
+        self.needed = true;
+        Some(spare)
+    }
+
+    /// Whether there are buffers to be given back in time.
+    pub(super) fn has_spares(&self) -> bool {
+        !self.spares.is_empty()
+    }
+
+    /// Lets go of spare buffers, unless one was needed since this was last called.
+    pub(super) fn give_back(&mut self) {
+        if !core::mem::take(&mut self.needed) {
+            self.forget_spares();
+        }
+    }
+
+    /// Lets go of spare buffers.
+    pub(super) fn forget_spares(&mut self) {
+        self.spares = Vec::new();
     }
 
     /// Puts a payload in front of everything.
@@ -86,7 +131,10 @@ impl Inbox {
         let chunk = if payload.len() > COPYBREAK {
             Chunk::Whole(payload)
         } else {
-            Chunk::Gathered(BytesMut::from(&payload[..]))
+            Chunk::Gathered {
+                octets: payload.to_vec(),
+                read: 0,
+            }
         };
         self.chunks.push_front(chunk);
     }
@@ -99,7 +147,8 @@ impl Inbox {
 
     /// The octets, in order.
     pub(super) fn chunks(&self) -> impl Iterator<Item = &[u8]> {
-        self.chunks.iter().map(Chunk::as_slice)
+        let chunks = self.chunks.iter().map(Chunk::as_slice);
+        chunks.filter(|chunk| !chunk.is_empty())
     }
 
     /// Drops the first `count` octets, or all; returns how many.
@@ -107,14 +156,26 @@ impl Inbox {
         let mut left = count.min(self.len);
         let consumed = left;
         self.len -= consumed;
-        while let Some(front) = self.chunks.front_mut() {
+        loop {
+            let last = self.chunks.len() == 1;
+            let Some(front) = self.chunks.front_mut() else {
+                break;
+            };
             let len = front.as_slice().len();
             if len > left {
                 front.advance(left);
                 break;
             }
             left -= len;
-            self.chunks.pop_front();
+            if last && front.recycle() {
+                break;
+            }
+            if let Some(Chunk::Gathered { mut octets, .. }) = self.chunks.pop_front()
+                && octets.capacity() == GATHERED
+            {
+                octets.clear();
+                self.spares.push(octets);
+            }
         }
         consumed
     }
@@ -147,6 +208,43 @@ mod tests {
             assert!(got == expected, "after consuming {step}");
         }
         assert_eq!(inbox.chunks().count(), 0);
+    }
+
+    #[test]
+    fn a_small_buffer_is_filled_again_once_it_is_read() {
+        let mut inbox = Inbox::default();
+        let mut places = Vec::new();
+        for turn in 0..5 {
+            inbox.push(Bytes::from(vec![turn; 64]));
+            inbox.push(Bytes::from(vec![turn; 5000]));
+            inbox.consume(5064);
+            assert_eq!((inbox.len(), inbox.chunks().count()), (0, 0));
+            inbox.push(Bytes::from(vec![turn; 64]));
+            assert_eq!(inbox.chunks().next(), Some(&[turn; 64][..]));
+            places.extend(inbox.chunks().map(<[u8]>::as_ptr));
+            inbox.consume(64);
+            inbox.push(Bytes::from(vec![turn; 32]));
+            places.extend(inbox.chunks().map(<[u8]>::as_ptr));
+            assert_eq!(places.pop(), places.last().copied());
+            inbox.consume(32);
+        }
+    }
+
+    #[test]
+    fn large_buffers_are_filled_again_and_given_back_when_nobody_needs_them() {
+        let mut inbox = Inbox::default();
+        for turn in 0..10 {
+            for _ in 0..100 {
+                inbox.push(Bytes::from(vec![turn; 1460]));
+            }
+            inbox.consume(usize::MAX);
+            assert!(inbox.spares.len() <= 10, "11 payloads fit into each");
+        }
+        assert!(inbox.has_spares());
+        inbox.give_back();
+        assert!(inbox.has_spares(), "they were needed");
+        inbox.give_back();
+        assert!(!inbox.has_spares(), "and then they were not");
     }
 
     #[test]

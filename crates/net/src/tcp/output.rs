@@ -40,7 +40,7 @@ impl Active {
         if let Stage::SynReceived(opened) = self.stage {
             return self.transmit_handshake(now, opened);
         }
-        if self.is_quiet() {
+        if !self.has_to_send() {
             self.watch_progress(now);
             return None;
         }
@@ -53,12 +53,21 @@ impl Active {
         outgoing
     }
 
-    /// Whether there is nothing to send, whatever the path and the peer would take: most who ask learn just that.
-    fn is_quiet(&self) -> bool {
-        self.probe.is_none()
-            && !self.receiver.is_due()
-            && !self.sender.has_unsent()
-            && self.sender.board.lost() == 0
+    /// Whether there is anything to send, if the path and the peer take it: most who ask learn that there is not.
+    fn has_to_send(&self) -> bool {
+        self.probe.is_some()
+            || self.receiver.is_due()
+            || self.sender.has_unsent()
+            || self.sender.board.lost() > 0
+    }
+
+    /// Whether [`transmit`](Self::transmit) would change nothing: nothing is to be sent, told or watched.
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.has_to_send()
+            && self.shared.reply.is_none()
+            && self.shared.config.user_timeout.is_none()
+            && !matches!(self.stage, Stage::SynReceived(_))
+            && !self.sender.path.has_news()
     }
 
     /// What was lost, then what is new, as far as the pace allows.

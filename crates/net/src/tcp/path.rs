@@ -189,6 +189,11 @@ impl Path {
         self.probe = self.probe.filter(|probe| !probe.touches(start, end));
     }
 
+    /// Whether the host has to know something.
+    pub(super) fn has_news(&self) -> bool {
+        self.news
+    }
+
     /// What the host has to know: a size that was found to get through.
     pub(super) fn take_news(&mut self) -> Option<u16> {
         core::mem::take(&mut self.news).then_some(self.size)

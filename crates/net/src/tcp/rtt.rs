@@ -24,7 +24,8 @@ pub(super) struct Rtt {
     variation: u64,
     minimum: Duration,
     initial: Duration,
-    floor: Duration,
+    /// The least that the variation counts for, in nanoseconds.
+    floor: u64,
     backoff: u8,
     /// What follows from all this.
     timeout: Duration,
@@ -37,7 +38,7 @@ impl Rtt {
             variation: 0,
             minimum: Duration::MAX,
             initial: INITIAL_RTO,
-            floor,
+            floor: saturating_nanos(floor),
             backoff: 0,
             timeout: INITIAL_RTO,
         }
@@ -86,12 +87,14 @@ impl Rtt {
     fn reckon(&mut self) {
         let base = match self.smoothed {
             Some(smoothed) => {
-                let variation = Duration::from_nanos(self.variation.saturating_mul(4));
-                smoothed.saturating_add(variation.max(self.floor))
+                let variation = self.variation.saturating_mul(4);
+                saturating_nanos(smoothed).saturating_add(variation.max(self.floor))
             }
-            None => self.initial,
+            None => saturating_nanos(self.initial),
         };
-        self.timeout = (base.min(MAX_RTO) * (1 << self.backoff.min(16))).min(MAX_RTO);
+        let most = const { MAX_RTO.as_nanos() as u64 };
+        let timeout = (base.min(most) << self.backoff.min(16)).min(most);
+        self.timeout = Duration::from_nanos(timeout);
     }
 
     /// The timer expired (RFC 6298 §5.5).

@@ -24,10 +24,12 @@ pub(super) enum Timer {
     FinWait,
     /// The pace lets the next segments go (draft-ietf-ccwg-bbr §5.6.2).
     Pace,
+    /// Memory for what comes has not been needed for a while: it is given back.
+    Spares,
 }
 
 impl Timer {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Retransmit,
         Self::TailProbe,
         Self::Reorder,
@@ -37,6 +39,7 @@ impl Timer {
         Self::UserTimeout,
         Self::FinWait,
         Self::Pace,
+        Self::Spares,
     ];
 }
 

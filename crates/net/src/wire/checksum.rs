@@ -102,9 +102,12 @@ fn native_sum(bytes: &[u8]) -> u64 {
     for word in words {
         sum += native(*word);
     }
-    let mut last = [0; 4];
-    last[..rest.len()].copy_from_slice(rest);
-    sum + native(last)
+    sum + match *rest {
+        [a] => native([a, 0, 0, 0]),
+        [a, b] => native([a, b, 0, 0]),
+        [a, b, c] => native([a, b, c, 0]),
+        _ => 0,
+    }
 }
 
 fn block_sum(blocks: &[[u8; 8 * LANES]]) -> u64 {

@@ -94,6 +94,14 @@ impl Options {
     #[must_use]
     pub fn parse(mut bytes: &[u8]) -> Self {
         let mut options = Self::default();
+        // RFC 7323 appendix A: so they stand in almost every segment.
+        if let &[NOP, NOP, TIMESTAMPS, 10, a, b, c, d, e, f, g, h] = bytes {
+            options.timestamps = Some(Timestamps {
+                value: u32::from_be_bytes([a, b, c, d]),
+                echo: u32::from_be_bytes([e, f, g, h]),
+            });
+            return options;
+        }
         while let [kind, rest @ ..] = bytes {
             match (*kind, rest) {
                 (END, _) => break,
