@@ -142,8 +142,9 @@ class Stage:
     def end(self):
         self.as_user([os.path.join(self.top, "bin", "wharf"), "stop", "--all"], timeout=60)
         self.tmux("kill-server")
-        shutil.rmtree(self.home)
-        shutil.rmtree(self.top, ignore_errors=True)
+        # The shells write until they hear that their terminal is gone.
+        for directory in (self.home, self.top):
+            self.await_that(f"the end of {directory}", lambda: shutil.rmtree(directory, ignore_errors=True) or not os.path.exists(directory))
 
 
 def block(*texts):
