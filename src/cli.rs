@@ -1,10 +1,11 @@
 //! What can be typed: the commands, their options and their help. What they mean is in their own modules.
 //!
 //! - [`examples`]: what every help begins with;
-//! - [`ports`]: the commands about single ports.
+//! - [`ports`]: the commands about single ports; [`running`]: those about programs that run.
 
 mod examples;
 mod ports;
+mod running;
 
 use std::ffi::OsString;
 
@@ -19,6 +20,7 @@ use crate::publish::wish::{Named, Wishes};
 use crate::space::Device;
 
 pub(crate) use ports::{Assert, Events, Free, Wait};
+pub(crate) use running::{Annotate, Capture, Ci, Logs, Ps, ServiceInstall};
 
 /// Examples come before the options, and after what the command does.
 const HELP: &str = "\
@@ -33,6 +35,9 @@ Exit status: 0 yes or done, 1 no or nothing, 2 usage, 3 not permitted, 4 conflic
 
 const WHY_STATUSES: &str =
     "Exit status: 0 held, 1 free, 2 usage, 3 held by somebody whom you may not see.";
+
+/// The MTU of a space, unless another is wanted: the largest that leaves a whole packet to a frame.
+const MTU: u16 = 65520;
 
 /// Gives every program its own network ports, without root.
 #[derive(Debug, Parser)]
@@ -51,7 +56,18 @@ pub(crate) fn definition() -> clap::Command {
 
 /// What was typed; ends the program where that is wrong, or asks for help.
 pub(crate) fn typed() -> Command {
-    let matches = definition().try_get_matches();
+    read(std::env::args_os().collect())
+}
+
+/// What was typed for an attendant, whose first word is [`ATTENDANT`].
+pub(crate) fn typed_for_attendant() -> Command {
+    let words = std::env::args_os().enumerate();
+    let typed = words.filter(|(place, _)| *place != 1);
+    read(typed.map(|(_, word)| word).collect())
+}
+
+fn read(words: Vec<OsString>) -> Command {
+    let matches = definition().try_get_matches_from(words);
     let typed = matches.and_then(|matches| Cli::from_arg_matches(&matches));
     typed
         .unwrap_or_else(|error| suggested(error).exit())
@@ -79,6 +95,8 @@ fn suggested(mut error: clap::Error) -> clap::Error {
 /// What wharf starts itself as; nothing that a person types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
+    /// Carries one program in the background.
+    Attendant,
     /// Carries the spaces of this user.
     Daemon,
     /// Holds a space open.
@@ -87,10 +105,14 @@ pub(crate) enum Role {
     Standby,
 }
 
+/// The word that a command line begins with that an attendant is to carry out.
+pub(crate) const ATTENDANT: &str = "attendant";
+
 /// The role that this process was started in, if it is not a person's command.
 pub(crate) fn role() -> Option<Role> {
     let words: Vec<_> = std::env::args_os().skip(1).take(2).collect();
     match words.first()?.to_str()? {
+        ATTENDANT => Some(Role::Attendant),
         "daemon" if words.len() == 1 => Some(Role::Daemon),
         "keeper" if words.len() == 1 => Some(Role::Keeper),
         "standby" if words.len() == 1 => Some(Role::Standby),
@@ -103,9 +125,21 @@ pub(crate) enum Command {
     /// Run a program in this project's space, where every port is free
     #[command(before_help = examples::RUN)]
     Run(Run),
+    /// Run a program in a throw-away space, and sum up what happened to its ports
+    #[command(before_help = examples::CI)]
+    Ci(Ci),
     /// List whose the ports are, of spaces and of the machine
     #[command(visible_alias = "list", before_help = examples::LS)]
     Ls(Ls),
+    /// List the programs of spaces, and those that have ended lately
+    #[command(before_help = examples::PS)]
+    Ps(Ps),
+    /// Show what programs in the background say
+    #[command(before_help = examples::LOGS)]
+    Logs(Logs),
+    /// Record the frames of a space, or tell of each on a line
+    #[command(before_help = examples::CAPTURE)]
+    Capture(Capture),
     /// Say whose a port is, the whole story, and what can be done
     #[command(before_help = examples::WHY, after_help = WHY_STATUSES)]
     Why(Why),
@@ -142,6 +176,9 @@ pub(crate) enum Command {
     /// Open a space's web server in the browser
     #[command(before_help = examples::OPEN)]
     Open(Url),
+    /// Show everything in a page: spaces, ports, who talks to whom, conflicts, live
+    #[command(before_help = examples::WEB)]
+    Web(Web),
     /// Connect standard input and output with a port of a space
     #[command(before_help = examples::CONNECT)]
     Connect(Connect),
@@ -154,6 +191,9 @@ pub(crate) enum Command {
     /// Say what a port is used for, or which port a service has
     #[command(before_help = examples::SERVICE)]
     Service(Service),
+    /// Have the user's systemd start the daemon when it is wanted
+    #[command(before_help = examples::SERVICE_INSTALL)]
+    ServiceInstall(ServiceInstall),
     /// Check that everything wharf needs is there, and say what to do where it is not
     #[command(before_help = examples::DOCTOR)]
     Doctor(Doctor),
@@ -171,7 +211,10 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it prints an answer and ends, rather than serving others, who may go away.
     pub(crate) fn prints(&self) -> bool {
-        !matches!(self, Self::Run(_) | Self::Connect(_) | Self::Mcp(_))
+        !matches!(
+            self,
+            Self::Run(_) | Self::Ci(_) | Self::Connect(_) | Self::Mcp(_)
+        )
     }
 }
 
@@ -198,8 +241,16 @@ pub(crate) struct Run {
     pub(crate) device: Device,
 
     /// The MTU of a new space, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 65520, value_parser = clap::value_parser!(u16).range(1280..=65520))]
+    #[arg(long, value_name = "BYTES", default_value_t = MTU, value_parser = clap::value_parser!(u16).range(1280..=65520))]
     pub(crate) mtu: u16,
+
+    /// Neither reach other spaces nor be reached by them, as long as the space runs
+    #[arg(long)]
+    pub(crate) isolated: bool,
+
+    /// In the background: prints the program's process id once it runs; `wharf logs` shows what it says
+    #[arg(short, long)]
+    pub(crate) detach: bool,
 
     /// Say nothing but errors
     #[arg(short, long)]
@@ -343,6 +394,13 @@ pub(crate) struct Trust {
     /// Say what would be written, and write nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Web {
+    /// Only print the page's address; without a terminal or a desktop that is all in any case
+    #[arg(long)]
+    pub(crate) print: bool,
 }
 
 #[derive(Debug, Args)]

@@ -28,12 +28,19 @@ pub(crate) struct Event {
     pub(crate) address: IpAddr,
     /// The port; where 0 was asked for, the one that the kernel chose.
     pub(crate) port: NonZeroU16,
-    /// The kernel's cookie of the socket, the same in all events about one socket, and of no other.
+    /// The kernel's cookie of the socket, the same in all events about one socket, and of no other. 0 if it wasn't found.
     pub(crate) socket: u64,
     /// Whose socket it is: who bound it, or who was found to hold it. `None` if that can't be seen.
     pub(crate) program: Option<Actor>,
     /// How it is known.
     pub(crate) source: Source,
+}
+
+impl Event {
+    /// Whether it happened in that space, or to it.
+    pub(crate) fn concerns(&self, space: &str) -> bool {
+        self.space == space || matches!(&self.kind, Kind::Denied { to } if to == space)
+    }
 }
 
 /// What happened.
@@ -52,6 +59,12 @@ pub(crate) enum Kind {
     },
     /// The last holder has closed the socket.
     Released,
+    /// The program wanted to reach this port of another space, and one of the two is isolated. It was told that this is
+    /// prohibited. Not every attempt is told.
+    Denied {
+        /// The other space's name.
+        to: String,
+    },
 }
 
 /// Why a program didn't get a port.

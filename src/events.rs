@@ -56,6 +56,7 @@ fn tell(typed: &cli::Events, since: Option<Timestamp>, form: &Form) -> Result<Ex
             space: typed.space.as_deref(),
             port: None,
             since,
+            last: None,
         };
         for event in history::read(&wanted)? {
             say(&form.line(&event)?)?;
@@ -151,6 +152,10 @@ pub(crate) fn text(event: &Event, now: &Zoned) -> String {
         Kind::Listening => ("listening", String::new()),
         Kind::Released => ("released", String::new()),
         Kind::Conflict { reason } => ("conflict", format!(": {}", because(reason))),
+        Kind::Denied { to } => (
+            "denied",
+            format!(": no way to {to}, one of the two is isolated"),
+        ),
     };
     let place = SocketAddr::new(event.address, event.port.get());
     let line = format!(

@@ -3,8 +3,12 @@
 //! This file is the table of contents; what each command does stands in the module of its name.
 
 mod assert;
+mod background;
 mod binding;
+mod browser;
+mod capture;
 mod channel;
+mod ci;
 mod cli;
 mod client;
 mod columns;
@@ -22,6 +26,7 @@ mod follow;
 mod free;
 mod history;
 mod list;
+mod logs;
 mod ls;
 mod man;
 mod mcp;
@@ -29,9 +34,11 @@ mod name;
 mod paths;
 mod place;
 mod protocol;
+mod ps;
 mod publish;
 mod relay;
 mod run;
+mod runs;
 mod service;
 mod shell;
 mod signals;
@@ -40,8 +47,10 @@ mod stop;
 mod survey;
 mod sys;
 mod trust;
+mod unit;
 mod wait;
 mod watch;
+mod web;
 mod why;
 
 use std::os::fd::AsFd;
@@ -52,7 +61,7 @@ use anyhow::Result;
 
 fn main() -> ExitCode {
     let outcome = match cli::role() {
-        Some(role) => play(role).map(|()| ExitCode::SUCCESS),
+        Some(role) => play(role),
         None => {
             let command = cli::typed();
             if command.prints() {
@@ -70,7 +79,11 @@ fn main() -> ExitCode {
 fn carry_out(command: cli::Command) -> Result<ExitCode> {
     match command {
         cli::Command::Run(typed) => run::run(typed),
+        cli::Command::Ci(typed) => ci::ci(typed),
         cli::Command::Ls(typed) => ls::ls(typed),
+        cli::Command::Ps(typed) => ps::ps(&typed),
+        cli::Command::Logs(typed) => logs::logs(typed),
+        cli::Command::Capture(typed) => capture::capture(&typed),
         cli::Command::Why(typed) => why::why(&typed),
         cli::Command::Stop(typed) => stop::stop(typed),
         cli::Command::Wait(typed) => wait::wait(&typed),
@@ -83,10 +96,12 @@ fn carry_out(command: cli::Command) -> Result<ExitCode> {
         cli::Command::Focus(typed) => publish::command::focus(typed),
         cli::Command::Url(typed) => publish::command::url(typed),
         cli::Command::Open(typed) => publish::command::open(typed),
+        cli::Command::Web(typed) => web::command::web(&typed),
         cli::Command::Connect(typed) => publish::command::connect(typed),
         cli::Command::Trust(typed) => trust::trust(&typed),
         cli::Command::Untrust => trust::untrust(),
         cli::Command::Service(typed) => service::service(&typed),
+        cli::Command::ServiceInstall(typed) => unit::service_install(&typed),
         cli::Command::Doctor(typed) => doctor::doctor(&typed),
         cli::Command::Mcp(typed) => mcp::mcp(&typed),
         cli::Command::Completions(typed) => {
@@ -102,13 +117,15 @@ fn carry_out(command: cli::Command) -> Result<ExitCode> {
     }
 }
 
-fn play(role: cli::Role) -> Result<()> {
+fn play(role: cli::Role) -> Result<ExitCode> {
     rustix::thread::set_name(c"wharf")?;
     match role {
-        cli::Role::Daemon => daemon::serve(),
-        cli::Role::Keeper => space::keeper::keep(standard_input()?),
-        cli::Role::Standby => space::standby::stand_by(standard_input()?),
+        cli::Role::Attendant => return background::attend(),
+        cli::Role::Daemon => daemon::serve()?,
+        cli::Role::Keeper => space::keeper::keep(standard_input()?)?,
+        cli::Role::Standby => space::standby::stand_by(standard_input()?)?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The socket of whoever started this process.

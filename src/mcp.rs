@@ -26,6 +26,9 @@ checkouts can both use port 3000. Ask `why` before you end anything that holds a
 up, `space` for the address of this directory's servers. A port is typed as 3000 (the machine's), .:3000 (of the directory's space), \
 shop:3000 (of the space shop) or udp/53.";
 
+/// An agent that doesn't say how much of a log it wants gets so many lines.
+const LOG_LINES: usize = 100;
+
 /// Serves until standard input ends.
 pub(crate) fn mcp(typed: &cli::Mcp) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -107,6 +110,26 @@ struct Free {
 struct Space {
     /// Its name; that of the directory if not given.
     space: Option<String>,
+    /// The project's directory; that of the server if not given.
+    directory: Option<PathBuf>,
+}
+
+/// Whose programs.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(crate = "rmcp::schemars")]
+struct Programs {
+    /// Only of this space.
+    space: Option<String>,
+}
+
+/// Whose log.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(crate = "rmcp::schemars")]
+struct Logs {
+    /// A space, or the process id of a program in the background; the directory's space if not given.
+    what: Option<String>,
+    /// How many of the last lines; 100 if not given.
+    lines: Option<usize>,
     /// The project's directory; that of the server if not given.
     directory: Option<PathBuf>,
 }
@@ -196,6 +219,21 @@ impl Server {
         words.then(asked.space).answer(asked.directory).await
     }
 
+    /// List the programs that run in spaces, with what they do and where they listen, and those that ended lately, with their status
+    #[tool(annotations(read_only_hint = true))]
+    async fn programs(&self, Parameters(asked): Parameters<Programs>) -> CallToolResult {
+        let words = Words::of("ps").flag("--json", true);
+        words.then(asked.space).answer(None).await
+    }
+
+    /// Show what programs in the background (`wharf run -d`) have said last
+    #[tool(annotations(read_only_hint = true))]
+    async fn logs(&self, Parameters(asked): Parameters<Logs>) -> CallToolResult {
+        let lines = asked.lines.unwrap_or(LOG_LINES).to_string();
+        let words = Words::of("logs").option("--lines", Some(lines));
+        words.then(asked.what).text(asked.directory).await
+    }
+
     /// End who listens at a port, or a space and what runs in it
     #[tool(annotations(destructive_hint = true))]
     async fn stop(&self, Parameters(asked): Parameters<Stop>) -> CallToolResult {
@@ -249,21 +287,36 @@ impl Words {
 
     /// Runs it, and answers with what it says. It is ended when the agent loses interest.
     async fn answer(self, directory: Option<PathBuf>) -> CallToolResult {
+        let json = |said: &[u8]| serde_json::from_slice(said).unwrap_or_default();
+        self.answer_as(directory, json).await
+    }
+
+    /// The same for what isn't JSON.
+    async fn text(self, directory: Option<PathBuf>) -> CallToolResult {
+        let text = |said: &[u8]| Value::from(String::from_utf8_lossy(said));
+        self.answer_as(directory, text).await
+    }
+
+    async fn answer_as(
+        self,
+        directory: Option<PathBuf>,
+        read: fn(&[u8]) -> Value,
+    ) -> CallToolResult {
         let mut command = Command::new("/proc/self/exe");
         command.args(self.0).stdin(Stdio::null()).kill_on_drop(true);
         if let Some(directory) = directory {
             command.current_dir(directory);
         }
         match command.output().await {
-            Ok(output) => result(&output),
+            Ok(output) => result(&output, read),
             Err(error) => refused(&format!("cannot ask wharf: {error}")),
         }
     }
 }
 
 /// What a command said: its exit status, its answer if it has one, and its message to people.
-fn result(output: &Output) -> CallToolResult {
-    let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+fn result(output: &Output, read: fn(&[u8]) -> Value) -> CallToolResult {
+    let answer = read(&output.stdout);
     let is_answered = output.status.success() || !answer.is_null();
     let said = json!({
         "status": output.status.code(),

@@ -19,10 +19,23 @@ pub(crate) fn runtime() -> Result<PathBuf> {
     Ok(directory)
 }
 
+/// The variable that names a directory in which both are: for a wharf that has nothing to do with any other.
+pub(crate) const APART: &str = "WHARF_APART";
+
+fn apart(part: &str) -> Option<PathBuf> {
+    let named = env::var_os(APART).map(PathBuf::from);
+    named
+        .filter(|path| path.is_absolute())
+        .map(|path| path.join(part))
+}
+
 /// Where the directory of sockets and locks is or would be; nothing is made.
 ///
 /// A candidate that isn't ours (su keeps the former user's `XDG_RUNTIME_DIR`) is passed over.
 pub(crate) fn runtime_place() -> PathBuf {
+    if let Some(directory) = apart("run") {
+        return directory;
+    }
     let uid = rustix::process::getuid().as_raw();
     let named = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let parents = named
@@ -39,6 +52,10 @@ pub(crate) fn runtime_place() -> PathBuf {
 
 /// The directory of what must last: `$XDG_STATE_HOME/wharf`, else `~/.local/state/wharf`, else the runtime directory.
 pub(crate) fn state() -> Result<PathBuf> {
+    if let Some(directory) = apart("state") {
+        private(&directory)?;
+        return Ok(directory);
+    }
     let named = env::var_os("XDG_STATE_HOME")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute());
@@ -68,6 +85,13 @@ pub(crate) fn socket_in(runtime: &Path) -> PathBuf {
 /// The directory of the keepers' sockets, one per space, where a new daemon finds them.
 pub(crate) fn keepers() -> Result<PathBuf> {
     let directory = runtime()?.join("keepers");
+    private(&directory)?;
+    Ok(directory)
+}
+
+/// The directory of what is written down of each run.
+pub(crate) fn runs() -> Result<PathBuf> {
+    let directory = state()?.join("runs");
     private(&directory)?;
     Ok(directory)
 }

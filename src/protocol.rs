@@ -1,6 +1,6 @@
 //! What the commands and the daemon say to each other.
 //!
-//! A conversation opens with one [`Request`]. Two stay open after their [`Reply`]; the others end with it.
+//! A conversation opens with one [`Request`]. Some stay open after their [`Reply`]; the others end with it.
 //!
 //! - `Run` (and `Resume`) lasts as long as the program runs, so that the daemon knows of its end however it comes. The run
 //!   tells its [`Progress`], and hears [`Notice`]s.
@@ -8,16 +8,20 @@
 //!   [`News`](crate::event::News) comes for each event. A command that wants the state as well asks `Survey` on a second
 //!   conversation after `Following`. One that reads too slowly is told how many events it has missed; the daemon waits
 //!   for nobody. While one follows, the daemon stays, even without a space.
+//! - `Capture` has its frames come in a stream of their own, which [`Reply::Capturing`] carries, and which the command ends by
+//!   shutting down its side; [`Reply::Captured`] is the last word.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::binding::policy::Policy;
+use crate::capture::filter::Filter;
 use crate::event::Event;
 use crate::failure::{Failure, status};
+use crate::list::running::Running;
 use crate::list::{Hold, Question};
 use crate::publish::Publication;
 use crate::publish::wish::{Named, Wish};
@@ -56,6 +60,10 @@ pub(crate) enum Ask {
         /// Which of them.
         question: Question,
     },
+    /// Which programs run in these spaces?
+    Programs(Places),
+    /// The frames of a space.
+    Capture(Capture),
     /// How a space is reached from the machine.
     Reach(Reach),
     /// Follow what happens to ports, in one space or in all, those that are made later included.
@@ -63,6 +71,8 @@ pub(crate) enum Ask {
         /// Name of the space, which need not run yet, or all.
         space: Option<String>,
     },
+    /// The address of the page, good for one use.
+    Web,
     /// End a space and what runs in it.
     Stop(Target),
 }
@@ -121,7 +131,15 @@ impl Target {
     pub(crate) fn means(&self, space: &SpaceInfo) -> bool {
         match self {
             Self::Name(name) => space.name == *name,
-            Self::Directory(directory) => space.directory.as_ref() == Some(directory),
+            target => target.is_of(space.directory.as_deref()),
+        }
+    }
+
+    /// Whether it is every space, or that of this project.
+    pub(crate) fn is_of(&self, project: Option<&Path>) -> bool {
+        match self {
+            Self::Name(_) => false,
+            Self::Directory(directory) => project == Some(directory),
             Self::All => true,
         }
     }
@@ -155,6 +173,17 @@ pub(crate) enum Places {
     Everywhere,
 }
 
+/// What `wharf capture` asks for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Capture {
+    /// The space.
+    pub(crate) target: Target,
+    /// Which frames; all, if there is none.
+    pub(crate) filter: Option<Filter>,
+    /// How many frames; without an end, if there is none.
+    pub(crate) count: Option<u64>,
+}
+
 /// What `wharf run` asks for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Run {
@@ -171,6 +200,8 @@ pub(crate) struct Run {
     /// The project's rules about ports; they hold for the whole space until another run brings some. `None` if this one brings
     /// none.
     pub(crate) policy: Option<Policy>,
+    /// Whether the space is isolated from others from now on; `None` leaves it as it is.
+    pub(crate) isolated: Option<bool>,
     /// The device, if the space is yet to be made.
     pub(crate) device: Device,
     /// The device's MTU in bytes, if the space is yet to be made.
@@ -198,6 +229,17 @@ pub(crate) enum Reply {
         /// What was found.
         holds: Vec<Hold>,
     },
+    /// To `Programs`.
+    Programs(Vec<Running>),
+    /// To `Capture`: the space; the one descriptor is a stream of pcapng.
+    Capturing(SpaceInfo),
+    /// To `Capture`, at its end.
+    Captured {
+        /// How many frames are in the stream.
+        captured: u64,
+        /// How many aren't, because they were not read fast enough.
+        missed: u64,
+    },
     /// To `Space`.
     Space(SpaceInfo),
     /// To `Publish`, `Unpublish` and `Published`: what they are about.
@@ -208,6 +250,8 @@ pub(crate) enum Reply {
     Doors(Vec<String>),
     /// To `Connect`.
     Connected,
+    /// To `Web`.
+    Web(String),
     /// To `Events`: from here on, [`News`](crate::event::News) come.
     Following,
     /// To `Stop`: the names of the spaces that ended.
@@ -241,6 +285,17 @@ pub(crate) enum Notice {
     Kept,
     /// A program of this run wanted a port and didn't get it.
     Conflict(Event),
+    /// How much has passed in the run's space until its end.
+    Passed(Traffic),
+}
+
+/// How much passes between a space and everything else, in bytes of frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Traffic {
+    /// What its programs have sent.
+    pub(crate) sent: u64,
+    /// What they were sent.
+    pub(crate) received: u64,
 }
 
 /// A space, as its user sees it.

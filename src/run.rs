@@ -2,7 +2,7 @@
 //!
 //! The program shares this process's group and terminal, so that job control works by itself: what the terminal sends
 //! reaches both, and only what another process sends to this one is passed on. When the daemon is gone, the next one is
-//! told of this run.
+//! told of this run. In the background ([`crate::background`]) it is the same, without a terminal.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -18,12 +18,14 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
 use wharf_port::Port;
 
+use crate::background::{self, Stage};
 use crate::channel::Channel;
 use crate::client::Absence;
 use crate::config::Config;
 use crate::failure::{Failure, status};
-use crate::protocol::{Ask, Notice, Progress, Reply, Run, SpaceInfo, Target};
+use crate::protocol::{Ask, Notice, Progress, Reply, Run, SpaceInfo, Target, Traffic};
 use crate::publish::Publication;
+use crate::runs::Account;
 use crate::signals::{Caught, Signals};
 use crate::space::enter::{EnterError, Namespaces, Started, Supervision};
 use crate::space::standby::Standby;
@@ -32,9 +34,28 @@ use crate::{cli, client, config, conflict, env, space};
 /// How long a daemon may take for its last word; usually it has none.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Runs the program and answers with its exit status.
+/// Runs the program and answers with its exit status; in the background, as soon as it runs.
 pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
-    let config = config::of(&current_directory()?)?;
+    match typed.detach {
+        true => background::launch(),
+        false => {
+            let outcome = carry(typed, config::of_here()?, Stage::Terminal)?;
+            Ok(ExitCode::from(outcome.status))
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outcome {
+    /// The program's exit status, as a shell has it.
+    pub(crate) status: u8,
+    /// What had passed between its space and everything else until then.
+    pub(crate) traffic: Traffic,
+}
+
+/// Runs the program on this stage.
+pub(crate) fn carry(typed: cli::Run, config: Config, mut stage: Stage) -> Result<Outcome> {
     let from_host = let_in(&typed.from_host, &config);
     let typed_wishes = typed.publish.into_iter().flat_map(|wishes| wishes.0);
     let publish = config.publish.iter().copied().chain(typed_wishes).collect();
@@ -43,6 +64,7 @@ pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
         name: config.name,
         from_host: from_host.clone(),
         policy: config.policy,
+        isolated: typed.isolated.then_some(true).or(config.isolated),
         publish,
         publish_all: typed.publish_all,
         device: typed.device,
@@ -61,7 +83,8 @@ pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
     if !typed.quiet {
         announce(&space, &remarks, &published);
     }
-    let program = start(&typed.command, answer.descriptors, &space, &run, &published);
+    let program = prepare(&typed.command, &space, &run, &published)
+        .and_then(|command| start(command, answer.descriptors, &mut stage));
     let resume = Ask::Resume {
         space: space.name.clone(),
         run: run.clone(),
@@ -75,14 +98,21 @@ pub(crate) fn run(typed: cli::Run) -> Result<ExitCode> {
         silent: typed.quiet,
         command: typed.command,
     };
-    let ended = program.and_then(|(started, signals)| {
+    let ended = program.and_then(|(started, mut signals)| {
         session.supervise(started.supervision, |listener| {
             Standby::of(&space, &run, listener)
         });
-        attend(Pid::from_child(&started.child), signals, &mut session)
+        let program = Pid::from_child(&started.child);
+        let mut account = Account::begin(&run, &space, program.as_raw_pid(), &session.command);
+        stage.begun(&mut account, typed.quiet)?;
+        let code = attend(program, &mut signals, &mut session, &mut stage)?;
+        account.end(code);
+        Ok((code, signals))
     });
-    session.finish();
-    Ok(ExitCode::from(ended?))
+    let traffic = session.finish();
+    let (status, signals) = ended?;
+    stage.outlast(signals);
+    Ok(Outcome { status, traffic })
 }
 
 /// The space of that name, else the one that this process is in, else the one of the project that holds the current
@@ -91,6 +121,11 @@ pub(crate) fn target(space: Option<String>) -> Result<Target> {
     if let Some(name) = space.or_else(|| std::env::var("WHARF_SPACE").ok()) {
         return Ok(Target::Name(name));
     }
+    project()
+}
+
+/// The space of the project that holds the current directory.
+pub(crate) fn project() -> Result<Target> {
     let root = space::project::root(&current_directory()?);
     Ok(Target::Directory(root))
 }
@@ -134,24 +169,34 @@ fn ports_variable(publication: &Publication) -> (String, String) {
     )
 }
 
-/// The program, and the signals that come for it.
-fn start(
+/// The program as it is to be started.
+fn prepare(
     words: &[OsString],
-    descriptors: Vec<OwnedFd>,
     space: &SpaceInfo,
     run: &str,
     published: &[Publication],
-) -> Result<(Started, Signals)> {
-    let signals = Signals::catch().context("cannot catch signals")?;
+) -> Result<Command> {
     let (name, arguments) = words.split_first().context("no program was named")?;
-    let [user, network] = <[OwnedFd; 2]>::try_from(descriptors)
-        .map_err(|_| anyhow::anyhow!("the daemon sent no namespaces"))?;
     let mut command = Command::new(name);
     command
         .args(arguments)
         .envs(env::variables(space))
         .env("WHARF_RUN", run)
         .envs(published.iter().map(ports_variable));
+    Ok(command)
+}
+
+/// The program, started, and the signals that come for it.
+fn start(
+    mut command: Command,
+    descriptors: Vec<OwnedFd>,
+    stage: &mut Stage,
+) -> Result<(Started, Signals)> {
+    let signals = Signals::catch().context("cannot catch signals")?;
+    let [user, network] = <[OwnedFd; 2]>::try_from(descriptors)
+        .map_err(|_| anyhow::anyhow!("the daemon sent no namespaces"))?;
+    stage.furnish(&mut command)?;
+    let name = command.get_program().to_owned();
     match (Namespaces { user, network }).spawn(command) {
         Ok(started) => Ok((started, signals)),
         Err(EnterError::Namespace(error)) if error.raw_os_error() == Some(libc::EPERM) => Err(Failure {
@@ -185,13 +230,10 @@ struct Session {
 }
 
 impl Session {
+    /// Where the daemon speaks, or without one, calls wait that this run has to let pass.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.channel.as_ref().map(AsFd::as_fd)
-    }
-
-    /// Where calls wait that this run has to let pass.
-    fn calls(&self) -> Option<BorrowedFd<'_>> {
-        self.standby.as_ref()?.waiting()
+        let channel = self.channel.as_ref().map(AsFd::as_fd);
+        channel.or_else(|| self.standby.as_ref()?.waiting())
     }
 
     /// The daemon says something, or is gone; or without one, a call waits.
@@ -283,38 +325,48 @@ impl Session {
         }
     }
 
-    /// The program is done: the daemon says what it still has to say, and what the program leaves behind is looked after.
-    fn finish(mut self) {
-        self.part();
+    /// The program is done: the daemon says what it still has to say, and how much has passed in the space; what the program
+    /// leaves behind is looked after.
+    fn finish(mut self) -> Traffic {
+        let traffic = self.part();
         if let Some(Err(error)) = self.standby.map(Standby::leave) {
             eprintln!("wharf: {error:#}");
         }
+        traffic
     }
 
-    fn part(&mut self) {
+    fn part(&mut self) -> Traffic {
+        let mut traffic = Traffic::default();
         let Some(channel) = &mut self.channel else {
-            return;
+            return traffic;
         };
         // If the daemon is gone at this moment, there is nobody to tell.
         if channel.wait_at_most(PATIENCE).is_err()
             || channel.send(&Progress::Finished, &[]).is_err()
         {
-            return;
+            return traffic;
         }
         while let Ok(Some((notice, descriptors))) = channel.receive() {
             match (notice, &mut self.standby) {
                 (Notice::Kept, Some(standby)) => standby.served(descriptors),
+                (Notice::Passed(passed), _) => traffic = passed,
                 (Notice::Conflict(event), _) if !self.silent => {
                     eprint!("{}", conflict::explain(&event, &self.command));
                 }
                 _ => {}
             }
         }
+        traffic
     }
 }
 
-/// Waits for the program's end; passes signals on and stops when it stops.
-fn attend(program: Pid, mut signals: Signals, session: &mut Session) -> Result<u8> {
+/// Waits for the program's end; passes signals on, and stops when it stops.
+fn attend(
+    program: Pid,
+    signals: &mut Signals,
+    session: &mut Session,
+    stage: &mut Stage,
+) -> Result<u8> {
     loop {
         for caught in signals.pending() {
             pass_on(caught, program);
@@ -329,24 +381,39 @@ fn attend(program: Pid, mut signals: Signals, session: &mut Session) -> Result<u
             if let Some(code) = end(status) {
                 return Ok(code);
             }
-            // The program was stopped (Ctrl-Z): so is this, and the shell takes over. Both go on with SIGCONT.
-            kill_process(rustix::process::getpid(), Signal::STOP).context("cannot stop")?;
+            if stage.is_in_terminal() {
+                // The program was stopped (Ctrl-Z): so is this, and the shell takes over. Both go on with SIGCONT.
+                kill_process(rustix::process::getpid(), Signal::STOP).context("cannot stop")?;
+            }
         }
-        let mut watched = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
-        let others = [session.descriptor(), session.calls()];
-        let others = others.into_iter().flatten();
-        watched.extend(others.map(|other| PollFd::from_borrowed_fd(other, PollFlags::IN)));
-        match poll(&mut watched, None) {
-            Err(rustix::io::Errno::INTR) => continue,
-            polled => polled.context("cannot wait for signals")?,
-        };
-        if watched
-            .get(1)
-            .is_some_and(|daemon| !daemon.revents().is_empty())
-        {
+        let [daemon_speaks, program_speaks] = wait_for(signals, session, stage)?;
+        if daemon_speaks {
             session.attend();
         }
+        if program_speaks {
+            stage.hear();
+        }
     }
+}
+
+/// Waits until a signal comes, or the daemon or the program says something: which of these two does.
+fn wait_for(signals: &Signals, session: &Session, stage: &Stage) -> Result<[bool; 2]> {
+    let mut watched = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+    let mut places = [None, None];
+    for (place, descriptor) in places
+        .iter_mut()
+        .zip([session.descriptor(), stage.descriptor()])
+    {
+        if let Some(descriptor) = descriptor {
+            *place = Some(watched.len());
+            watched.push(PollFd::from_borrowed_fd(descriptor, PollFlags::IN));
+        }
+    }
+    match poll(&mut watched, None) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error).context("cannot wait for signals"),
+    }
+    Ok(places.map(|place| place.is_some_and(|place| !watched[place].revents().is_empty())))
 }
 
 /// What the terminal sends reaches the program by itself, as a member of the same process group.

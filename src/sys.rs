@@ -1,8 +1,9 @@
 //! Unsafe code of the program: what runs between fork(2) and exec(2), new namespaces, descriptors that are waited for,
 //! and reading into memory that nothing has written yet.
 
+use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -44,6 +45,23 @@ pub(crate) fn pass_from_3(command: &mut Command, descriptors: &[OwnedFd]) -> io:
     Ok(())
 }
 
+/// The first descriptor that systemd passed to this process, `sd_listen_fds(3)`; programs that this one starts don't have it.
+pub(crate) fn inherited_socket() -> Option<OwnedFd> {
+    let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
+    let (pid, count) = (number(LISTEN_PID)?, number(LISTEN_FDS)?);
+    if pid != std::process::id() || count == 0 {
+        return None;
+    }
+    // SAFETY: that it is open, and this process's own to take, is what the two variables say.
+    let socket = unsafe { OwnedFd::from_raw_fd(3) };
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).ok()?;
+    Some(socket)
+}
+
+/// The variables that say whose the passed descriptors are, and how many.
+const LISTEN_PID: &str = "LISTEN_PID";
+const LISTEN_FDS: &str = "LISTEN_FDS";
+
 /// Moves this process, which must have a single thread, into a user and a network namespace of its own.
 pub(crate) fn unshare() -> io::Result<()> {
     // SAFETY: only unsharing the descriptor table could take descriptors from under other threads; it stays shared.
@@ -60,6 +78,12 @@ pub(crate) fn awaitable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 pub(crate) fn end_with_a_broken_pipe() {
     // SAFETY: only the disposition of one signal changes, to the default; no handler runs.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+/// Sets a variable of the environment. To be called before this process has a second thread.
+pub(crate) fn set_variable(name: &str, value: impl AsRef<OsStr>) {
+    // SAFETY: nobody reads or writes the environment meanwhile, since there is no other thread.
+    unsafe { std::env::set_var(name, value) };
 }
 
 /// Has the allocator give back to the kernel what it keeps for later.

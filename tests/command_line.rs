@@ -28,7 +28,12 @@ fn a_misspelt_command_is_answered_with_the_right_one(world: &World) -> Played {
 fn help_begins_with_examples(world: &World) -> Played {
     for command in [
         "run",
+        "ci",
         "ls",
+        "ps",
+        "logs",
+        "capture",
+        "service-install",
         "stop",
         "wait",
         "assert",

@@ -10,6 +10,7 @@ scenes![
     an_answer_too_large_for_a_datagram_comes_over_tcp,
     names_of_spaces_and_of_the_machine_are_known_inside,
     other_names_are_looked_up_by_the_machines_name_servers,
+    search_lists_are_the_machines,
     without_a_name_server_the_names_of_spaces_are_still_known,
 ];
 
@@ -105,6 +106,29 @@ fn a_loopback_name_server_is_asked_too(world: &World) -> Played {
     assert!(space.starts_with("10.77."), "{space}");
     // What answers there is wharf's, and no listener of the space.
     assert_eq!(world.listeners(), Vec::<serde_json::Value>::new());
+    Ok(())
+}
+
+fn search_lists_are_the_machines(world: &World) -> Played {
+    let machine = world.machine()?;
+    world.needs("getent")?;
+    let _upstream = world.serve(&["names", NAME_SERVER, "example"]);
+    let (shop, blog) = (world.project("shop"), world.project("blog"));
+    let (_shop, _blog) = (shop.hold(), blog.hold());
+    let look = |name: &str| shop.run(["getent", "ahostsv4", name]).run().stdout;
+    machine.set_resolv_conf(&format!(
+        "nameserver {NAME_SERVER}\nsearch example internal\n"
+    ));
+    assert!(look("www").starts_with("192.0.2.99 "));
+    machine.set_resolv_conf(&format!("nameserver {NAME_SERVER}\nsearch internal\n"));
+    assert!(look("blog").starts_with("10.77."));
+    assert_eq!(look("www"), "");
+    // A name with a dot is tried in the lists first where the file says so, and found all the same.
+    machine.set_resolv_conf(&format!(
+        "nameserver {NAME_SERVER}\nsearch a.lan b.lan\noptions ndots:5\n"
+    ));
+    assert!(look("blog.internal").starts_with("10.77."));
+    assert!(look("www.example").starts_with("192.0.2.99 "));
     Ok(())
 }
 

@@ -11,8 +11,11 @@
 
 mod harness;
 
+mod background;
 mod binding;
 mod by_name;
+mod capture;
+mod ci;
 mod command_line;
 mod config;
 mod confined;
@@ -26,6 +29,7 @@ mod free;
 mod from_host;
 mod https;
 mod interrupted;
+mod isolation;
 mod joining;
 mod killed;
 mod listing;
@@ -42,6 +46,8 @@ mod status;
 mod stopping;
 mod stopping_ports;
 mod terminal;
+mod unit;
 mod waiting;
 mod watching;
+mod web;
 mod why;

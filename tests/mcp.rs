@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Played, Process, World, free_port, scenes};
+use crate::harness::{Played, Process, World, await_that, free_port, scenes};
 
 scenes![
     an_agent_asks_whose_a_port_is,
     an_agent_can_be_kept_from_ending_anything,
     an_agent_finds_its_way_about_a_space,
+    an_agent_sees_what_runs_and_what_it_says,
     what_cannot_be_done_is_an_error_in_words,
 ];
 
@@ -116,7 +117,9 @@ fn an_agent_finds_its_way_about_a_space(world: &World) -> Played {
     let mut agent = Agent::greet(world, &[]);
     assert_eq!(
         agent.tools(),
-        ["free", "list", "space", "stop", "wait", "why"]
+        [
+            "free", "list", "logs", "programs", "space", "stop", "wait", "why"
+        ]
     );
     let (none, is_error) = agent.call("space", json!({ "directory": directory }));
     assert!(
@@ -152,9 +155,37 @@ fn an_agent_finds_its_way_about_a_space(world: &World) -> Played {
     Ok(())
 }
 
+fn an_agent_sees_what_runs_and_what_it_says(world: &World) -> Played {
+    let shop = world.project("shop");
+    let directory = shop.path.to_str().unwrap();
+    let script = "echo one; echo '{}'; exec sleep 1000";
+    let pid = shop
+        .wharf(["run", "-d", "-q", "--", "sh", "-c", script])
+        .out();
+    let mut agent = Agent::greet(world, &[]);
+    let (said, _) = agent.call("programs", json!({ "space": "shop" }));
+    let program = &said["answer"]["programs"][0];
+    assert_eq!(
+        (program["pid"].to_string(), &program["background"]),
+        (pid.trim().to_owned(), &json!(true))
+    );
+    let asked = json!({ "directory": directory, "lines": 1 });
+    let text = await_that("it has spoken", || {
+        let (said, is_error) = agent.call("logs", asked.clone());
+        assert!(!is_error, "{said}");
+        Some(said["answer"].clone()).filter(|answer| *answer != "" && *answer != "one\n")
+    });
+    assert_eq!(text, "{}\n");
+    agent.leave();
+    Ok(())
+}
+
 fn an_agent_can_be_kept_from_ending_anything(world: &World) -> Played {
     let mut agent = Agent::greet(world, &["--read-only"]);
-    assert_eq!(agent.tools(), ["free", "list", "space", "wait", "why"]);
+    assert_eq!(
+        agent.tools(),
+        ["free", "list", "logs", "programs", "space", "wait", "why"]
+    );
     agent.leave();
     Ok(())
 }

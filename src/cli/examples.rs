@@ -16,6 +16,7 @@ Examples:
   wharf run -- npm run dev            in the space of this directory
   wharf run -s db -- postgres         in a space called db
   wharf run --from-host 5432 -- make  with the machine's port 5432 let in
+  wharf run -d -- npm run dev         in the background
 ";
 
 pub(super) const LS: &str = "\
@@ -148,10 +149,51 @@ Examples:
   wharf open 3000 -s shop             that at port 3000 of the space shop
 ";
 
+pub(super) const WEB: &str = "\
+Examples:
+  wharf web                           opens the page in the browser
+  wharf web --print                   prints its address, good for one use
+";
+
 pub(super) const CONNECT: &str = "\
 Examples:
   wharf connect shop:6379             speaks to it from the terminal
   ssh -o ProxyCommand='wharf connect box:22' box
+";
+
+pub(super) const PS: &str = "\
+Examples:
+  wharf ps                            what runs in every space, and what has ended lately
+  wharf ps shop --json | jq .         in one, for programs
+";
+
+pub(super) const LOGS: &str = "\
+Examples:
+  wharf logs                          of this directory's programs in the background
+  wharf logs -f -n 20 shop            of the space shop: the last lines, and what follows
+  wharf logs 4711                     of one program
+";
+
+pub(super) const CAPTURE: &str = "\
+Examples:
+  wharf capture shop                  a line for each frame of the space shop
+  wharf capture . -w shop.pcapng      into a file, with the program's name on each flow
+  wharf capture shop -c 10 tcp port 80 and not host 10.77.0.1
+  wharf capture shop -w - | wireshark -k -i -
+";
+
+pub(super) const CI: &str = "\
+Examples:
+  wharf ci -- npm test                a space of its own, gone afterwards
+  wharf ci --annotate auto -- make check
+  wharf ci --json ports.json -- ./e2e.sh
+";
+
+pub(super) const SERVICE_INSTALL: &str = "\
+Examples:
+  wharf service-install               writes and enables a socket and a service of the user's
+  wharf service-install --status      says how they are
+  wharf service-install --uninstall   removes them
 ";
 
 pub(super) const TRUST: &str = "\

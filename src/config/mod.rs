@@ -28,6 +28,8 @@ pub(crate) struct Config {
     pub(crate) from_host: Vec<NonZeroU16>,
     /// Its ports to publish.
     pub(crate) publish: Vec<Wish>,
+    /// Whether its space has nothing to do with other spaces; `None` if it doesn't say.
+    pub(crate) isolated: Option<bool>,
     /// Its rules about ports; `None` if there is no file that could have some.
     pub(crate) policy: Option<Policy>,
 }
@@ -45,6 +47,14 @@ pub(crate) fn find(directory: &Path, home: Option<&Path>) -> Option<PathBuf> {
         .take_while(|candidate| candidate.starts_with(last))
         .map(|candidate| candidate.join(FILE))
         .find(|file| file.is_file())
+}
+
+/// What the file that holds for the current directory says.
+///
+/// # Errors
+/// As [`of`].
+pub(crate) fn of_here() -> Result<Config> {
+    of(&std::env::current_dir().context("cannot tell the current directory")?)
 }
 
 /// What the file that holds for `directory` says; nothing wanted if there is none.

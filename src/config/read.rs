@@ -14,7 +14,14 @@ use crate::name::{is_label, label};
 use crate::publish::wish::{Wish, Wishes};
 
 /// Every key, as it is written.
-const KEYS: [&str; 5] = ["forbid", "from-host", "name", "publish", "reserve"];
+const KEYS: [&str; 6] = [
+    "forbid",
+    "from-host",
+    "isolated",
+    "name",
+    "publish",
+    "reserve",
+];
 /// Two words are taken for one another from this likeness on, 0 to 1.
 const LIKENESS: f64 = 0.75;
 
@@ -66,6 +73,7 @@ fn config(table: &DeTable<'_>) -> Result<Config, Wrong> {
             "name" => config.name = Some(name(value)?),
             "from-host" => config.from_host = each(value, port)?,
             "publish" => config.publish = each(value, published)?.concat(),
+            "isolated" => config.isolated = Some(yes_or_no(value)?),
             "forbid" => policy.forbidden = forbidden(value)?,
             "reserve" => policy.reserved = rules(value, program)?,
             unknown => return Err((key.span(), not_known(unknown))),
@@ -97,6 +105,11 @@ fn text<'a>(value: &'a Spanned<DeValue<'_>>, what: &str) -> Result<&'a str, Wron
         .get_ref()
         .as_str()
         .map_or_else(|| wanted(value, what), Ok)
+}
+
+fn yes_or_no(value: &Spanned<DeValue<'_>>) -> Result<bool, Wrong> {
+    let said = value.get_ref().as_bool();
+    said.map_or_else(|| wanted(value, "true or false"), Ok)
 }
 
 fn name(value: &Spanned<DeValue<'_>>) -> Result<String, Wrong> {
@@ -206,11 +219,12 @@ mod tests {
     #[test]
     fn everything_that_can_be_said_is_read() {
         let config = read(
-            "# the shop\nname = \"shop\"\nfrom-host = [5432, 0x18eb]\npublish = [80, \"127.0.0.1:3000-3001:3000-3001\"]\nforbid = [\"8000-8010\", 80]\n\n\
+            "# the shop\nname = \"shop\"\nisolated = true\nfrom-host = [5432, 0x18eb]\npublish = [80, \"127.0.0.1:3000-3001:3000-3001\"]\nforbid = [\"8000-8010\", 80]\n\n\
              [reserve]\n5432 = \"postgres\"\n\"53-54\" = \"dnsmasq\"\n",
         )
         .unwrap();
         assert_eq!(config.name.as_deref(), Some("shop"));
+        assert_eq!(config.isolated, Some(true));
         let published: Vec<_> = config
             .publish
             .iter()
@@ -244,11 +258,15 @@ mod tests {
             ),
             (
                 "colour = 1",
-                "1:1: there is no key \"colour\"; the keys are forbid, from-host, name, publish, reserve",
+                "1:1: there is no key \"colour\"; the keys are forbid, from-host, isolated, name, publish, reserve",
             ),
             (
                 "name = 3",
                 "1:8: a name in quotes is wanted here, not integer",
+            ),
+            (
+                "isolated = 1",
+                "1:12: true or false is wanted here, not integer",
             ),
             (
                 "from-host = 3",

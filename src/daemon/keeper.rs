@@ -10,7 +10,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 use rustix::io::Errno;
 use rustix::process::Pid;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::binding::notify::Listener;
@@ -37,6 +37,8 @@ pub(super) struct Handover {
     pub(super) keeper: Keeper,
     /// The listeners that it kept for this daemon.
     pub(super) kept: Vec<Kept>,
+    /// The keeper, if this daemon started it: to be waited for.
+    pub(super) child: Option<Child>,
 }
 
 /// A keeper that serves.
@@ -54,6 +56,7 @@ enum Wish {
         descriptors: [OwnedFd; 2],
         answer: oneshot::Sender<io::Result<()>>,
     },
+    Isolate(bool),
 }
 
 impl Keeper {
@@ -75,6 +78,12 @@ impl Keeper {
             answer,
         };
         self.wish(wish).await
+    }
+
+    /// Has it remember, for the next daemon, whether the space is isolated.
+    pub(super) async fn isolate(&self, isolated: bool) {
+        // A keeper that is gone is noticed elsewhere.
+        self.requests.send(Wish::Isolate(isolated)).await.ok();
     }
 
     async fn wish<T>(
@@ -129,6 +138,9 @@ impl Wish {
             } => {
                 answer.send(keep(channel, run, &descriptors).await).ok();
             }
+            Self::Isolate(isolated) => {
+                channel.send(&Order::Isolate(isolated), &[]).await.ok();
+            }
         }
     }
 }
@@ -166,7 +178,7 @@ async fn keep(
 pub(super) async fn start(charter: Charter) -> Result<Handover> {
     let (near, far) = UnixStream::pair()?;
     near.set_nonblocking(true)?;
-    let mut child = Command::new("/proc/self/exe")
+    let child = Command::new("/proc/self/exe")
         .arg0("wharf")
         .arg("keeper")
         .stdin(OwnedFd::from(far))
@@ -174,8 +186,6 @@ pub(super) async fn start(charter: Charter) -> Result<Handover> {
         .spawn()
         .context("cannot start a keeper")?;
     let pid = child.id().context("the keeper ended at once")?;
-    // Waited for, so that it leaves no zombie.
-    tokio::task::spawn_local(async move { child.wait().await });
     let mut channel = AsyncChannel::new(tokio::net::UnixStream::from_std(near)?);
     channel.send(&Order::Make(charter), &[]).await?;
     match channel.receive().await? {
@@ -186,7 +196,11 @@ pub(super) async fn start(charter: Charter) -> Result<Handover> {
         return Err(not_permitted(&error, doctor::NamespaceStep::UidMap));
     }
     channel.send(&Order::Mapped, &[]).await?;
-    take_over(channel).await
+    let handover = take_over(channel).await?;
+    Ok(Handover {
+        child: Some(child),
+        ..handover
+    })
 }
 
 /// Takes the space that the keeper at the other end of `channel` holds.
@@ -222,6 +236,7 @@ pub(super) async fn take_over(mut channel: AsyncChannel) -> Result<Handover> {
                 ends,
                 keeper,
                 kept,
+                child: None,
             })
         }
         answer => Err(failure(answer.map(|(report, _)| report))),

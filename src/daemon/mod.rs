@@ -5,8 +5,11 @@
 
 mod attendance;
 mod board;
+mod capture;
 mod chronicle;
 mod claims;
+mod denials;
+mod eye;
 mod from_host;
 mod front;
 mod keeper;
@@ -17,6 +20,8 @@ mod releases;
 mod session;
 mod space;
 mod spaces;
+mod web;
+mod who;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -31,7 +36,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::UnixListener;
 use tokio::task::LocalSet;
 
-use crate::{confine, paths};
+use crate::{confine, paths, sys};
 pub(crate) use front::{https_port, names_port};
 use spaces::Spaces;
 
@@ -49,20 +54,36 @@ pub(crate) fn log_file() -> Result<PathBuf> {
 
 /// Serves until the last space is gone.
 pub(crate) fn serve() -> Result<()> {
-    let outcome = lock().and_then(|lock| match lock {
-        Some(lock) => {
-            let served = prepare().and_then(run);
-            // As long as the lock is held, it is this daemon's.
-            fs::remove_file(paths::daemon_socket()?).ok();
-            drop(lock);
-            served
-        }
-        None => await_other(),
-    });
+    let outcome = match sys::inherited_socket() {
+        Some(socket) => serve_at(socket.into()),
+        None => lock().and_then(|lock| match lock {
+            Some(lock) => {
+                let served = prepare().and_then(|()| run(listen()?));
+                // As long as the lock is held, it is this daemon's.
+                fs::remove_file(paths::daemon_socket()?).ok();
+                drop(lock);
+                served
+            }
+            None => await_other(),
+        }),
+    };
     if let Err(error) = &outcome {
         say(&format!("{error:#}"))?;
     }
     outcome
+}
+
+/// Serves at a socket that systemd listens at, and goes on doing so afterwards.
+fn serve_at(listener: std::os::unix::net::UnixListener) -> Result<()> {
+    for _ in 0..400 {
+        if let Some(_lock) = lock()? {
+            listener.set_nonblocking(true)?;
+            return prepare().and_then(|()| run(listener));
+        }
+        // The former one is about to end.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    bail!("another daemon, which systemd did not start, holds the lock")
 }
 
 /// The lock that one daemon holds for its life; `None` if another has it.
@@ -109,8 +130,8 @@ fn say(line: &str) -> Result<()> {
     Ok(rustix::stdio::dup2_stdout(null)?)
 }
 
-/// Leaves the terminal, raises the limit of open files, and listens.
-fn prepare() -> Result<std::os::unix::net::UnixListener> {
+/// Leaves the terminal, begins the log, and raises the limit of open files.
+fn prepare() -> Result<()> {
     // It fails only for a group's leader, which is in no terminal's way.
     rustix::process::setsid().ok();
     let log = log_file()?;
@@ -125,7 +146,10 @@ fn prepare() -> Result<std::os::unix::net::UnixListener> {
         .init();
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).context("cannot raise the limit of open files")?;
+    setrlimit(Resource::Nofile, limit).context("cannot raise the limit of open files")
+}
+
+fn listen() -> Result<std::os::unix::net::UnixListener> {
     let path = paths::daemon_socket()?;
     // The lock says that whoever left it is gone.
     fs::remove_file(&path).ok();
@@ -161,6 +185,7 @@ fn run(listener: std::os::unix::net::UnixListener) -> Result<()> {
         if let Some(history) = history {
             history.finish().await;
         }
+        spaces.keepers_end().await;
         Ok(())
     })
 }

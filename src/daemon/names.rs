@@ -6,22 +6,20 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustix::fs::inotify;
 use tokio::net::{TcpListener, UdpSocket, UnixStream};
 use tokio::sync::mpsc;
 
 use super::space::Space;
 use super::spaces::Spaces;
-use crate::dns::{self, ResolvConf, Resolver, Transport};
+use crate::dns::{self, Change, ResolvConf, Resolver, Transport};
 use crate::relay::{Names, Query};
 use crate::space::keeper::Socket;
 use crate::space::network::{GATEWAY_IPV4, GATEWAY_IPV6};
-use crate::sys;
 
 /// Queries that relays may have waiting here; more are dropped.
 const QUERIES_MAX: usize = 256;
@@ -62,25 +60,20 @@ impl NameService {
         service
     }
 
-    /// Waits until resolv.conf has changed, and is not just being changed.
+    /// Watches resolv.conf from now on.
     ///
     /// # Errors
     /// Those of inotify(7).
-    pub(super) async fn changed(&self) -> io::Result<()> {
-        let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-        let file = PathBuf::from(RESOLV_CONF);
-        let on = inotify::WatchFlags::CLOSE_WRITE
-            | inotify::WatchFlags::CREATE
-            | inotify::WatchFlags::MOVED_TO
-            | inotify::WatchFlags::MOVE_SELF
-            | inotify::WatchFlags::DELETE_SELF;
-        // The file, and the directories in which it, or what it is a link to, is replaced.
-        let target = file.canonicalize().unwrap_or_else(|_| file.clone());
-        for path in [Some(file.as_path()), file.parent(), target.parent()] {
-            // What isn't there can't be watched; its directory tells when it comes.
-            path.map(|path| inotify::add_watch(&watch, path, on).ok());
-        }
-        drop(sys::awaitable(watch)?.readable().await?);
+    pub(super) fn watch() -> io::Result<Change> {
+        Change::of(Path::new(RESOLV_CONF))
+    }
+
+    /// Waits until resolv.conf has changed since it was watched, and is not just being changed.
+    ///
+    /// # Errors
+    /// Those of poll(2).
+    pub(super) async fn changed(change: Change) -> io::Result<()> {
+        change.happens().await?;
         tokio::time::sleep(SETTLED).await;
         Ok(())
     }

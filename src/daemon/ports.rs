@@ -48,6 +48,8 @@ pub(super) struct Ports {
     hidden: RefCell<HashSet<u64>>,
     /// Since when sockets are as they are that a former daemon has seen, by their cookies.
     recalled: RefCell<HashMap<u64, Timestamp>>,
+    /// Sockets that have ended, what their connections carried included; noted only while a page is open.
+    pub(super) ended: RefCell<Option<Vec<diag::Socket>>>,
     /// Whether ends may have been missed of sockets that no list shows.
     missed: Cell<bool>,
 }
@@ -96,6 +98,7 @@ impl Ports {
             releases: OnceCell::new(),
             hidden: RefCell::default(),
             recalled: RefCell::default(),
+            ended: RefCell::default(),
             missed: Cell::new(true),
         }
     }
@@ -168,7 +171,11 @@ impl Ports {
     /// Tells what happened until now.
     pub(super) fn settle(&self) {
         if let Some(releases) = self.releases.get() {
-            let heard = releases.hear(Instant::now());
+            let heard = releases.hear(Instant::now(), |message| {
+                if let Some(ended) = &mut *self.ended.borrow_mut() {
+                    ended.extend(diag::ended(message));
+                }
+            });
             let mut record = self.ledger.record();
             heard
                 .ended

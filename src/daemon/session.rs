@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
@@ -16,7 +16,7 @@ use crate::channel::AsyncChannel;
 use crate::event::News;
 use crate::failure::{Failure, status, status_of};
 use crate::list::{self, Question};
-use crate::protocol::{Ask, Notice, Places, Progress, Reply, Request, Run, Target, VERSION};
+use crate::protocol::{Ask, Notice, Places, Progress, Reach, Reply, Request, Run, Target, VERSION};
 use crate::publish::Publication;
 
 /// Answers one command.
@@ -67,29 +67,55 @@ async fn answer(request: Request, channel: &mut AsyncChannel, spaces: &Rc<Spaces
             };
             stay(&space, welcome, channel, spaces, Namespaces::Known).await
         }
-        Ask::Survey { places, question } => {
-            let surveyed = survey(places, &question, spaces)?;
-            Ok(channel.send(&surveyed, &[]).await?)
-        }
-        Ask::Reach(reach) => super::reach::answer(reach, channel, spaces).await,
+        Ask::Capture(asked) => super::capture::serve(asked, channel, spaces).await,
         Ask::Events { space } => follow(space, channel, spaces).await,
-        Ask::Stop(target) => {
-            let ended = stop(&target, spaces).await?;
-            Ok(channel.send(&Reply::Stopped(ended), &[]).await?)
+        Ask::Reach(Reach::Connect { target, port }) => {
+            let socket = super::reach::connect(&target, port, spaces).await?;
+            Ok(channel.send(&Reply::Connected, &[socket.as_fd()]).await?)
+        }
+        ask => Ok(channel.send(&reply(ask, spaces).await?, &[]).await?),
+    }
+}
+
+/// Answers what has one answer and needs no conversation.
+pub(super) async fn reply(ask: Ask, spaces: &Rc<Spaces>) -> Result<Reply> {
+    match ask {
+        Ask::Survey { places, question } => survey(places, &question, spaces),
+        Ask::Programs(places) => {
+            let running = spaces.running(&looked_at(&places, spaces)?)?;
+            Ok(Reply::Programs(running))
+        }
+        Ask::Reach(reach) => super::reach::reply(reach, spaces).await,
+        Ask::Web => {
+            let remarks = spaces.open_doors().await;
+            let none = || match remarks.first() {
+                Some(remark) => remark.clone(),
+                None => "names are not served: WHARF_NAMES_PORT is 0".into(),
+            };
+            Ok(Reply::Web(spaces.page()?.with_context(none)?))
+        }
+        Ask::Stop(target) => Ok(Reply::Stopped(stop(&target, spaces).await?)),
+        Ask::Run(_) | Ask::Resume { .. } | Ask::Events { .. } | Ask::Capture(_) => {
+            bail!("this wants a conversation")
         }
     }
 }
 
-/// Looks for sockets.
-fn survey(places: Places, question: &Question, spaces: &Rc<Spaces>) -> Result<Reply> {
-    let looked_at = match &places {
+/// The spaces that are meant, without the machine.
+fn looked_at(places: &Places, spaces: &Spaces) -> Result<Vec<Rc<Space>>> {
+    Ok(match places {
         Places::Space(name) => {
             let found = spaces.find(name);
             vec![found.ok_or_else(|| Target::Name(name.clone()).not_running())?]
         }
         Places::Spaces | Places::Everywhere => spaces.all(),
         Places::Machine => Vec::new(),
-    };
+    })
+}
+
+/// Looks for sockets.
+fn survey(places: Places, question: &Question, spaces: &Rc<Spaces>) -> Result<Reply> {
+    let looked_at = looked_at(&places, spaces)?;
     let mut holds = spaces.survey(&looked_at, question)?;
     if matches!(places, Places::Machine | Places::Everywhere) {
         holds.extend(list::machine(question)?);
@@ -218,6 +244,8 @@ async fn accompany(
                 while let Ok(notice) = notices.try_recv() {
                     channel.send(&notice, &[]).await.ok();
                 }
+                let passed = Notice::Passed(space.ears.traffic());
+                channel.send(&passed, &[]).await.ok();
                 return End::Finished;
             }
         }
@@ -243,7 +271,7 @@ async fn follow(space: Option<String>, channel: &mut AsyncChannel, spaces: &Spac
             channel.send(&News::Missed(count), &[]).await?;
         }
         if let News::Event(event) = &news
-            && space.as_ref().is_some_and(|space| *space != event.space)
+            && space.as_ref().is_some_and(|space| !event.concerns(space))
         {
             continue;
         }

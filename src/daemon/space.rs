@@ -10,17 +10,17 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::ops::Deref;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use jiff::Timestamp;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::keeper::{Handover, Keeper};
@@ -34,6 +34,7 @@ use crate::event::Event;
 use crate::failure::{Failure, status};
 use crate::list::{self, Member, NetNamespace, Protocol, diag, holders};
 use crate::protocol::{Notice, SpaceInfo};
+use crate::relay::denials::Attempt;
 use crate::relay::{self, Guest, Relay};
 use crate::space::book::Entry;
 use crate::space::enter::Namespaces;
@@ -42,6 +43,9 @@ use crate::sys;
 
 /// How long a process has after SIGTERM, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Visitors that are noted and haven't been seen in a list yet; there are no more in a second.
+const VISITORS_MAX: usize = 65_536;
 
 /// A space.
 #[derive(Debug)]
@@ -59,6 +63,10 @@ pub(super) struct Space {
     pub(super) named: RefCell<HashSet<IpAddr>>,
     /// Who has which port inside.
     pub(super) ports: Rc<Ports>,
+    /// Whether it has to do with other spaces.
+    pub(super) isolation: relay::Isolation,
+    /// Who listens in on its frames.
+    pub(super) ears: relay::Ears,
     /// Tasks that serve wharf's own sockets inside; they end with the space.
     servants: RefCell<JoinSet<()>>,
     diag: OwnedFd,
@@ -68,6 +76,8 @@ pub(super) struct Space {
     keeper_process: Option<OwnedFd>,
     /// Its thread ends when this goes.
     relay: Relay,
+    /// Cookies of sockets that were made here for whoever comes from the machine; noted only while a page is open.
+    pub(super) visitors: RefCell<Option<HashSet<u64>>>,
     /// The programs behind listeners, by the cookie of these: looked up once for each.
     programs: RefCell<HashMap<u64, String>>,
     runs: Cell<usize>,
@@ -102,8 +112,11 @@ impl Space {
         handover: Handover,
         routes: &relay::Routes,
         names: relay::Names,
+        attempts: mpsc::Sender<Attempt>,
         told: (broadcast::Sender<Event>, Untold),
     ) -> Result<Rc<Self>> {
+        let (isolation, ears) = (relay::Isolation::default(), relay::Ears::default());
+        isolation.set(handover.charter.isolated);
         let Handover {
             charter,
             pid,
@@ -115,6 +128,7 @@ impl Space {
             ends,
             keeper,
             kept: _,
+            child: _,
         } = handover;
         let relay = Relay::start(relay::Setting {
             link,
@@ -124,6 +138,9 @@ impl Space {
             mtu: charter.mtu,
             routes: routes.clone(),
             names,
+            isolation: isolation.clone(),
+            denials: relay::Denials::new(attempts),
+            ears: ears.clone(),
         })?;
         let namespace = NetNamespace::of(&namespaces.network)?;
         let name = &charter.entry.name;
@@ -134,6 +151,8 @@ impl Space {
         Ok(Rc::new(Self {
             id,
             namespace,
+            isolation,
+            ears,
             ports,
             entry: charter.entry,
             namespaces,
@@ -146,6 +165,7 @@ impl Space {
             keeper_pid: pid,
             keeper_process: pidfd_open(pid, PidfdFlags::empty()).ok(),
             relay,
+            visitors: RefCell::default(),
             programs: RefCell::default(),
             runs: Cell::new(0),
             supervised: RefCell::default(),
@@ -200,6 +220,16 @@ impl Space {
             Errno::AGAIN => io::Error::other("processes come and go too fast to be told apart"),
             errno => errno.into(),
         })
+    }
+
+    /// Where its programs are: its name, its namespace, and the one process there that is wharf's own.
+    pub(super) fn place(&self) -> (&str, NetNamespace, Pid) {
+        (&self.entry.name, self.namespace, self.keeper_pid)
+    }
+
+    /// Asks the kernel about the sockets inside.
+    pub(super) fn diag(&self) -> BorrowedFd<'_> {
+        self.diag.as_fd()
     }
 
     /// Nobody is inside any more: what serves it ends, and what anybody had is released.
@@ -267,6 +297,7 @@ impl Space {
                 Socket::Tcp6
             };
             let socket = std::net::TcpStream::from(self.keeper.socket(kind).await?);
+            self.note_visitor(&socket);
             outcome = TcpSocket::from_std_stream(socket)
                 .connect((address, port).into())
                 .await;
@@ -276,6 +307,14 @@ impl Space {
             }
         }
         outcome
+    }
+
+    fn note_visitor(&self, socket: &std::net::TcpStream) {
+        if let Some(visitors) = &mut *self.visitors.borrow_mut()
+            && visitors.len() < VISITORS_MAX
+        {
+            visitors.extend(rustix::net::sockopt::socket_cookie(socket));
+        }
     }
 
     /// Carries a client's connection to a port inside, so that the program there sees the client's own address; `None` if
@@ -344,9 +383,23 @@ impl Space {
             .collect())
     }
 
+    /// The sockets inside that are wanted, wharf's own among them.
+    pub(super) fn sockets(&self, wanted: &diag::Wanted) -> Result<Vec<diag::Socket>> {
+        Ok(diag::dump_wanted(self.diag.as_fd(), wanted)?)
+    }
+
+    /// The processes inside, as they are listed; the keeper is none of them.
+    pub(super) fn residents(&self) -> Result<Vec<list::Process>> {
+        let residents = list::residents(self.namespace, |pid| pid != self.keeper_pid);
+        residents.context("cannot look at the processes inside")
+    }
+
     /// Names of programs by cookie, for these sockets (cookie by inode). A socket whose program can't be seen has an
     /// empty one.
-    fn programs_behind(&self, cookies: &HashMap<u64, u64>) -> Result<HashMap<u64, String>> {
+    pub(super) fn programs_behind(
+        &self,
+        cookies: &HashMap<u64, u64>,
+    ) -> Result<HashMap<u64, String>> {
         let mut programs: HashMap<_, _> = cookies
             .values()
             .map(|&cookie| (cookie, String::new()))
@@ -393,6 +446,15 @@ impl Space {
             status: status::USAGE,
         })?;
         Ok(())
+    }
+
+    /// Isolates it from other spaces, or has it reach and be reached again, if a run wants the one or the other. The next daemon
+    /// will know.
+    pub(super) async fn isolate(&self, wanted: Option<bool>) {
+        if let Some(isolated) = wanted {
+            self.isolation.set(isolated);
+            self.keeper.isolate(isolated).await;
+        }
     }
 
     /// Has the binds of a run arrive at a clerk, and, when this process dies, at the keeper, or when that is gone too, at the run,

@@ -10,26 +10,31 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use tokio::sync::{Mutex, Notify, broadcast};
+use tokio::sync::{Mutex, Notify, broadcast, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::board::{Board, Patience};
+use super::denials;
 use super::front::Doors;
 use super::keeper::{self, Handover};
 use super::names::{self, NameService};
 use super::ports::Untold;
 use super::space::{Attached, Space};
+use super::web::Web;
 use crate::binding::notify::Listener as BindListener;
 use crate::binding::standin::Kept;
 use crate::channel::AsyncChannel;
 use crate::event::Event;
 use crate::history;
+use crate::list::running::Running;
 use crate::list::{self, Hold, Question};
 use crate::name::Scheme;
 use crate::paths;
 use crate::protocol::{Run, SpaceInfo, Target};
 use crate::publish::wish::Wish;
 use crate::publish::{self, Publication};
+use crate::relay::denials::Attempt;
 use crate::relay::{Names, Routes};
 use crate::space::book::Book;
 use crate::space::keeper::{Charter, new_socket};
@@ -47,12 +52,16 @@ pub(super) struct Spaces {
     book: Mutex<Book>,
     routes: Routes,
     pub(super) names: Names,
+    /// Where relays tell of ways that are closed.
+    attempts: mpsc::Sender<Attempt>,
     /// What happens to ports, for everybody who follows it.
     pub(super) events: broadcast::Sender<Event>,
     /// How many changes came faster than they could be told.
     pub(super) untold: Untold,
     ids: Cell<u64>,
     commands: Cell<usize>,
+    /// Wait for the keepers that this daemon started.
+    keepers: RefCell<JoinSet<()>>,
     /// Everything was ended on purpose: the daemon need not stay for what comes next.
     dismissed: Cell<bool>,
     changed: Notify,
@@ -60,6 +69,8 @@ pub(super) struct Spaces {
     doors: OnceCell<Doors>,
     service: OnceCell<NameService>,
     board: OnceCell<Rc<Board>>,
+    /// Made when somebody wants the page.
+    web: OnceCell<Rc<Web>>,
 }
 
 impl fmt::Debug for Spaces {
@@ -92,20 +103,24 @@ impl Spaces {
     /// No space runs yet, but what serves them does. To be called inside a `LocalSet`.
     pub(super) fn start() -> Result<Rc<Self>> {
         let (names, asked) = names::channel();
+        let (attempts, tried) = denials::channel();
         let spaces = Rc::new(Self {
             running: RefCell::default(),
             book: Mutex::new(Book::open(paths::state()?.join("spaces.json"))?),
             routes: Routes::default(),
             names,
+            attempts,
             events: broadcast::Sender::new(EVENTS_KEPT),
             untold: Untold::default(),
             ids: Cell::new(0),
             commands: Cell::new(0),
+            keepers: RefCell::default(),
             dismissed: Cell::new(false),
             changed: Notify::new(),
             doors: OnceCell::new(),
             service: OnceCell::new(),
             board: OnceCell::new(),
+            web: OnceCell::new(),
         });
         spaces.board.set(Board::start(Rc::clone(&spaces))?).ok();
         spaces.doors.get_or_init(|| Doors::new(Rc::clone(&spaces)));
@@ -113,20 +128,35 @@ impl Spaces {
             .service
             .get_or_init(|| NameService::start(Rc::clone(&spaces), asked));
         tokio::task::spawn_local(Rc::clone(&spaces).follow_names());
+        tokio::task::spawn_local(denials::tell(Rc::clone(&spaces), tried));
         Ok(spaces)
     }
 
     /// Follows the machine when it names other name servers.
     async fn follow_names(self: Rc<Self>) {
-        while let Some(service) = self.service.get() {
-            if let Err(error) = service.changed().await {
+        let mut change = NameService::watch();
+        loop {
+            let changed = match change {
+                Ok(change) => NameService::changed(change).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = changed {
                 tracing::error!("changes of resolv.conf are not followed: {error}");
                 return;
             }
+            // Before it is looked at, so that whatever comes later is noticed.
+            change = NameService::watch();
             for space in self.all() {
                 self.furnish(&space).await;
             }
         }
+    }
+
+    /// Waits until the keepers of spaces that have ended are gone, and no longer than [`PATIENCE`].
+    pub(super) async fn keepers_end(&self) {
+        let mut keepers = self.keepers.take();
+        let all = async { while keepers.join_next().await.is_some() {} };
+        timeout(PATIENCE, all).await.ok();
     }
 
     /// Marks that a command is being served.
@@ -224,6 +254,7 @@ impl Spaces {
         })?;
         if let Some(space) = self.find(&entry.name) {
             space.obey(run.policy.as_ref())?;
+            space.isolate(run.isolated).await;
             return Ok(space.attach());
         }
         let socket = new_socket(&entry)?;
@@ -231,6 +262,7 @@ impl Spaces {
             entry,
             device: run.device,
             mtu: run.mtu,
+            isolated: run.isolated == Some(true),
             socket,
         };
         let space = self.carry(keeper::start(charter).await?)?;
@@ -253,11 +285,18 @@ impl Spaces {
         }
     }
 
-    fn carry(self: &Rc<Self>, handover: Handover) -> Result<Rc<Space>> {
+    fn carry(self: &Rc<Self>, mut handover: Handover) -> Result<Rc<Space>> {
+        if let Some(mut child) = handover.child.take() {
+            let mut keepers = self.keepers.borrow_mut();
+            while keepers.try_join_next().is_some() {}
+            // So that it leaves no zombie.
+            keepers.spawn_local(async move { drop(child.wait().await) });
+        }
         self.ids.set(self.ids.get() + 1);
         let (names, events) = (self.names.clone(), self.events.clone());
+        let (id, attempts) = (self.ids.get(), self.attempts.clone());
         let told = (events, self.untold.clone());
-        let space = Space::carry(self.ids.get(), handover, &self.routes, names, told)?;
+        let space = Space::carry(id, handover, &self.routes, names, attempts, told)?;
         space.employ(Rc::clone(&space.ports).follow());
         self.running
             .borrow_mut()
@@ -344,6 +383,13 @@ impl Spaces {
         Ok(holds)
     }
 
+    /// The programs in these spaces.
+    pub(super) fn running(&self, spaces: &[Rc<Space>]) -> Result<Vec<Running>> {
+        let holds = self.survey(spaces, &Question::LISTENERS)?;
+        let places: Vec<_> = spaces.iter().map(|space| space.place()).collect();
+        list::running::running(&places, &holds).context("cannot list the programs of the spaces")
+    }
+
     /// A line for the log on what was done.
     pub(super) fn summary(&self) -> String {
         self.service.get().map_or_else(String::new, |service| {
@@ -395,6 +441,26 @@ impl Spaces {
         if let Some(board) = self.board.get() {
             board.keep_only(|space| self.find(space).is_some());
         }
+    }
+
+    /// The page's desk.
+    pub(super) fn web(self: &Rc<Self>) -> Result<&Rc<Web>> {
+        if self.web.get().is_none() {
+            self.web.set(Web::new(Rc::clone(self))?).ok();
+        }
+        self.web.get().context("the page has no desk")
+    }
+
+    /// The address of the page, good for one use.
+    pub(super) fn page(self: &Rc<Self>) -> Result<Option<String>> {
+        let Some(url) = self
+            .doors
+            .get()
+            .and_then(|doors| doors.url(Scheme::Http, "wharf"))
+        else {
+            return Ok(None);
+        };
+        Ok(Some(format!("{url}/#{}", self.web()?.ticket()?)))
     }
 
     /// Where the web servers of a space are reached.

@@ -25,11 +25,12 @@
 //! [`Resolver::answer`] takes one query and gives one reply, without a transport;
 //! [`Resolver::serve_udp`] and [`Resolver::serve_tcp`] put sockets around it. [`question`] reads as
 //! much of a query as is needed, [`zone`] decides what is ours, [`forward`] asks the resolvers that
-//! [`resolv`] found in `resolv.conf`.
+//! [`resolv`] found in `resolv.conf`; [`change`] notices when that changes.
 //!
 //! RFCs: 1035 (messages), 2308 (negative answers), 5452 (forged answers), 6761 (`.localhost`), 6891
 //! (EDNS), 7766 (TCP), 8482 (ANY).
 
+mod change;
 mod forward;
 mod question;
 mod resolv;
@@ -46,6 +47,7 @@ use std::rc::Rc;
 use hickory_proto::op::{OpCode, ResponseCode};
 use tokio::sync::Semaphore;
 
+pub(crate) use change::Change;
 pub(crate) use resolv::{ResolvConf, Upstreams};
 
 use question::{Answer, Question};

@@ -101,7 +101,8 @@ fn interface(name: &str) -> Option<u32> {
 
 /// A `resolv.conf` that is read again when it has changed.
 ///
-/// There is no loop and no watch: the file is looked at when somebody asks, once a second at most.
+/// The file is looked at when somebody asks, once a second at most. Who must know before that watches it
+/// ([`super::Change`]).
 #[derive(Debug)]
 pub(crate) struct ResolvConf {
     path: PathBuf,

@@ -6,7 +6,7 @@
 //! - [`diag`] asks the kernel which sockets there are ([`bound`]: those that older kernels don't show);
 //! - [`holders`] finds the processes behind them, [`process`] says who these are ([`background`]: where they come from,
 //!   [`cgroup`] and [`containers`]: their unit or container, [`worktree`]: in which worktree and branch they work);
-//! - [`members`] finds the processes of a namespace, whatever they hold;
+//! - [`members`] finds the processes of a namespace, whatever they hold, and [`running`] says what they do;
 //! - [`mod@elsewhere`] looks into namespaces that are nobody's space;
 //! - [`unseen`] says what is known of those that may not be seen;
 //! - [`reach`] says how clients get there;
@@ -28,6 +28,7 @@ mod members;
 mod process;
 mod reach;
 pub(crate) mod render;
+pub(crate) mod running;
 #[cfg(test)]
 pub(crate) mod testing;
 mod unseen;
@@ -50,7 +51,7 @@ pub(crate) use diag::{DumpError, State, States, Wanted};
 pub(crate) use elsewhere::elsewhere;
 pub(crate) use hold::{Hold, SinceFrom, protocol_by_name};
 pub(crate) use holders::NetNamespace;
-pub(crate) use members::{Member, processes_in};
+pub(crate) use members::{Member, processes_in, residents};
 pub(crate) use process::{Detail, Process, boot, process_of_thread, program_of_thread};
 
 use holders::Scope;
@@ -85,6 +86,7 @@ impl Question {
             states: self.states,
             protocol: self.protocol,
             port: self.port,
+            bytes: diag::Bytes::Untold,
         }
     }
 }

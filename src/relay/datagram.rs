@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use slotmap::DefaultKey;
 use smallvec::SmallVec;
+use wharf_net::Unreachable;
 use wharf_port::{Endpoint, Flow};
 
 use super::association::{Association, Departing, Name, SCRATCH, SHARE};
@@ -66,8 +67,9 @@ impl Engine {
             [] => vec![payload],
             _ => payload.chunks(size).collect(),
         };
-        let sent = outside::targets(local.address())
-            .map_err(|_| Errno::NETUNREACH)
+        let sent = self
+            .targets(local.address())
+            .map_err(outside::errno)
             .and_then(|targets| open(targets[0], local.port().number()))
             .and_then(|machine| {
                 datagrams
@@ -136,7 +138,11 @@ impl Engine {
     }
 
     fn open_flow(&mut self, flow: Flow) -> rustix::io::Result<DefaultKey> {
-        let targets = outside::targets(flow.local.address()).map_err(|_| Errno::NETUNREACH)?;
+        let targets = self.targets(flow.local.address());
+        if targets == Err(Unreachable::Prohibited) {
+            self.deny(flow, None);
+        }
+        let targets = targets.map_err(outside::errno)?;
         let machine = open(targets[0], flow.local.port().number())?;
         self.associate(Association {
             machine,

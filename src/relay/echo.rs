@@ -13,7 +13,6 @@ use rustix::net::{
     socket_with,
 };
 use slotmap::DefaultKey;
-use wharf_net::Unreachable;
 
 use super::association::{Association, Name, SHARE};
 use super::datagram::hear_errors;
@@ -91,7 +90,7 @@ impl Engine {
     }
 
     fn open_ping(&mut self, ping: Ping) -> rustix::io::Result<DefaultKey> {
-        outside::targets(ping.local).map_err(|_: Unreachable| Errno::NETUNREACH)?;
+        self.targets(ping.local).map_err(outside::errno)?;
         let (machine, sender) = open(ping.local)?;
         self.associate(Association {
             machine,

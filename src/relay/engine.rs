@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time;
@@ -14,15 +15,22 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 use smallvec::SmallVec;
+use wharf_link::pcap::Direction;
 use wharf_link::{BATCH, Link, Slots};
 use wharf_net::wire::ethernet::Mac;
-use wharf_net::{Capabilities, Cidr, Config, ErrorRate, Event, Frame, Host, Instant, SocketId};
+use wharf_net::{
+    Capabilities, Cidr, Config, ErrorRate, Event, Frame, Host, Instant, Refusal, SocketId,
+    Unreachable,
+};
 
 use super::association::{Association, Associations, Name};
 use super::buffers::Buffers;
+use super::denials::Denials;
+use super::ears::Ears;
 use super::echo::Ping;
 use super::names::Names;
-use super::routes::{Entered, Routes};
+use super::outside::{self, Targets};
+use super::routes::{Entered, Isolation, Post, Routes};
 use super::stream::Stream;
 use super::{Back, Command, Setting, attach};
 use crate::space::book::Number;
@@ -54,13 +62,16 @@ pub(super) struct Engine {
     pub(super) tidy_at: Option<Instant>,
     /// Sources with more to do than one turn allows.
     pub(super) unfinished: Vec<DefaultKey>,
-    name: String,
+    pub(super) name: String,
     started: time::Instant,
     link: Box<dyn Link>,
     link_descriptor: OwnedFd,
     slots: Slots,
     /// A frame that the link had no room for; none other is made before it is gone.
     stuck: Option<Frame>,
+    isolation: Isolation,
+    pub(super) denials: Denials,
+    ears: Ears,
     _entered: Entered,
     commands: Receiver<Command>,
 }
@@ -118,6 +129,9 @@ impl Engine {
             mtu,
             routes,
             names,
+            isolation,
+            denials,
+            ears,
         } = setting;
         let link_descriptor = link.try_clone()?;
         let others = attach(kind, link.try_clone()?, mtu)?;
@@ -144,8 +158,14 @@ impl Engine {
             link_descriptor,
             slots: Slots::default(),
             stuck: None,
-            _entered: routes.enter([number.ipv4().into(), number.ipv6().into()], others),
+            _entered: routes.enter(
+                [number.ipv4().into(), number.ipv6().into()],
+                Post::new(others, isolation.clone(), ears.clone()),
+            ),
             routes,
+            isolation,
+            denials,
+            ears,
             commands,
         })
     }
@@ -246,7 +266,9 @@ impl Engine {
                 Err(error) if is_transient(&error) => return Ok(()),
                 Err(error) => return Err(error),
             };
-            let Some(bytes) = self.routes.pass_on(bytes) else {
+            self.ears
+                .hear(Direction::Outbound, std::iter::once(&bytes[..]));
+            let Some(bytes) = self.routes.pass_on(bytes, &self.isolation) else {
                 continue;
             };
             // The host counts what it discards, and why.
@@ -264,7 +286,10 @@ impl Engine {
             parts.push(IoSlice::new(frame.head()));
             parts.extend(frame.body().iter().map(|slice| IoSlice::new(slice)));
             match self.link.send(&parts) {
-                Ok(()) => {}
+                Ok(()) => {
+                    let pieces = parts.iter().map(|part| &**part);
+                    self.ears.hear(Direction::Inbound, pieces);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     drop(parts);
                     self.stuck = Some(frame);
@@ -288,6 +313,10 @@ impl Engine {
                 Ok(Command::Datagram(flow, payload)) => {
                     self.host.send_datagram(self.now, flow, payload, None).ok();
                 }
+                Ok(Command::Refuse(knock)) => {
+                    let verdict = Refusal::Unreachable(Unreachable::Prohibited);
+                    self.host.refuse(self.now, knock, verdict);
+                }
                 Ok(Command::Welcome(guest)) => self.welcome(guest),
                 Ok(Command::End) | Err(TryRecvError::Disconnected) => return Next::End,
                 Err(TryRecvError::Empty) => return Next::Turn,
@@ -300,6 +329,17 @@ impl Engine {
         self.by_socket.remove(&socket);
         if self.by_socket.is_empty() {
             self.tidy_at = Some(self.now + TIDY);
+        }
+    }
+
+    /// Where a program inside ends up that names `address`.
+    ///
+    /// # Errors
+    /// What to answer instead; prohibited if it is another space, whose frames don't come here unless the way is closed.
+    pub(super) fn targets(&self, address: IpAddr) -> Result<Targets, Unreachable> {
+        match self.routes.is_closed(address, &self.isolation) {
+            true => Err(Unreachable::Prohibited),
+            false => outside::targets(address),
         }
     }
 

@@ -12,11 +12,15 @@
 //! - [`guest`]: clients of published ports, who come from the network;
 //! - [`outside`]: which address of the machine's network an address inside stands for;
 //! - [`routes`]: frames from space to space, which need no host;
-//! - [`names`]: queries for names, which the daemon answers.
+//! - [`names`]: queries for names, which the daemon answers;
+//! - [`denials`]: ways to other spaces that are closed;
+//! - [`ears`]: who listens in on the frames.
 
 mod association;
 mod buffers;
 mod datagram;
+pub(crate) mod denials;
+pub(crate) mod ears;
 mod echo;
 mod engine;
 mod guest;
@@ -35,11 +39,14 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use rustix::event::{EventfdFlags, eventfd};
 use wharf_link::{Link, Packet, Tap};
+use wharf_net::KnockId;
 use wharf_port::Flow;
 
+pub(crate) use denials::Denials;
+pub(crate) use ears::Ears;
 pub(crate) use guest::Guest;
 pub(crate) use names::{Names, Query};
-pub(crate) use routes::Routes;
+pub(crate) use routes::{Isolation, Routes};
 
 use crate::confine;
 use crate::space::book::Number;
@@ -62,6 +69,12 @@ pub(crate) struct Setting {
     pub(crate) routes: Routes,
     /// Who answers queries for names.
     pub(crate) names: Names,
+    /// Whether it has to do with other spaces.
+    pub(crate) isolation: Isolation,
+    /// Who is told of ways that are closed.
+    pub(crate) denials: Denials,
+    /// Who listens in on its frames.
+    pub(crate) ears: Ears,
 }
 
 /// A running relay; it ends when this is dropped.
@@ -81,6 +94,8 @@ pub(crate) struct Back {
 #[derive(Debug)]
 enum Command {
     Datagram(Flow, Bytes),
+    /// What a program inside wanted of another space is refused.
+    Refuse(KnockId),
     Welcome(Guest),
     End,
 }
@@ -133,11 +148,16 @@ impl Drop for Relay {
 impl Back {
     /// Sends a datagram to the program at the flow's remote end, as if from its local end.
     pub(crate) fn datagram(&self, flow: Flow, payload: Bytes) {
-        if self
-            .commands
-            .try_send(Command::Datagram(flow, payload))
-            .is_ok()
-        {
+        self.order(Command::Datagram(flow, payload));
+    }
+
+    /// Refuses what a program inside wanted, as prohibited.
+    pub(crate) fn refuse(&self, knock: KnockId) {
+        self.order(Command::Refuse(knock));
+    }
+
+    fn order(&self, command: Command) {
+        if self.commands.try_send(command).is_ok() {
             self.wake();
         }
     }

@@ -57,6 +57,17 @@ pub(super) fn verdict(error: rustix::io::Errno) -> Option<Unreachable> {
     }
 }
 
+/// The error that has [`verdict`] say so.
+pub(super) fn errno(verdict: Unreachable) -> rustix::io::Errno {
+    use rustix::io::Errno;
+    match verdict {
+        Unreachable::Network => Errno::NETUNREACH,
+        Unreachable::Host => Errno::HOSTUNREACH,
+        Unreachable::Port => Errno::CONNREFUSED,
+        Unreachable::Prohibited => Errno::ACCESS,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +106,18 @@ mod tests {
                 Err(Unreachable::Network),
                 "{hidden}"
             );
+        }
+    }
+
+    #[test]
+    fn a_verdict_and_its_error_are_one() {
+        for said in [
+            Unreachable::Network,
+            Unreachable::Host,
+            Unreachable::Port,
+            Unreachable::Prohibited,
+        ] {
+            assert_eq!(verdict(errno(said)), Some(said));
         }
     }
 

@@ -1,28 +1,72 @@
 //! From space to space: a router between their links.
 //!
 //! A frame for another space's address is not for the host: it goes out on that space's link as it is, offload and all,
-//! with the hop count lowered as a router must.
+//! with the hop count lowered as a router must. Where one of the two is isolated, the way is closed: the frame is left to the
+//! host, which has it refused.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::io::IoSlice;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::{Bytes, BytesMut};
+use wharf_link::pcap::Direction;
 use wharf_link::{HEADER, Link};
 use wharf_net::forward;
 use wharf_net::wire::ethernet::Mac;
 
+use super::ears::Ears;
 use crate::space::network::{GATEWAY_MAC, SPACE_MAC};
 
-/// A link that several relays send on.
-type Shared = Arc<Mutex<Box<dyn Link>>>;
+/// Whether a space has to do with other spaces; can be changed at any time.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Isolation(Arc<AtomicBool>);
 
-/// The links of all spaces, by address.
+impl Isolation {
+    /// From now on it is isolated, or not.
+    pub(crate) fn set(&self, isolated: bool) {
+        self.0.store(isolated, Ordering::Relaxed);
+    }
+
+    /// Whether it is.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Where a space takes frames of others.
+pub(super) struct Post {
+    /// Several relays send on it.
+    link: Mutex<Box<dyn Link>>,
+    isolation: Isolation,
+    ears: Ears,
+}
+
+impl Post {
+    pub(super) fn new(link: Box<dyn Link>, isolation: Isolation, ears: Ears) -> Self {
+        let link = Mutex::new(link);
+        Self {
+            link,
+            isolation,
+            ears,
+        }
+    }
+
+    /// What the link cannot take now is dropped, as by any router.
+    fn take(&self, frame: &[u8]) {
+        let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        if link.send(&[IoSlice::new(frame)]).is_ok() {
+            self.ears.hear(Direction::Inbound, std::iter::once(frame));
+        }
+    }
+}
+
+/// The posts of all spaces, by address.
 #[derive(Clone, Default)]
 pub(crate) struct Routes {
-    links: Arc<RwLock<HashMap<IpAddr, Shared>>>,
+    posts: Arc<RwLock<HashMap<IpAddr, Arc<Post>>>>,
 }
 
 impl fmt::Debug for Routes {
@@ -40,23 +84,23 @@ pub(super) struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let mut links = self
+        let mut posts = self
             .routes
-            .links
+            .posts
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         for address in &self.addresses {
-            links.remove(address);
+            posts.remove(address);
         }
     }
 }
 
 impl Routes {
-    /// Has others reach `addresses` over `link`.
-    pub(super) fn enter(&self, addresses: [IpAddr; 2], link: Box<dyn Link>) -> Entered {
-        let link = Arc::new(Mutex::new(link));
-        let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
-        links.extend(addresses.map(|address| (address, Arc::clone(&link))));
+    /// Has others reach `addresses` at `post`.
+    pub(super) fn enter(&self, addresses: [IpAddr; 2], post: Post) -> Entered {
+        let post = Arc::new(post);
+        let mut posts = self.posts.write().unwrap_or_else(PoisonError::into_inner);
+        posts.extend(addresses.map(|address| (address, Arc::clone(&post))));
         Entered {
             routes: self.clone(),
             addresses,
@@ -65,25 +109,34 @@ impl Routes {
 
     /// Whether an address is a space's.
     pub(super) fn leads_to(&self, address: IpAddr) -> bool {
-        let links = self.links.read().unwrap_or_else(PoisonError::into_inner);
-        links.contains_key(&address)
+        self.post(address).is_some()
     }
 
-    /// Sends `frame` (with its virtio header) on if it is for a space; gives it back if it isn't.
-    pub(super) fn pass_on(&self, frame: Bytes) -> Option<Bytes> {
-        let link = forward::destination(&frame[HEADER..]).and_then(|address| {
-            let links = self.links.read().unwrap_or_else(PoisonError::into_inner);
-            links.get(&address).map(Arc::clone)
-        });
-        let Some(link) = link else { return Some(frame) };
+    /// Sends `frame` (with its virtio header) on if it is for a space and the way from one that is `isolated` or not is open;
+    /// gives it back if not.
+    pub(super) fn pass_on(&self, frame: Bytes, isolated: &Isolation) -> Option<Bytes> {
+        let post = forward::destination(&frame[HEADER..]).and_then(|address| self.post(address));
+        let Some(post) = post else { return Some(frame) };
+        if isolated.is_set() || post.isolation.is_set() {
+            return Some(frame);
+        }
         let mut frame = frame
             .try_into_mut()
             .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         if forward::prepare(&mut frame[HEADER..], Mac(GATEWAY_MAC), Mac(SPACE_MAC)) {
-            // What the other link cannot take now is dropped, as by any router.
-            let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
-            link.send(&[IoSlice::new(&frame)]).ok();
+            post.take(&frame);
         }
         None
+    }
+
+    /// Whether there is a space at `address`, and the way to it is closed.
+    pub(super) fn is_closed(&self, address: IpAddr, isolated: &Isolation) -> bool {
+        let post = self.post(address);
+        post.is_some_and(|post| isolated.is_set() || post.isolation.is_set())
+    }
+
+    fn post(&self, address: IpAddr) -> Option<Arc<Post>> {
+        let posts = self.posts.read().unwrap_or_else(PoisonError::into_inner);
+        posts.get(&address).map(Arc::clone)
     }
 }

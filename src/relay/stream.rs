@@ -78,8 +78,10 @@ impl Engine {
         if self.names.serve(&flow) {
             return self.knock_for_names(knock);
         }
-        match outside::targets(flow.local.address()) {
+        match self.targets(flow.local.address()) {
             Ok(targets) => self.try_targets(knock, flow, targets),
+            // Told first, so that the program is still there to be named; who is told has it refused.
+            Err(Unreachable::Prohibited) if self.deny(flow, Some(knock)) => {}
             Err(verdict) => self
                 .host
                 .refuse(self.now, knock, Refusal::Unreachable(verdict)),

@@ -39,6 +39,8 @@ pub(crate) struct Charter {
     pub(crate) device: Device,
     /// The device's MTU in bytes.
     pub(crate) mtu: u16,
+    /// Whether it neither reaches other spaces nor is reached by them.
+    pub(crate) isolated: bool,
     /// Where the keeper is found by the next daemon.
     pub(crate) socket: PathBuf,
 }
@@ -57,6 +59,8 @@ pub(crate) enum Order {
         /// The run's name.
         run: String,
     },
+    /// From now on the space is isolated, or not, for the next daemon to know. Not answered.
+    Isolate(bool),
     /// The space ends.
     End,
 }
@@ -283,6 +287,7 @@ impl Inside {
                 self.stand_in.keep(Kept { run, listener }, in_hand);
                 daemon.send(&kept, &[])?;
             }
+            Some((Order::Isolate(isolated), _)) => self.charter.isolated = isolated,
             Some((Order::Make(_) | Order::Mapped, _)) => {}
         }
         Ok(Next::Stay)
