@@ -173,6 +173,9 @@ pub(crate) enum Command {
     /// Open a space's web server in the browser
     #[command(before_help = examples::OPEN)]
     Open(Url),
+    /// Show everything in a page: spaces, ports, who talks to whom, conflicts, live
+    #[command(before_help = examples::WEB)]
+    Web(Web),
     /// Connect standard input and output with a port of a space
     #[command(before_help = examples::CONNECT)]
     Connect(Connect),
@@ -185,7 +188,7 @@ pub(crate) enum Command {
     /// Say what a port is used for, or which port a service has
     #[command(before_help = examples::SERVICE)]
     Service(Service),
-    /// Have the user's systemd start the daemon when it is wanted
+    /// Have the user's systemd start wharf when it is wanted
     #[command(before_help = examples::SERVICE_INSTALL)]
     ServiceInstall(ServiceInstall),
     /// Check that everything wharf needs is there, and say what to do where it is not
@@ -388,6 +391,13 @@ pub(crate) struct Trust {
     /// Say what would be written, and write nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Web {
+    /// Only print the page's address; without a terminal or a desktop that is all in any case
+    #[arg(long)]
+    pub(crate) print: bool,
 }
 
 #[derive(Debug, Args)]

@@ -14,19 +14,28 @@ use crate::space::project;
 
 /// A few lines about a conflict of what `wharf run` runs as this command, each with a newline; nothing about other events.
 pub(crate) fn explain(event: &Event, command: &[OsString]) -> String {
+    let mut text = String::new();
+    for line in story(event, command) {
+        writeln!(text, "wharf: {line}").expect("a string takes all");
+    }
+    text
+}
+
+/// What [`explain`] says, line by line.
+pub(crate) fn story(event: &Event, command: &[OsString]) -> Vec<String> {
     match &event.kind {
         Kind::Conflict { reason } => told(event, reason, command),
-        Kind::Bound | Kind::Listening | Kind::Released | Kind::Denied { .. } => String::new(),
+        Kind::Bound | Kind::Listening | Kind::Released | Kind::Denied { .. } => Vec::new(),
     }
 }
 
-fn told(event: &Event, reason: &Reason, command: &[OsString]) -> String {
+fn told(event: &Event, reason: &Reason, command: &[OsString]) -> Vec<String> {
     let place = SocketAddr::new(event.address, event.port.get());
     let wanted = format!("{} {place}", event.protocol);
     let port = event.port;
     let space = plain(&event.space);
-    let mut text = String::new();
-    let mut say = |line: String| writeln!(text, "wharf: {line}").expect("a string takes all");
+    let mut lines = Vec::new();
+    let mut say = |line: String| lines.push(line);
     match reason {
         Reason::Held(holders) => {
             say(format!("{wanted}: address already in use in space {space}"));
@@ -69,7 +78,7 @@ fn told(event: &Event, reason: &Reason, command: &[OsString]) -> String {
             }
         )),
     }
-    text
+    lines
 }
 
 /// What ends the program that stands in the way, and nothing else.

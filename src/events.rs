@@ -56,6 +56,7 @@ fn tell(typed: &cli::Events, since: Option<Timestamp>, form: &Form) -> Result<Ex
             space: typed.space.as_deref(),
             port: None,
             since,
+            last: None,
         };
         for event in history::read(&wanted)? {
             say(&form.line(&event)?)?;

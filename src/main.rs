@@ -5,6 +5,7 @@
 mod assert;
 mod background;
 mod binding;
+mod browser;
 mod capture;
 mod channel;
 mod ci;
@@ -48,6 +49,7 @@ mod trust;
 mod unit;
 mod wait;
 mod watch;
+mod web;
 mod why;
 
 use std::os::fd::AsFd;
@@ -93,6 +95,7 @@ fn carry_out(command: cli::Command) -> Result<ExitCode> {
         cli::Command::Focus(typed) => publish::command::focus(typed),
         cli::Command::Url(typed) => publish::command::url(typed),
         cli::Command::Open(typed) => publish::command::open(typed),
+        cli::Command::Web(typed) => web::command::web(&typed),
         cli::Command::Connect(typed) => publish::command::connect(typed),
         cli::Command::Trust(typed) => trust::trust(&typed),
         cli::Command::Untrust => trust::untrust(),

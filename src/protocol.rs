@@ -71,6 +71,8 @@ pub(crate) enum Ask {
         /// Name of the space, which need not run yet, or all.
         space: Option<String>,
     },
+    /// The address of the page, good for one use.
+    Web,
     /// End a space and what runs in it.
     Stop(Target),
 }
@@ -248,6 +250,8 @@ pub(crate) enum Reply {
     Doors(Vec<String>),
     /// To `Connect`.
     Connected,
+    /// To `Web`.
+    Web(String),
     /// To `Events`: from here on, [`News`](crate::event::News) come.
     Following,
     /// To `Stop`: the names of the spaces that ended.

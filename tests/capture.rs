@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::harness::{Played, World, scenes};
+use crate::harness::{Played, World, await_that, scenes};
 
 scenes![
     a_capture_ends_cleanly_and_counts,
@@ -112,6 +112,14 @@ fn the_file_names_programs_and_spaces_for_wireshark(world: &World) -> Played {
         .run(["python3", "-c", CLIENT, "shop.internal"])
         .start();
     client.says("200 OK");
+    // Its program is looked up as its first frame is written.
+    await_that("the flow is in the file", || {
+        let file = std::fs::read(&file).ok()?;
+        let named = " → python3".as_bytes();
+        file.windows(named.len())
+            .any(|part| part == named)
+            .then_some(())
+    });
     client.close_input();
     client.outcome().ended_with(0);
     capture.signal(Signal::INT);

@@ -47,4 +47,5 @@ mod terminal;
 mod unit;
 mod waiting;
 mod watching;
+mod web;
 mod why;

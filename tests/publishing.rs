@@ -21,6 +21,8 @@ scenes![
     focus_moves_the_ports_of_localhost,
     one_port_is_not_published_for_two,
     standard_input_and_output_are_connected,
+    what_a_client_names_goes_before_the_focus,
+    who_says_nothing_hears_the_server_in_focus,
     the_next_free_port_is_told,
     what_the_project_wants_is_published,
     the_next_daemon_publishes_again,
@@ -296,6 +298,49 @@ fn focus_moves_the_ports_of_localhost(world: &World) -> Played {
     shop.wharf(["focus", "--none"]).run().ended_with(0);
     assert!(echoes(&place, "hello"));
     shop.wharf(["focus", "nobody"]).run().ended_with(1);
+    Ok(())
+}
+
+fn what_a_client_names_goes_before_the_focus(world: &World) -> Played {
+    world.needs("curl")?;
+    let port = free_port();
+    let spec = format!("localhost:{port}:3000");
+    let (shop, blog) = (world.project("shop"), world.project("blog"));
+    let _shop = shop.serve(&["http", "127.0.0.1", "3000", "of the shop"]);
+    let _blog = blog.serve(&["http", "127.0.0.1", "3000", "of the blog"]);
+    publish(&shop, &[&spec]);
+    publish(&blog, &[&spec]);
+    shop.wharf(["focus", "blog"]).run().ended_with(0);
+    for (host, expected) in [
+        ("shop.localhost", "of the shop"),
+        ("blog.localhost", "of the blog"),
+        ("localhost", "of the blog"),
+        ("unknown.localhost", "of the blog"),
+    ] {
+        let url = format!("http://127.0.0.1:{port}/");
+        let host = format!("Host: {host}:{port}");
+        let words = ["-sS", "-H", &host, &url];
+        assert_eq!(world.program("curl").words(words).out(), expected, "{host}");
+    }
+    Ok(())
+}
+
+fn who_says_nothing_hears_the_server_in_focus(world: &World) -> Played {
+    let port = free_port();
+    let spec = format!("localhost:{port}:3000");
+    let (shop, blog) = (world.project("shop"), world.project("blog"));
+    let _servers = [&shop, &blog].map(|project| {
+        let server = project
+            .run(["python3", "-c", WHO, "3000", "127.0.0.1"])
+            .start();
+        server.says("ready");
+        publish(project, &[&spec]);
+        server
+    });
+    let mut silent = connect(&format!("127.0.0.1:{port}"));
+    let mut word = [0; 10];
+    silent.read_exact(&mut word).unwrap();
+    assert_eq!(&word, b"127.0.0.1 ");
     Ok(())
 }
 

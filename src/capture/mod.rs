@@ -10,7 +10,7 @@ pub(crate) mod filter;
 pub(crate) mod headers;
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
@@ -83,8 +83,9 @@ fn open(path: &str) -> Result<Box<dyn Write>> {
     if path == "-" {
         return Ok(Box::new(io::stdout().lock()));
     }
+    // Nothing is kept back, so that who reads the file meanwhile sees what has passed.
     let file = File::create(path).with_context(|| format!("cannot write {path}"))?;
-    Ok(Box::new(BufWriter::new(file)))
+    Ok(Box::new(file))
 }
 
 /// The first signal ends the capture, and what was captured is still written; the second ends this process.

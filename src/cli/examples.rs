@@ -149,6 +149,12 @@ Examples:
   wharf open 3000 -s shop             that at port 3000 of the space shop
 ";
 
+pub(super) const WEB: &str = "\
+Examples:
+  wharf web                           opens the page in the browser
+  wharf web --print                   prints its address, good for one use
+";
+
 pub(super) const CONNECT: &str = "\
 Examples:
   wharf connect shop:6379             speaks to it from the terminal

@@ -25,7 +25,7 @@ use super::spaces::Spaces;
 use crate::failure::{Failure, status};
 use crate::list::Protocol;
 use crate::paths;
-use crate::publish::carrier::{Carrier, Errand, Reached};
+use crate::publish::carrier::{Carrier, Errand, Named, Reached};
 use crate::publish::taking::{conflict, take, why_not};
 use crate::publish::wish::{Outside, Wish};
 use crate::publish::{Place, Publication, State};
@@ -419,12 +419,13 @@ impl Board {
             let Errand {
                 place,
                 guest,
+                named,
                 reply,
             } = errand;
             let board = Rc::clone(&self);
-            tokio::task::spawn_local(
-                async move { reply.send(board.reach(place, guest).await).ok() },
-            );
+            tokio::task::spawn_local(async move {
+                reply.send(board.reach(place, guest, &named).await).ok()
+            });
         }
     }
 
@@ -432,9 +433,17 @@ impl Board {
         &self,
         place: Place,
         guest: Option<(SocketAddr, OwnedFd)>,
+        named: &Named,
     ) -> io::Result<Reached> {
-        let current = self.claimed.borrow().current(place).cloned();
-        let claim = current.ok_or(io::ErrorKind::NotConnected)?;
+        if *named == Named::Unasked && self.claimed.borrow().takes_a_name(place) {
+            return Ok(Reached::Unclear);
+        }
+        let meant = match named {
+            Named::Space(space) => self.claimed.borrow().of(place, space).cloned(),
+            Named::Unasked | Named::Nobody => None,
+        };
+        let claim = meant.or_else(|| self.claimed.borrow().current(place).cloned());
+        let claim = claim.ok_or(io::ErrorKind::NotConnected)?;
         let space = self
             .spaces
             .find(&claim.space)

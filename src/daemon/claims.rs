@@ -11,6 +11,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::list::Protocol;
+use crate::name;
 use crate::publish::Place;
 
 /// What users have asked for, as it lies in the file.
@@ -70,6 +72,22 @@ impl Claims {
         claims
             .find(|claim| Some(&claim.space) == self.focus.as_ref())
             .or(first)
+    }
+
+    /// What a space claims at a place.
+    pub(super) fn of(&self, place: Place, space: &str) -> Option<&Claim> {
+        let mut claims = self.all.iter();
+        claims.find(|claim| claim.place == place && claim.space == space)
+    }
+
+    /// Whether clients of a place may name one of several spaces. At ports of protocols that name nobody they can't, and
+    /// some of those wait for the server to speak first.
+    pub(super) fn takes_a_name(&self, place: Place) -> bool {
+        let mut claims = self.all.iter().filter(|claim| claim.place == place);
+        place.protocol == Protocol::Tcp
+            && name::may_be_web(place.port.get())
+            && claims.clone().nth(1).is_some()
+            && claims.all(|claim| name::may_be_web(claim.inside.get()))
     }
 
     /// The claim that has been entered for a wish like this before, at this port or a later one.

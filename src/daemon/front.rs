@@ -7,6 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 use std::rc::Rc;
 
+use hyper::body::Incoming;
+use hyper::http::uri::Authority;
+use hyper::{Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -15,6 +18,7 @@ use super::spaces::Spaces;
 use crate::list::{self, Protocol};
 use crate::name::{self, Certificates, Door, Front, PortInfo, Scheme, SpaceRef};
 use crate::trust::authority::Files;
+use crate::web;
 
 /// Where the front is unless `WHARF_NAMES_PORT` says otherwise.
 const NAMES_PORT: u16 = 7070;
@@ -207,6 +211,15 @@ impl name::Spaces for Directory {
             .find(&space.name)
             .ok_or(io::ErrorKind::NotConnected)?;
         space.dial(port.port).await
+    }
+
+    async fn page(
+        &self,
+        request: Request<Incoming>,
+        authority: &Authority,
+    ) -> io::Result<Response<web::Body>> {
+        let desk = self.0.web().map_err(io::Error::other)?;
+        Ok(web::serve::answer(desk, request, authority).await)
     }
 }
 

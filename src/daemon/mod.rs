@@ -9,6 +9,7 @@ mod capture;
 mod chronicle;
 mod claims;
 mod denials;
+mod eye;
 mod from_host;
 mod front;
 mod keeper;
@@ -19,6 +20,7 @@ mod releases;
 mod session;
 mod space;
 mod spaces;
+mod web;
 mod who;
 
 use std::fs::{self, File};

@@ -45,6 +45,8 @@ pub(super) struct Ports {
     releases: OnceCell<Releases>,
     /// Cookies of wharf's own sockets inside, which nobody is told of.
     hidden: RefCell<HashSet<u64>>,
+    /// Sockets that have ended, what their connections carried included; noted only while a page is open.
+    pub(super) ended: RefCell<Option<Vec<diag::Socket>>>,
     /// Whether ends may have been missed of sockets that no list shows.
     missed: Cell<bool>,
 }
@@ -69,6 +71,7 @@ impl Ports {
             events,
             releases: OnceCell::new(),
             hidden: RefCell::default(),
+            ended: RefCell::default(),
             missed: Cell::new(true),
         }
     }
@@ -129,7 +132,11 @@ impl Ports {
     /// Tells what happened until now.
     pub(super) fn settle(&self) {
         if let Some(releases) = self.releases.get() {
-            let heard = releases.hear(Instant::now());
+            let heard = releases.hear(Instant::now(), |message| {
+                if let Some(ended) = &mut *self.ended.borrow_mut() {
+                    ended.extend(diag::ended(message));
+                }
+            });
             let mut record = self.ledger.record();
             heard
                 .ended

@@ -1,26 +1,22 @@
 //! The questions about how spaces are reached, answered.
 
-use std::os::fd::AsFd;
+use std::num::NonZeroU16;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
+use tokio::net::TcpStream;
 
 use super::board::Patience;
 use super::space::Space;
 use super::spaces::Spaces;
-use crate::channel::AsyncChannel;
 use crate::failure::{Failure, status};
 use crate::protocol::{Reach, Reply, Target};
 use crate::publish::Publication;
 use crate::publish::wish::Named;
 
-/// Answers one.
-pub(super) async fn answer(
-    reach: Reach,
-    channel: &mut AsyncChannel,
-    spaces: &Rc<Spaces>,
-) -> Result<()> {
-    let reply = match reach {
+/// Answers one that has one answer.
+pub(super) async fn reply(reach: Reach, spaces: &Rc<Spaces>) -> Result<Reply> {
+    Ok(match reach {
         Reach::Space(target) => {
             let space = one(&target, spaces).await?;
             drop(spaces.open_doors().await);
@@ -53,14 +49,21 @@ pub(super) async fn answer(
         }
         Reach::Doors => Reply::Doors(spaces.open_doors().await),
         Reach::Connect { target, port } => {
-            let space = one(&target, spaces).await?;
-            let socket = space.dial(port.get()).await;
-            let socket =
-                socket.with_context(|| format!("cannot connect to {}:{port}", space.entry.name))?;
-            return Ok(channel.send(&Reply::Connected, &[socket.as_fd()]).await?);
+            drop(connect(&target, port, spaces).await?);
+            Reply::Connected
         }
-    };
-    Ok(channel.send(&reply, &[]).await?)
+    })
+}
+
+/// A connection to a port of a space.
+pub(super) async fn connect(
+    target: &Target,
+    port: NonZeroU16,
+    spaces: &Spaces,
+) -> Result<TcpStream> {
+    let space = one(target, spaces).await?;
+    let socket = space.dial(port.get()).await;
+    socket.with_context(|| format!("cannot connect to {}:{port}", space.entry.name))
 }
 
 /// The one running space that is meant.

@@ -76,16 +76,16 @@ impl Releases {
         self.rate.borrow().resting_until.is_none()
     }
 
-    /// Everything that there is to hear, without waiting.
-    pub(super) fn hear(&self, now: Instant) -> Heard {
+    /// Everything that there is to hear, without waiting; `each` hears every message as it came.
+    pub(super) fn hear(&self, now: Instant, mut each: impl FnMut(&[u8])) -> Heard {
         let mut heard = Heard::default();
         let mut buffer = [0; 8 << 10];
         loop {
             match recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
                 Ok((_, length)) => {
-                    heard
-                        .ended
-                        .extend(cookie(&buffer[..length.min(buffer.len())]));
+                    let message = &buffer[..length.min(buffer.len())];
+                    heard.ended.extend(cookie(message));
+                    each(message);
                     if self.rate.borrow_mut().count(now) == Turn::Rest {
                         self.join(0);
                         heard.missed = true;
@@ -203,7 +203,7 @@ mod tests {
         let mut heard = Vec::new();
         while !cookies.iter().all(|cookie| heard.contains(cookie)) {
             releases.arrival().await;
-            heard.extend(releases.hear(Instant::now()).ended);
+            heard.extend(releases.hear(Instant::now(), |_| {}).ended);
         }
     }
 

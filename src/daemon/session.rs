@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
@@ -16,7 +16,7 @@ use crate::channel::AsyncChannel;
 use crate::event::News;
 use crate::failure::{Failure, status, status_of};
 use crate::list::{self, Question};
-use crate::protocol::{Ask, Notice, Places, Progress, Reply, Request, Run, Target, VERSION};
+use crate::protocol::{Ask, Notice, Places, Progress, Reach, Reply, Request, Run, Target, VERSION};
 use crate::publish::Publication;
 
 /// Answers one command.
@@ -67,20 +67,36 @@ async fn answer(request: Request, channel: &mut AsyncChannel, spaces: &Rc<Spaces
             };
             stay(&space, welcome, channel, spaces, Namespaces::Known).await
         }
-        Ask::Survey { places, question } => {
-            let surveyed = survey(places, &question, spaces)?;
-            Ok(channel.send(&surveyed, &[]).await?)
-        }
-        Ask::Programs(places) => {
-            let running = spaces.running(&looked_at(&places, spaces)?)?;
-            Ok(channel.send(&Reply::Programs(running), &[]).await?)
-        }
         Ask::Capture(asked) => super::capture::serve(asked, channel, spaces).await,
-        Ask::Reach(reach) => super::reach::answer(reach, channel, spaces).await,
         Ask::Events { space } => follow(space, channel, spaces).await,
-        Ask::Stop(target) => {
-            let ended = stop(&target, spaces).await?;
-            Ok(channel.send(&Reply::Stopped(ended), &[]).await?)
+        Ask::Reach(Reach::Connect { target, port }) => {
+            let socket = super::reach::connect(&target, port, spaces).await?;
+            Ok(channel.send(&Reply::Connected, &[socket.as_fd()]).await?)
+        }
+        ask => Ok(channel.send(&reply(ask, spaces).await?, &[]).await?),
+    }
+}
+
+/// Answers what has one answer and needs no conversation.
+pub(super) async fn reply(ask: Ask, spaces: &Rc<Spaces>) -> Result<Reply> {
+    match ask {
+        Ask::Survey { places, question } => survey(places, &question, spaces),
+        Ask::Programs(places) => {
+            let programs = spaces.running(&looked_at(&places, spaces)?)?;
+            Ok(Reply::Programs(programs))
+        }
+        Ask::Reach(reach) => super::reach::reply(reach, spaces).await,
+        Ask::Web => {
+            let remarks = spaces.open_doors().await;
+            let none = || match remarks.first() {
+                Some(remark) => remark.clone(),
+                None => "names are not served: WHARF_NAMES_PORT is 0".into(),
+            };
+            Ok(Reply::Web(spaces.page()?.with_context(none)?))
+        }
+        Ask::Stop(target) => Ok(Reply::Stopped(stop(&target, spaces).await?)),
+        Ask::Run(_) | Ask::Resume { .. } | Ask::Events { .. } | Ask::Capture(_) => {
+            bail!("this wants a conversation")
         }
     }
 }

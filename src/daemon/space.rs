@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use jiff::Timestamp;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, pidfd_send_signal};
@@ -42,6 +42,9 @@ use crate::sys;
 
 /// How long a process has after SIGTERM, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Visitors that are noted and haven't been seen in a list yet; there are no more in a second.
+const VISITORS_MAX: usize = 65_536;
 
 /// A space.
 #[derive(Debug)]
@@ -70,6 +73,8 @@ pub(super) struct Space {
     keeper_pid: Pid,
     /// Its thread ends when this goes.
     relay: Relay,
+    /// Cookies of sockets that were made here for whoever comes from the machine; noted only while a page is open.
+    pub(super) visitors: RefCell<Option<HashSet<u64>>>,
     /// The programs behind listeners, by the cookie of these: looked up once for each.
     programs: RefCell<HashMap<u64, String>>,
     runs: Cell<usize>,
@@ -156,6 +161,7 @@ impl Space {
             diag,
             keeper_pid: pid,
             relay,
+            visitors: RefCell::default(),
             programs: RefCell::default(),
             runs: Cell::new(0),
             supervised: RefCell::default(),
@@ -287,6 +293,7 @@ impl Space {
                 Socket::Tcp6
             };
             let socket = std::net::TcpStream::from(self.keeper.socket(kind).await?);
+            self.note_visitor(&socket);
             outcome = TcpSocket::from_std_stream(socket)
                 .connect((address, port).into())
                 .await;
@@ -296,6 +303,14 @@ impl Space {
             }
         }
         outcome
+    }
+
+    fn note_visitor(&self, socket: &std::net::TcpStream) {
+        if let Some(visitors) = &mut *self.visitors.borrow_mut()
+            && visitors.len() < VISITORS_MAX
+        {
+            visitors.extend(rustix::net::sockopt::socket_cookie(socket));
+        }
     }
 
     /// Carries a client's connection to a port inside, so that the program there sees the client's own address; `None` if
@@ -364,9 +379,23 @@ impl Space {
             .collect())
     }
 
+    /// The sockets inside that are wanted, wharf's own among them.
+    pub(super) fn sockets(&self, wanted: &diag::Wanted) -> Result<Vec<diag::Socket>> {
+        Ok(diag::dump_wanted(self.diag.as_fd(), wanted)?)
+    }
+
+    /// The processes inside, as they are listed; the keeper is none of them.
+    pub(super) fn residents(&self) -> Result<Vec<list::Process>> {
+        let residents = list::residents(self.namespace, |pid| pid != self.keeper_pid);
+        residents.context("cannot look at the processes inside")
+    }
+
     /// Names of programs by cookie, for these sockets (cookie by inode). A socket whose program can't be seen has an
     /// empty one.
-    fn programs_behind(&self, cookies: &HashMap<u64, u64>) -> Result<HashMap<u64, String>> {
+    pub(super) fn programs_behind(
+        &self,
+        cookies: &HashMap<u64, u64>,
+    ) -> Result<HashMap<u64, String>> {
         let mut programs: HashMap<_, _> = cookies
             .values()
             .map(|&cookie| (cookie, String::new()))

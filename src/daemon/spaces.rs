@@ -19,6 +19,7 @@ use super::front::Doors;
 use super::keeper::{self, Handover};
 use super::names::{self, NameService};
 use super::space::{Attached, Space};
+use super::web::Web;
 use crate::binding::notify::Listener as BindListener;
 use crate::binding::standin::Kept;
 use crate::channel::AsyncChannel;
@@ -63,6 +64,8 @@ pub(super) struct Spaces {
     doors: OnceCell<Doors>,
     service: OnceCell<NameService>,
     board: OnceCell<Rc<Board>>,
+    /// Made when somebody wants the page.
+    web: OnceCell<Rc<Web>>,
 }
 
 impl fmt::Debug for Spaces {
@@ -103,6 +106,7 @@ impl Spaces {
             doors: OnceCell::new(),
             service: OnceCell::new(),
             board: OnceCell::new(),
+            web: OnceCell::new(),
         });
         spaces.board.set(Board::start(Rc::clone(&spaces))?).ok();
         spaces.doors.get_or_init(|| Doors::new(Rc::clone(&spaces)));
@@ -413,6 +417,26 @@ impl Spaces {
         if let Some(board) = self.board.get() {
             board.keep_only(|space| self.find(space).is_some());
         }
+    }
+
+    /// The page's desk.
+    pub(super) fn web(self: &Rc<Self>) -> Result<&Rc<Web>> {
+        if self.web.get().is_none() {
+            self.web.set(Web::new(Rc::clone(self))?).ok();
+        }
+        self.web.get().context("the page has no desk")
+    }
+
+    /// The address of the page, good for one use.
+    pub(super) fn page(self: &Rc<Self>) -> Result<Option<String>> {
+        let Some(url) = self
+            .doors
+            .get()
+            .and_then(|doors| doors.url(Scheme::Http, "wharf"))
+        else {
+            return Ok(None);
+        };
+        Ok(Some(format!("{url}/#{}", self.web()?.ticket()?)))
     }
 
     /// Where the web servers of a space are reached.

@@ -29,6 +29,7 @@ impl Space {
             states: States::All,
             protocol: Some(protocol),
             port: NonZeroU16::new(inside.port()),
+            bytes: diag::Bytes::Untold,
         };
         let sockets = diag::dump_wanted(self.diag(), &wanted).ok()?;
         let socket = sockets

@@ -185,6 +185,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) port: Option<u16>,
     /// From then on.
     pub(crate) since: Option<Timestamp>,
+    /// Only so many, the last ones.
+    pub(crate) last: Option<u32>,
 }
 
 /// Those events of the past, oldest first; none if nothing was ever kept.
@@ -203,16 +205,19 @@ fn read_from(file: &Path, wanted: &Wanted<'_>) -> Result<Vec<Event>> {
     let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(PATIENCE)?;
     let mut select = connection.prepare(
-        "SELECT event FROM event WHERE (?1 IS NULL OR space = ?1) AND (?2 IS NULL OR port = ?2) AND at >= ?3 ORDER BY id",
+        "SELECT event FROM event WHERE (?1 IS NULL OR space = ?1) AND (?2 IS NULL OR port = ?2) AND at >= ?3
+         ORDER BY id DESC LIMIT ?4",
     )?;
     let since = wanted.since.unwrap_or(Timestamp::MIN).as_microsecond();
     let text = |row: &Row<'_>| row.get::<_, String>(0);
-    let rows = select.query_map(params![wanted.space, wanted.port, since], text)?;
+    let last = wanted.last.unwrap_or(u32::MAX);
+    let rows = select.query_map(params![wanted.space, wanted.port, since, last], text)?;
     let mut events = Vec::new();
     for row in rows {
         // What another version of wharf wrote may not be understood any more.
         events.extend(serde_json::from_str::<Event>(&row?));
     }
+    events.reverse();
     Ok(events)
 }
 
@@ -240,11 +245,26 @@ mod tests {
         store.unpruned = 0;
         store.add(&events).unwrap();
         assert_eq!(read_from(&file, &Wanted::default()).unwrap(), events);
-        let wanted = |space, port, since| ports(&file, &Wanted { space, port, since });
+        let last = None;
+        let wanted = |space, port, since| {
+            let wanted = Wanted {
+                space,
+                port,
+                since,
+                last,
+            };
+            ports(&file, &wanted)
+        };
         assert_eq!(wanted(Some("shop"), None, None), [3000, 5432]);
         assert_eq!(wanted(None, Some(3000), None), [3000, 3000]);
         assert_eq!(wanted(None, None, Some(at(3))), [5432]);
         assert_eq!(wanted(Some("blog"), Some(5432), None), [0; 0]);
+        let last = Some(2);
+        let wanted = Wanted {
+            last,
+            ..Wanted::default()
+        };
+        assert_eq!(ports(&file, &wanted), [3000, 5432]);
     }
 
     #[test]

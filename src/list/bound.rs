@@ -69,6 +69,7 @@ fn bound(copy: &OwnedFd, inode: u64) -> Option<Socket> {
         uid: rustix::fs::fstat(copy.as_fd()).ok()?.st_uid,
         cookie: sockopt::socket_cookie(copy).ok()?,
         cgroup: None,
+        carried: None,
     })
 }
 
@@ -99,6 +100,7 @@ mod tests {
 
         if diag::shows_bound() {
             let wanted = diag::Wanted {
+                bytes: diag::Bytes::Untold,
                 states: diag::States::Idle,
                 protocol: Some(Protocol::Tcp),
                 port: Some(bound.port),

@@ -131,6 +131,7 @@ fn socket(line: &str, protocol: Protocol) -> Option<Socket> {
         uid,
         cookie: 0,
         cgroup: None,
+        carried: None,
     })
     .filter(|socket| socket.state == State::Listening)
 }

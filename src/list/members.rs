@@ -18,7 +18,8 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::holders::{DIRECTORY, NetNamespace, pids};
+use super::holders::{DIRECTORY, NetNamespace, pids, walk};
+use super::process::{Detail, Lookup, Process};
 
 /// A process in a namespace, with a handle that no later process can inherit.
 #[derive(Debug)]
@@ -70,6 +71,24 @@ pub(crate) fn processes_in(
         settled.extend(unknown);
     }
     Err(Errno::AGAIN)
+}
+
+/// Those processes of a network namespace that are `meant`, as they are listed; one that was just started may be missing.
+///
+/// # Errors
+/// Those of opening and reading `/proc` itself.
+pub(crate) fn residents(
+    namespace: NetNamespace,
+    meant: impl Fn(Pid) -> bool,
+) -> Result<Vec<Process>, Errno> {
+    let lookup = Lookup::new(Detail::Row);
+    let mut residents = Vec::new();
+    walk(|pid, process| {
+        if NetNamespace::of_process(process) == Some(namespace) && meant(pid) {
+            residents.extend(Process::read(pid, process, &lookup));
+        }
+    })?;
+    Ok(residents)
 }
 
 fn look(pid: Pid, namespace: NetNamespace, meant: impl Fn(Pid) -> bool) -> Result<Look, Errno> {

@@ -51,7 +51,7 @@ pub(crate) use diag::{DumpError, State, States, Wanted};
 pub(crate) use elsewhere::elsewhere;
 pub(crate) use hold::{Hold, SinceFrom, protocol_by_name};
 pub(crate) use holders::NetNamespace;
-pub(crate) use members::{Member, processes_in};
+pub(crate) use members::{Member, processes_in, residents};
 pub(crate) use process::{Detail, Process, process_of_thread, program_of_thread};
 
 use holders::Scope;
@@ -86,6 +86,7 @@ impl Question {
             states: self.states,
             protocol: self.protocol,
             port: self.port,
+            bytes: diag::Bytes::Untold,
         }
     }
 }

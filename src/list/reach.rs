@@ -72,6 +72,7 @@ mod tests {
             uid: 0,
             cookie: 1,
             cgroup: None,
+            carried: None,
         };
         of(space, Some("http://shop.localhost:7070"), &socket)
     }

@@ -2,9 +2,8 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
 use futures_util::future::join_all;
-use http_body_util::{Either, Full};
+use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::header::HOST;
 use hyper::http::uri::Authority;
@@ -18,10 +17,10 @@ use super::page::{Form, Page};
 use super::proxy::Passage;
 use super::route::{self, ASK_AGAIN, Choice, Kind};
 use super::upstream::{self, Key, Upstream};
-use super::{Front, PortInfo, SpaceRef, Spaces, headers, probe};
+use super::{Front, PortInfo, SpaceRef, Spaces, headers, probe, web};
 
-/// What a client gets: a program's own answer, or a page of ours.
-pub(super) type Body = Either<Incoming, Full<Bytes>>;
+/// What a client gets: a program's own answer, or one of ours.
+pub(super) type Body = Either<Incoming, web::Body>;
 
 impl<S: Spaces> Front<S> {
     /// Answers one request, always.
@@ -33,7 +32,7 @@ impl<S: Spaces> Front<S> {
         let form = Form::of(request.headers());
         match self.find(request, client).await {
             Ok(response) => response,
-            Err(page) => page.respond(form).map(Either::Right),
+            Err(page) => page.respond(form).map(|page| Either::Right(page.into())),
         }
     }
 
@@ -51,7 +50,19 @@ impl<S: Spaces> Front<S> {
             .ok_or_else(|| explain::bad("the host name is malformed"))?;
         let (name, port) = match place {
             Place::Space { name, port } => (name, port),
-            Place::Wharf => return Err(self.everything(StatusCode::OK, asked).await),
+            Place::Page if !is_for_curl(&request) => {
+                sound(&request)?;
+                let answer = self.spaces.page(request, &authority).await;
+                return answer
+                    .map(|answer| answer.map(Either::Right))
+                    .map_err(|error| {
+                        Page::new(StatusCode::SERVICE_UNAVAILABLE, "There is no page")
+                            .say(format!("{error}."))
+                    });
+            }
+            Place::Wharf | Place::Page => {
+                return Err(self.everything(StatusCode::OK, asked).await);
+            }
             Place::NoSuchPort { number } => return Err(explain::no_such_port(&number)),
             Place::Foreign => return Err(explain::foreign(&authority)),
         };
@@ -224,6 +235,11 @@ pub(super) fn authority(request: &Request<Incoming>) -> Result<Authority, Page> 
         None if request.version() == Version::HTTP_10 => Ok(Authority::from_static("localhost")),
         None => Err(explain::bad("it has no Host")),
     }
+}
+
+/// Whether the page is asked for in text, which it has no use for.
+fn is_for_curl(request: &Request<Incoming>) -> bool {
+    request.uri().path() == "/" && Form::of(request.headers()) == Form::Text
 }
 
 /// Refuses requests that two servers could read in two ways, and those that go round in a circle.

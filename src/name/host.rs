@@ -9,6 +9,8 @@ use hyper::http::uri::Authority;
 pub(crate) enum Place {
     /// wharf itself: the page of what there is.
     Wharf,
+    /// `wharf.localhost`: wharf's own page.
+    Page,
     /// A space, if there is one of this name (in lower case).
     Space {
         /// The label left of `.localhost`.
@@ -44,7 +46,7 @@ pub(crate) fn place(authority: &str) -> Option<Place> {
     match name.strip_suffix(".localhost") {
         None if name == "localhost" => Some(Place::Wharf),
         None => Some(Place::Foreign),
-        Some("wharf") => Some(Place::Wharf),
+        Some("wharf") => Some(Place::Page),
         Some(labels) => Some(space(labels)),
     }
 }
@@ -105,7 +107,7 @@ mod tests {
             ("0.shop.localhost", no_port("0")),
             ("70000.shop.localhost", no_port("70000")),
             ("localhost", Some(Place::Wharf)),
-            ("wharf.localhost:7070", Some(Place::Wharf)),
+            ("wharf.localhost:7070", Some(Place::Page)),
             ("127.0.0.1:7070", Some(Place::Wharf)),
             ("127.77.3.2", Some(Place::Wharf)),
             ("[::1]:7070", Some(Place::Wharf)),

@@ -8,7 +8,8 @@
 //! | `NAME.localhost` | the web server of the space NAME ([`route`] says which one, if it has several) |
 //! | `PORT.NAME.localhost` | what listens on that port in the space NAME, whatever it is |
 //! | `anything.NAME.localhost`, `anything.PORT.NAME.localhost` | the same; `anything` is the server's own business |
-//! | `localhost`, `wharf.localhost`, a loopback address | a page of what there is |
+//! | `wharf.localhost` | wharf's own page ([`crate::web`]); to who doesn't ask for HTML, as `localhost` |
+//! | `localhost`, a loopback address | a page of what there is |
 //! | an unknown NAME | the same page, as a 404 |
 //! | anything else | nobody (421): a foreign site that resolves to loopback must not read our pages |
 //!
@@ -64,6 +65,9 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use hyper::body::Incoming;
+use hyper::http::uri::Authority;
+use hyper::{Request, Response};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -72,6 +76,21 @@ pub(crate) use certificates::Certificates;
 pub(crate) use host::{Place as ByName, place as by_name};
 pub(crate) use label::{is_label, label};
 pub(crate) use listen::Door;
+
+use crate::web;
+
+/// The space that an authority names, whether there is one or not: `shop` for `3000.shop.localhost:7070`.
+pub(crate) fn space_named(authority: &str) -> Option<String> {
+    match host::place(authority)? {
+        host::Place::Space { name, .. } => Some(name),
+        _ => None,
+    }
+}
+
+/// Whether something that listens at this port may be a web server; not where another protocol has its usual port.
+pub(crate) fn may_be_web(port: u16) -> bool {
+    route::is_web(port)
+}
 
 /// Connections of clients at one time, tunnels included. Further ones wait in the kernel's queue.
 pub(crate) const CLIENTS_MAX: usize = 1024;
@@ -121,6 +140,16 @@ pub(crate) trait Spaces: 'static {
         space: &SpaceRef,
         port: &PortInfo,
     ) -> impl Future<Output = io::Result<TcpStream>>;
+
+    /// Answers a request for wharf's own page.
+    ///
+    /// # Errors
+    /// If there can be no page.
+    fn page(
+        &self,
+        request: Request<Incoming>,
+        authority: &Authority,
+    ) -> impl Future<Output = io::Result<Response<web::Body>>>;
 }
 
 /// A running space, as the front knows it.

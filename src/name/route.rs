@@ -64,7 +64,12 @@ const NOT_WEB: [u16; 25] = [
 
 /// Whether a listener should be asked what it is.
 pub(super) fn worth_asking(listener: &PortInfo) -> bool {
-    NOT_WEB.binary_search(&listener.port).is_err()
+    is_web(listener.port)
+}
+
+/// Whether a port isn't one where surely no web server is.
+pub(super) fn is_web(port: u16) -> bool {
+    NOT_WEB.binary_search(&port).is_err()
 }
 
 /// Applies the rule's last two steps to listeners whose kinds are known.

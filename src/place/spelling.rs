@@ -212,7 +212,7 @@ fn number(text: &str, typed: &str) -> Result<Option<NonZeroU16>, Unclear> {
 fn local_name(host: &str) -> Option<(String, Option<NonZeroU16>)> {
     match by_name(host)? {
         ByName::Space { name, port } => Some((name, port.and_then(NonZeroU16::new))),
-        ByName::Wharf | ByName::NoSuchPort { .. } | ByName::Foreign => None,
+        ByName::Wharf | ByName::Page | ByName::NoSuchPort { .. } | ByName::Foreign => None,
     }
 }
 

@@ -9,10 +9,12 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
+use super::naming::{self, FirstWords};
 use super::{Place, datagrams, splice};
 use crate::list::Protocol;
 
@@ -37,6 +39,8 @@ pub(crate) struct Errand {
     pub(crate) place: Place,
     /// The client's connection, if the program should see it come from the client itself.
     pub(crate) guest: Option<(SocketAddr, OwnedFd)>,
+    /// Whom the client named.
+    pub(crate) named: Named,
     /// Takes the outcome.
     pub(crate) reply: oneshot::Sender<io::Result<Reached>>,
 }
@@ -48,6 +52,19 @@ pub(crate) enum Reached {
     By(OwnedFd),
     /// The guest's connection is carried already.
     Already,
+    /// Several spaces are there: it takes a name to know which is meant.
+    Unclear,
+}
+
+/// Whom a client named in its first words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// That was not asked.
+    Unasked,
+    /// Nobody.
+    Nobody,
+    /// This space, which need not be there.
+    Space(String),
 }
 
 /// The way to the daemon's own thread.
@@ -55,11 +72,17 @@ pub(crate) enum Reached {
 pub(super) struct Errands(mpsc::Sender<Errand>);
 
 impl Errands {
-    async fn run(&self, place: Place, guest: Option<(SocketAddr, OwnedFd)>) -> io::Result<Reached> {
+    async fn run(
+        &self,
+        place: Place,
+        guest: Option<(SocketAddr, OwnedFd)>,
+        named: Named,
+    ) -> io::Result<Reached> {
         let (reply, answer) = oneshot::channel();
         let errand = Errand {
             place,
             guest,
+            named,
             reply,
         };
         let gone = || io::Error::from(io::ErrorKind::NotConnected);
@@ -68,9 +91,9 @@ impl Errands {
     }
 
     pub(super) async fn connect_datagrams(&self, place: Place) -> io::Result<UdpSocket> {
-        match self.run(place, None).await? {
+        match self.run(place, None, Named::Nobody).await? {
             Reached::By(socket) => UdpSocket::from_std(socket.into()),
-            Reached::Already => Err(io::ErrorKind::NotConnected.into()),
+            Reached::Already | Reached::Unclear => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 }
@@ -149,8 +172,8 @@ async fn accept(place: Place, listener: TcpListener, errands: Errands) {
     }
 }
 
-async fn serve_one(place: Place, outside: TcpStream, client: SocketAddr, errands: Errands) {
-    match connect(place, &outside, client, &errands).await {
+async fn serve_one(place: Place, mut outside: TcpStream, client: SocketAddr, errands: Errands) {
+    match connect(place, &mut outside, client, &errands).await {
         Ok(Some(inside)) => splice::carry(outside, inside).await,
         // The connection lives on where it is carried.
         Ok(None) => {}
@@ -165,7 +188,7 @@ async fn serve_one(place: Place, outside: TcpStream, client: SocketAddr, errands
 /// Connects with the program; `None` if the connection is carried elsewhere from now on.
 async fn connect(
     place: Place,
-    outside: &TcpStream,
+    outside: &mut TcpStream,
     client: SocketAddr,
     errands: &Errands,
 ) -> io::Result<Option<TcpStream>> {
@@ -175,8 +198,25 @@ async fn connect(
     } else {
         Some((client, outside.as_fd().try_clone_to_owned()?))
     };
-    match errands.run(place, guest).await? {
+    match errands.run(place, guest, Named::Unasked).await? {
         Reached::By(socket) => TcpStream::from_std(socket.into()).map(Some),
         Reached::Already => Ok(None),
+        Reached::Unclear => connect_by_name(place, outside, errands).await.map(Some),
     }
+}
+
+/// Connects with the program of the space that the client names; without a name, with that in focus.
+async fn connect_by_name(
+    place: Place,
+    outside: &mut TcpStream,
+    errands: &Errands,
+) -> io::Result<TcpStream> {
+    let FirstWords { said, space } = naming::listen(outside).await;
+    let named = space.map_or(Named::Nobody, Named::Space);
+    let Reached::By(socket) = errands.run(place, None, named).await? else {
+        return Err(io::ErrorKind::NotConnected.into());
+    };
+    let mut inside = TcpStream::from_std(socket.into())?;
+    inside.write_all(&said).await?;
+    Ok(inside)
 }

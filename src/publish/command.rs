@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::num::NonZeroU16;
 use std::os::fd::OwnedFd;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
@@ -14,7 +14,7 @@ use super::{Publication, State};
 use crate::client::{self, Absence};
 use crate::failure::{Failure, status, status_of};
 use crate::protocol::{Ask, Reach, Reply, SpaceInfo, Target};
-use crate::{cli, run, trust};
+use crate::{browser, cli, run, trust};
 
 /// `[SPACE:]` and what follows it.
 #[derive(Debug, Clone)]
@@ -202,24 +202,8 @@ pub(crate) fn url(typed: cli::Url) -> Result<ExitCode> {
 /// Opens it with the user's own browser.
 pub(crate) fn open(typed: cli::Url) -> Result<ExitCode> {
     let url = url_of(typed)?;
-    let browser = std::env::var_os("BROWSER").unwrap_or_else(|| "xdg-open".into());
     eprintln!("wharf: {url}");
-    let opened = Command::new(&browser)
-        .arg(&url)
-        .stdin(Stdio::null())
-        .status();
-    let opened = opened.with_context(|| {
-        format!(
-            "cannot start {}; set BROWSER to a program that opens {url}",
-            browser.display()
-        )
-    })?;
-    Ok(ExitCode::from(
-        opened
-            .code()
-            .and_then(|code| u8::try_from(code).ok())
-            .unwrap_or(1),
-    ))
+    browser::open(&url)
 }
 
 fn url_of(typed: cli::Url) -> Result<String> {

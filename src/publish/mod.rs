@@ -6,6 +6,7 @@
 pub(crate) mod carrier;
 pub(crate) mod command;
 mod datagrams;
+mod naming;
 pub(crate) mod splice;
 pub(crate) mod taking;
 pub(crate) mod wish;

@@ -51,6 +51,7 @@ impl Past {
             space,
             port: asked.port.map(std::num::NonZeroU16::get),
             since: None,
+            last: None,
         })?;
         events.retain(|event| asked.protocol.is_none_or(|only| only == event.protocol));
         Ok(Self::of(asked.typed, at, events))

@@ -186,25 +186,34 @@ def names(address, zone):
 # Clients.
 
 
-def outcome(work):
-    """Prints how the work fared. What took its time is tried again: a busy machine is slow now and then, a lost SYN always."""
+def tried(work):
+    """How the work fared, and the seconds that it took."""
+    begun = time.monotonic()
+    try:
+        said = "answer: " + work()
+    except TimeoutError:
+        said = "silent"
+    except OSError as error:
+        said = OUTCOMES.get(error.errno, str(error))
+    return said, time.monotonic() - begun
 
-    def tried():
-        begun = time.monotonic()
-        try:
-            said = "answer: " + work()
-        except TimeoutError:
-            said = "silent"
-        except OSError as error:
-            said = OUTCOMES.get(error.errno, str(error))
-        return said, time.monotonic() - begun
 
-    for _ in range(3):
-        said, took = tried()
-        if took < 0.5 or said == "silent":
-            break
+def tell(said, took):
     print(said, flush=True)
     print(f"took: {took:.3f}", flush=True)
+
+
+def outcome(work):
+    tell(*tried(work))
+
+
+def quickest_outcome(work):
+    """What took its time is tried again: a busy machine is slow now and then, a lost SYN always."""
+    for _ in range(3):
+        said, took = tried(work)
+        if took < 0.5 or said == "silent":
+            break
+    tell(said, took)
 
 
 def ask(protocol, address, port, text):
@@ -223,7 +232,7 @@ def ask(protocol, address, port, text):
                 got += part
         return got.decode()
 
-    outcome(work)
+    quickest_outcome(work)
 
 
 def datagrams(address, port, *sizes):

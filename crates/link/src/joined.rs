@@ -1,14 +1,13 @@
-//! Several links as one: a host with one hardware address and a foot on each.
+//! Several links as one: a host with one hardware address, and several cables to its network.
 //!
 //! # Theory of operation
 //!
 //! It does what a switch does whose only station is the host: whoever is heard on a link is remembered to be there,
 //! frames for them go there, frames for everybody and for stations not heard of go everywhere. Nothing that comes from one
-//! link goes out on another: to forward is not a host's to do. The host gives each network an address of its own; which link
-//! a network is on, the answers to its questions show, so that no list of routes has to say it.
+//! link goes out on another: to forward is not a host's to do.
 //!
-//! A host's questions are heard on all links, then. Where one of them must not hear about another's stations, it
-//! takes two hosts.
+//! A host's questions are heard on all links, then. Where one of them must not hear about another's stations, or where MTUs and
+//! capabilities differ, the links are several of the host's (`wharf_net::Config::further`), not one.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -45,6 +45,7 @@ use std::io::{self, IoSlice};
 
 use bytes::BytesMut;
 
+mod boxed;
 mod impaired;
 mod joined;
 pub mod memory;

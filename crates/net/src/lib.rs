@@ -7,6 +7,7 @@ extern crate alloc;
 extern crate std;
 
 mod cidr;
+mod discard;
 pub mod forward;
 mod frame;
 mod host;
@@ -15,11 +16,12 @@ pub mod time;
 pub mod wire;
 
 pub use cidr::{Cidr, NotCidr};
+pub use discard::{Discard, Discards};
 pub use frame::{Capabilities, Checksum, Frame, Offload, Segmentation};
 pub use host::{
-    AcceptError, AddressState, Autoconfiguration, Config, Discard, Discards, ErrorRate, Event,
-    GroupError, Host, Identifiers, KnockError, KnockId, NoSuchSocket, OwnBindError,
-    OwnConnectError, OwnListenError, Ready, Received, RecvError, Refusal, Route, SendError,
-    Setting, Settings, SocketId, TooMany, Unreachable,
+    AcceptError, AddressState, Autoconfiguration, Config, ErrorRate, Event, GroupError, Host,
+    Identifiers, Interface, KnockError, KnockId, NoSuchSocket, OwnBindError, OwnConnectError,
+    OwnListenError, Ready, Received, RecvError, Refusal, Route, SendError, Setting, Settings,
+    SocketId, TooMany, Unreachable,
 };
 pub use time::Instant;

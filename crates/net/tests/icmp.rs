@@ -11,7 +11,7 @@ use bytes::Bytes;
 use network::{LEFT_MAC, Network, RIGHT_MAC, Side, ordinary, space};
 use wharf_net::wire::ethernet::{self, EtherType, Mac};
 use wharf_net::wire::{icmpv4, icmpv6, ipv4, ipv6, udp};
-use wharf_net::{Capabilities, Discard, ErrorRate, Event, Ready, Unreachable};
+use wharf_net::{Capabilities, Discard, ErrorRate, Event, Ready, RecvError, Setting, Unreachable};
 use wharf_port::{Domain, Protocol};
 
 const LEFT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -284,13 +284,14 @@ fn an_ipv6_option_may_ask_for_a_problem_report_even_from_a_group() {
 #[test]
 fn errors_are_limited_in_rate() {
     let few = ErrorRate {
-        burst: 3,
-        per_second: 0,
+        peer_burst: 3,
+        peer_per_second: 0,
+        ..ErrorRate::HOST
     };
     for (rate, expected) in [
-        (few, 3),
-        (ErrorRate::HOST, 200),
-        (ErrorRate::TRUSTED, 4_000),
+        (few, 3..=3),
+        (ErrorRate::HOST, 10..=10),
+        (ErrorRate::TRUSTED, 3_800..=4_000),
     ] {
         let none = Capabilities::NONE;
         let mut config = ordinary(Side::Right, none);
@@ -301,7 +302,10 @@ fn errors_are_limited_in_rate() {
         for _ in 0..6000 {
             network.inject(Side::Right, packet(LEFT, RIGHT, 17, &datagram(99, b"x")));
         }
-        assert_eq!(network.drain(Side::Right).len(), expected);
+        let count = network.drain(Side::Right).len();
+        assert!(expected.contains(&count), "{count}");
+        let dropped = network.right.discards().of(Discard::IcmpLimit);
+        assert_eq!(dropped, 6000 - count as u64);
     }
 }
 
@@ -554,8 +558,9 @@ fn a_path_is_believed_to_be_small_only_about_what_was_sent_from_here() {
     };
     network.inject(Side::Right, too_big(1300, 701));
     assert_eq!(network.right.discards().of(Discard::IcmpUnrelated), 1);
+    let before = network.right.discards().of(Discard::Icmp);
     network.inject(Side::Right, too_big(1279, 700));
-    assert_eq!(network.right.discards().of(Discard::Icmp), 1);
+    assert_eq!(network.right.discards().of(Discard::Icmp), before + 1);
     assert_eq!(frames(&mut network), 1);
     network.inject(Side::Right, too_big(1300, 700));
     assert_eq!(frames(&mut network), 2);
@@ -582,4 +587,55 @@ fn a_frame_that_says_that_we_sent_it_is_not_ours() {
     network.inject(Side::Right, frame);
     assert_eq!(network.right.discards().of(Discard::OwnStation), 1);
     assert!(network.right.recv_from(socket).is_err());
+}
+
+/// What the right host's socket is told, after a datagram of its own to 10.0.0.1:9 and a report about that.
+fn told(connected: bool, soft: bool, code: u8) -> Option<Unreachable> {
+    let mut network = right();
+    let now = network.now;
+    let host = &mut network.right;
+    let socket = host.open(Protocol::Udp, Domain::V4).unwrap();
+    host.set(now, socket, Setting::SoftErrors(soft)).unwrap();
+    host.bind(socket, "10.0.0.2:700".parse().unwrap()).unwrap();
+    let to = "10.0.0.1:9".parse().unwrap();
+    if connected {
+        host.connect(now, socket, to).unwrap();
+    }
+    let before = host.discards().of(Discard::Icmp);
+    let header = udp::Header {
+        source: 700,
+        destination: 9,
+        length: 8,
+        checksum: 0,
+    };
+    let message = icmpv4::Message::Unreachable { code, mtu: 0 };
+    let quote = packet(RIGHT, LEFT, 17, &header.emit());
+    let message = [&message.emit(&quote[14..])[..], &quote[14..]].concat();
+    network.inject(Side::Right, packet(LEFT, RIGHT, 1, &message));
+    let host = &mut network.right;
+    let told = match host.recv_from(socket) {
+        Err(RecvError::Refused) => Some(Unreachable::Port),
+        Err(RecvError::Unreachable(told)) => Some(told),
+        _ => None,
+    };
+    let ignored = host.discards().of(Discard::Icmp) - before;
+    assert_eq!(ignored, u64::from(told.is_none()));
+    assert_eq!(host.recv_from(socket).err(), Some(RecvError::Empty));
+    let again = host.send_to(now, socket, Some(to), Bytes::new());
+    assert_eq!(again, Ok(()), "told once");
+    told
+}
+
+/// RFC 1122 §4.1.3.3; Linux with and without `IP_RECVERR`.
+#[test]
+fn a_datagram_socket_is_told_what_lasts_and_the_rest_if_it_asks() {
+    use Unreachable::{Host, Network, Port, Prohibited};
+    for (code, what) in [(0, Network), (1, Host), (3, Port), (13, Prohibited)] {
+        let lasting = matches!(what, Port | Prohibited);
+        assert_eq!(told(true, false, code), lasting.then_some(what), "{code}");
+        assert_eq!(told(false, false, code), None, "{code}");
+        assert_eq!(told(true, true, code), Some(what), "{code}");
+        assert_eq!(told(false, true, code), Some(what), "{code}");
+    }
+    assert_eq!(told(true, false, 2), Some(Port), "no UDP there at all");
 }

@@ -105,6 +105,7 @@ fn linux_does_what_the_scripts_say() {
     for (key, value) in [
         ("tcp_no_metrics_save", "1"),
         ("tcp_ecn", "2"),
+        ("tcp_rfc1337", "1"),
         ("tcp_min_tso_segs", "1"),
         ("tcp_syn_linear_timeouts", "0"),
     ] {

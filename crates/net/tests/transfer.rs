@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use network::{Impairment, Network, Side, ordinary};
 use wharf_net::tcp::State;
-use wharf_net::{Capabilities, Event, Frame, Host, Instant, Ready, SocketId};
+use wharf_net::{Capabilities, Discard, Event, Frame, Host, Instant, Ready, SocketId};
 use wharf_port::{Domain, Endpoint, Protocol};
 
 /// One direction of a stream: what is still to be sent, what has come.
@@ -213,7 +213,35 @@ fn damaged_segments_are_noticed_and_sent_again() {
     };
     let mut network = network(Capabilities::NONE, damage);
     exchange(&mut network, "10.0.0.2:80", 4 << 20);
-    assert!(network.left.discards().of(wharf_net::Discard::Checksum) > 0);
+    assert!(network.left.discards().of(Discard::Checksum) > 0);
+}
+
+/// RFC 8985 §7.2: a probe waits for longer than the peer may hold its acknowledgment back, also where a round trip is short.
+#[test]
+fn on_a_quick_wire_nothing_is_sent_twice() {
+    for delay in [1, 20, 200, 900].map(Duration::from_micros) {
+        for capabilities in [Capabilities::NONE, Capabilities::ALL] {
+            let wire = Impairment {
+                delay,
+                ..Impairment::NONE
+            };
+            let mut network = network(capabilities, wire);
+            let (client, server) = connected(&mut network, "10.0.0.2:80");
+            for length in [1, 700, 1460, 1461, 2000, 2919, 2920, 3000, 5000, 40_000] {
+                for pause in [1, 3, 30, 500].map(Duration::from_millis) {
+                    let now = network.now;
+                    let text = octets(7, 0, length).into();
+                    assert_eq!(network.left.write(now, client, text), Ok(length));
+                    network.pass(pause);
+                    let now = network.now;
+                    network.right.consume(now, server, usize::MAX);
+                }
+                network.pass(Duration::from_secs(1));
+                let twice = network.right.discards().of(Discard::Repeated);
+                assert_eq!(twice, 0, "{length} octets, {delay:?}, {capabilities:?}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -341,7 +369,7 @@ fn a_backlog_of_n_takes_n_and_one_more() {
     }
     let accepted = std::iter::from_fn(|| network.right.accept(server).ok()).count();
     assert_eq!(accepted, 3);
-    assert!(network.right.discards().of(wharf_net::Discard::Backlog) >= 3);
+    assert!(network.right.discards().of(Discard::Backlog) >= 3);
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// The endpoint at this address and port.
     #[must_use]
+    #[inline]
     pub const fn new(address: IpAddr, port: Port) -> Self {
         Self {
             address: address.to_canonical(),

@@ -145,6 +145,8 @@ struct Pair {
     table: Table<usize>,
     model: Vec<Plain>,
     clock: u64,
+    /// The last questions, each with how often things had changed, and the answer.
+    answers: Vec<(Flow, u32, u64, Option<Hold>)>,
 }
 
 fn one(address: IpAddr) -> Cover {
@@ -162,6 +164,7 @@ impl Pair {
             table: Table::new(&config),
             model: Vec::new(),
             clock: 0,
+            answers: Vec::new(),
         }
     }
 
@@ -548,13 +551,34 @@ impl Pair {
         assert!(!self.model.iter().any(over));
     }
 
-    fn who(&self, flow: &Flow, device: u32) {
-        let look = || match Device::new(device) {
+    fn look(&self, flow: &Flow, device: u32) -> Option<(Hold, Match)> {
+        let found = match Device::new(device) {
             None => self.table.who(flow),
             Some(device) => self.table.who_on(flow, device),
         };
-        let found = look().map(|found| (found.hold(), found.by));
-        assert_eq!(found, look().map(|found| (found.hold(), found.by)));
+        found.map(|found| (found.hold(), found.by))
+    }
+
+    /// As long as nothing has changed, answers are as they were.
+    fn recall(&self) {
+        for (flow, device, changes, hold) in &self.answers {
+            if *changes == self.table.revision() {
+                assert_eq!(self.look(flow, *device).map(|(hold, _)| hold), *hold);
+            }
+        }
+    }
+
+    fn ask(&mut self, flow: &Flow, device: u32) {
+        let changes = self.table.revision();
+        let hold = self.look(flow, device).map(|(hold, _)| hold);
+        self.answers.truncate(7);
+        self.answers.insert(0, (*flow, device, changes, hold));
+        self.who(flow, device);
+    }
+
+    fn who(&self, flow: &Flow, device: u32) {
+        let found = self.look(flow, device);
+        assert_eq!(found, self.look(flow, device));
         if let Some(plain) = self.holder_of(flow) {
             return assert_eq!(found, Some((plain.hold, Match::Flow)));
         }
@@ -613,7 +637,7 @@ impl Pair {
             }
             Op::Expire(now) => self.expire(now),
             Op::Who(protocol, local, number, remote, device) => {
-                self.who(&flow(protocol, local, number, remote), device)
+                self.ask(&flow(protocol, local, number, remote), device)
             }
             Op::Bind(at, ..)
             | Op::Listen(at)
@@ -793,6 +817,7 @@ proptest! {
         let mut pair = Pair::new(seed);
         for (number, op) in ops.iter().enumerate() {
             pair.run(op);
+            pair.recall();
             if number % 97 == 0 {
                 pair.compare();
             }
@@ -806,6 +831,7 @@ proptest! {
         let mut pair = Pair::new(seed);
         for op in &ops {
             pair.run(op);
+            pair.recall();
             pair.compare();
         }
         pair.empty();

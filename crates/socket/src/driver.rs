@@ -1,26 +1,25 @@
-//! The task that moves a stack's frames: from the link to the host, from the host to the link, and on when time has come.
+//! The task that moves a stack's frames: from its links to the host, from the host to its links, and on when time has come.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use tokio::time::{Instant as Clock, Sleep, sleep_until};
-use wharf_link::{AsyncLink, BATCH, Slots};
-use wharf_net::{Frame, Instant};
+use wharf_link::AsyncLink;
+use wharf_net::{Host, Instant};
 
 use crate::shared::{Answered, On, Phase, Shared, State};
+use crate::wire::Wire;
 
 /// Batches of frames before other tasks have their turn.
 const ROUNDS: usize = 8;
 
 /// See the [module](self). When it is dropped, the stack has ended.
 pub(crate) struct Driver<L> {
-    link: L,
+    first: Wire<L>,
+    further: Vec<Wire<Box<dyn AsyncLink>>>,
     shared: Arc<Shared>,
-    slots: Slots,
-    /// A frame that the link has no room for yet.
-    unsent: Option<Frame>,
     sleep: Pin<Box<Sleep>>,
     /// When `sleep` ends; nothing if it has.
     armed: Option<Clock>,
@@ -38,12 +37,15 @@ enum Outcome {
 }
 
 impl<L: AsyncLink> Driver<L> {
-    pub(crate) fn new(link: L, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(
+        first: Wire<L>,
+        further: Vec<Wire<Box<dyn AsyncLink>>>,
+        shared: Arc<Shared>,
+    ) -> Self {
         Self {
-            link,
+            first,
+            further,
             shared,
-            slots: Slots::default(),
-            unsent: None,
             sleep: Box::pin(sleep_until(Clock::now())),
             armed: None,
             woken: Vec::new(),
@@ -82,14 +84,16 @@ impl<L: AsyncLink> Driver<L> {
             return Ok(None);
         }
         let now = shared.now();
-        self.link.advance(shared.elapsed())?;
+        let elapsed = shared.elapsed();
+        self.first.advance(elapsed);
+        self.further.iter_mut().for_each(|it| it.advance(elapsed));
         state.host.expire(now);
-        let received = self.receive(cx, &mut state, now)?;
-        let cable = match self.transmit(cx, &mut state, now) {
-            // Whoever left may have said much before.
-            Err(_) if received == BATCH => Cable::Unplugged,
-            sent => sent?,
-        };
+        let mut busy = self.first.receive(cx, &mut state.host, now);
+        for wire in &mut self.further {
+            busy |= wire.receive(cx, &mut state.host, now);
+        }
+        busy |= self.transmit(cx, &mut state.host, now);
+        self.require_link()?;
         let answered = state.dispatch(now, &mut self.woken);
         if state.host.has_output_room() {
             state.wake(On::Room, &mut self.woken);
@@ -97,66 +101,42 @@ impl<L: AsyncLink> Driver<L> {
         if matches!(state.phase, Phase::Abandoned) && self.is_done(&state) {
             return Ok(None);
         }
-        let more = received == BATCH
-            || cable == Cable::Unplugged
-            || answered == Answered::Perhaps
-            || self.is_due(cx, &state);
-        if more {
+        if busy || answered == Answered::Perhaps || self.is_due(cx, &state) {
             return Ok(Some(Outcome::More));
         }
         Ok(Some(Outcome::Idle))
     }
 
-    fn receive(
-        &mut self,
-        cx: &mut Context<'_>,
-        state: &mut State,
-        now: Instant,
-    ) -> io::Result<usize> {
-        for count in 0..BATCH {
-            match self.slots.poll_receive(cx, &mut self.link) {
-                // What isn't a frame at all is no error of the link's.
-                Poll::Ready(Ok(bytes)) => drop(Frame::from_link(bytes).map(|frame| {
-                    state.host.receive(now, frame);
-                })),
-                Poll::Ready(Err(error)) if is_down(&error) => {}
-                Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => return Ok(count),
+    /// Sends until the host has nothing more, or no link any room; whether to look again at once.
+    fn transmit(&mut self, cx: &mut Context<'_>, host: &mut Host, now: Instant) -> bool {
+        let mut busy = false;
+        loop {
+            let mut sent = self.first.transmit(cx, host, now, &mut busy);
+            if self.further.is_empty() {
+                return busy;
+            }
+            // What one link asks the host for may be another's.
+            for wire in &mut self.further {
+                sent += wire.transmit(cx, host, now, &mut busy);
+            }
+            if sent == 0 {
+                return busy;
             }
         }
-        Ok(BATCH)
     }
 
-    /// Sends until the host has nothing more, or the link no room.
-    fn transmit(
-        &mut self,
-        cx: &mut Context<'_>,
-        state: &mut State,
-        now: Instant,
-    ) -> io::Result<Cable> {
-        let mut cable = Cable::Plugged;
-        while let Some(frame) = self.unsent.take().or_else(|| state.host.transmit(now)) {
-            match send(cx, &mut self.link, &frame) {
-                Poll::Pending => {
-                    self.unsent = Some(frame);
-                    return Ok(cable);
-                }
-                Poll::Ready(Err(error)) if is_down(&error) => cable = Cable::Unplugged,
-                // Refused as malformed: lost, as the link says.
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => {}
-                Poll::Ready(result) => result?,
-            }
+    /// Fails when no link is left.
+    fn require_link(&mut self) -> io::Result<()> {
+        let left = self.further.iter().filter(|wire| wire.gone.is_none());
+        if left.count() > 0 {
+            return Ok(());
         }
-        match self.link.poll_flush(cx) {
-            Poll::Ready(Err(error)) if is_down(&error) => cable = Cable::Unplugged,
-            Poll::Ready(result) => result?,
-            Poll::Pending => {}
-        }
-        Ok(cable)
+        self.first.gone.take().map_or(Ok(()), Err)
     }
 
     fn is_done(&self, state: &State) -> bool {
-        state.host.socket_count() == 0 && self.unsent.is_none()
+        let sent = self.further.iter().all(|wire| wire.unsent.is_none());
+        state.host.socket_count() == 0 && self.first.unsent.is_none() && sent
     }
 
     /// Whether something is due already; otherwise the task is woken when it is.
@@ -164,7 +144,9 @@ impl<L: AsyncLink> Driver<L> {
     /// The alarm is only ever moved forward: one that goes off early costs less than moving it for each frame.
     fn is_due(&mut self, cx: &mut Context<'_>, state: &State) -> bool {
         let host = state.host.deadline().map(|at| self.shared.clock(at));
-        let link = self.link.deadline().map(|at| self.shared.link_clock(at));
+        let further = self.further.iter().filter_map(|wire| wire.link.deadline());
+        let links = self.first.link.deadline().into_iter().chain(further);
+        let link = links.min().map(|at| self.shared.link_clock(at));
         let Some(deadline) = [host, link].into_iter().flatten().min() else {
             return false;
         };
@@ -184,29 +166,4 @@ impl<L> Drop for Driver<L> {
     fn drop(&mut self) {
         self.shared.end(std::mem::take(&mut self.reason));
     }
-}
-
-/// Whether there was anybody at the other end.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Cable {
-    Plugged,
-    Unplugged,
-}
-
-fn send(cx: &mut Context<'_>, link: &mut impl AsyncLink, frame: &Frame) -> Poll<io::Result<()>> {
-    const MAX_PARTS: usize = 17;
-    let mut parts = [IoSlice::new(&[]); MAX_PARTS];
-    let body = frame.body();
-    if body.len() >= MAX_PARTS {
-        return link.poll_send(cx, &[IoSlice::new(&frame.to_link())]);
-    }
-    parts[0] = IoSlice::new(frame.head());
-    for (part, slice) in parts[1..].iter_mut().zip(body) {
-        *part = IoSlice::new(slice);
-    }
-    link.poll_send(cx, &parts[..=body.len()])
-}
-
-fn is_down(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NetworkDown
 }

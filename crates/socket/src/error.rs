@@ -8,7 +8,7 @@ use thiserror::Error;
 use wharf_net::tcp::{self, WriteError};
 use wharf_net::{
     Discard, GroupError, OwnBindError, OwnConnectError, OwnListenError, RecvError, SendError,
-    SocketId,
+    SocketId, Unreachable,
 };
 use wharf_port::table::{BindError, ConnectError, Holding, ListenError};
 
@@ -149,6 +149,7 @@ pub(crate) fn send(error: SendError) -> io::Error {
         SendError::NoDestination | SendError::Gone => ErrorKind::NotConnected,
         SendError::NoSource | SendError::Dropped(Discard::NoRoute) => ErrorKind::NetworkUnreachable,
         SendError::Refused => ErrorKind::ConnectionRefused,
+        SendError::Unreachable(told) => undelivered(told),
         SendError::Dropped(_) => ErrorKind::HostUnreachable,
         _ => ErrorKind::Other,
     };
@@ -160,16 +161,26 @@ pub(crate) fn group(error: GroupError) -> io::Error {
         GroupError::Gone => ErrorKind::NotConnected,
         GroupError::NotGroup | GroupError::Family => ErrorKind::InvalidInput,
         GroupError::Member => ErrorKind::AddrInUse,
-        GroupError::NoMember => ErrorKind::AddrNotAvailable,
+        GroupError::NoMember | GroupError::Device => ErrorKind::AddrNotAvailable,
         GroupError::Crowded => ErrorKind::OutOfMemory,
     };
     explained(kind, Cause::Group(error))
+}
+
+/// What the network has said, by the kernel's word for it.
+fn undelivered(told: Unreachable) -> ErrorKind {
+    match told {
+        Unreachable::Port => ErrorKind::ConnectionRefused,
+        Unreachable::Network => ErrorKind::NetworkUnreachable,
+        Unreachable::Host | Unreachable::Prohibited => ErrorKind::HostUnreachable,
+    }
 }
 
 pub(crate) fn receive(error: RecvError) -> io::Error {
     let kind = match error {
         RecvError::Empty => ErrorKind::WouldBlock,
         RecvError::Refused => ErrorKind::ConnectionRefused,
+        RecvError::Unreachable(told) => undelivered(told),
         RecvError::Gone => ErrorKind::NotConnected,
     };
     io::Error::new(kind, error)

@@ -4,8 +4,8 @@
 //! no privileges. On it, [`TcpListener`], [`TcpStream`], [`TcpSocket`] and [`UdpSocket`] are what tokio's are on the kernel's network, and have
 //! the same names: moving over is a change of imports, and a `&stack` as the first argument of `bind` and `connect`.
 //!
-//! What frames travel on is a [link](wharf_link): within the process, to a virtual machine, through a TAP to the kernel, or several of
-//! them [joined](wharf_link::Joined); with [`Impaired`](wharf_link::Impaired) around it for the weather of one's choice. With [`Gateway`], a stack answers for every address behind its link.
+//! What frames travel on is a [link](wharf_link): within the process, to a virtual machine, through a TAP to the kernel;
+//! [several](Stack::start_on) of them, or several [joined](wharf_link::Joined) to one; with [`Impaired`](wharf_link::Impaired) around it for the weather of one's choice. With [`Gateway`], a stack answers for every address behind its link.
 //!
 //! # What can be relied upon
 //!
@@ -56,6 +56,7 @@ mod sys;
 mod tcp;
 mod udp;
 mod wakers;
+mod wire;
 
 pub use address::ToSocketAddr;
 pub use error::{Holder, holder};
@@ -69,4 +70,6 @@ pub use tcp::{
 };
 pub use udp::UdpSocket;
 pub use wharf_net::tcp::KeepAlive;
-pub use wharf_net::{Autoconfiguration, Config, Identifiers, Received, Refusal, Unreachable};
+pub use wharf_net::{
+    Autoconfiguration, Config, Identifiers, Interface, Received, Refusal, Unreachable,
+};

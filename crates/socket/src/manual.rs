@@ -9,7 +9,7 @@
 //! | a network for a test | [`memory::pair`](wharf_link::memory::pair), and [`Impaired`](wharf_link::Impaired) around its ends; `tokio::time::pause` makes hours of it pass at once |
 //! | the kernel at the other end | [`Descriptor`](crate::Descriptor) around a [`Tap`](wharf_link::Tap) |
 //! | a virtual machine at the other end | [`QemuServer`](crate::QemuServer), or [`qemu::Stream`](wharf_link::qemu::Stream) where the machine listens |
-//! | a foot on several networks | [`Joined`](wharf_link::Joined): an address of each in the host's configuration, routes by their gateways |
+//! | a foot on several networks | [`Stack::start_on`](crate::Stack::start_on): each link with its own addresses and routes; [`Joined`](wharf_link::Joined) where several cables are one network |
 //! | to see what passes | [`pcap::Recorded`](wharf_link::pcap::Recorded) around any of them, the descriptor's wrapper included: it is the stack who tells the time |
 //! | to repeat what passed | [`pcap::Replay`](wharf_link::pcap::Replay) |
 //!

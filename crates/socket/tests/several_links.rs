@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wharf_link::{Capabilities, Joined, memory};
 use wharf_net::Route;
 use wharf_net::wire::ethernet::Mac;
-use wharf_socket::{Arrival, Config, Gateway, Stack, TcpListener, TcpStream};
+use wharf_socket::{Arrival, Config, Gateway, Interface, Stack, TcpListener, TcpSocket, TcpStream};
 
 fn host(number: u8, addresses: &[&str]) -> Config {
     let mut config = Config::new(Mac([2, 0, 0, 0, 0, number]), [number; 32]);
@@ -105,6 +105,42 @@ async fn one_network_goes_and_the_other_stays() {
     left.stop();
     soon(left.ended()).await;
     talk(&middle, "10.1.0.2:7", "10.1.0.1").await;
+    right.stop();
+    let reason = soon(middle.ended()).await;
+    assert!(reason.to_string().contains("its link is gone"), "{reason}");
+}
+
+/// Both links in the same network, of different MTU: each address is reached by its link, and answers there.
+#[tokio::test]
+async fn links_of_one_host_keep_their_addresses_apart() {
+    let (left, to_left) = memory::pair(256, 1500, Capabilities::ALL);
+    let (right, to_right) = memory::pair(256, 9000, Capabilities::NONE);
+    let mut second = Interface::new(Mac([2, 0, 0, 0, 0, 9]));
+    second.addresses = vec!["10.0.0.9/24".parse().unwrap()];
+    let middle = Stack::start_on(
+        to_left,
+        vec![(second, Box::new(to_right))],
+        host(1, &["10.0.0.1/24"]),
+    );
+    let left = Stack::start(left, host(2, &["10.0.0.2/24"]));
+    let right = Stack::start(right, host(3, &["10.0.0.3/24"]));
+    echo(&middle, "0.0.0.0:7").await;
+    echo(&right, "10.0.0.3:7").await;
+    tokio::join!(
+        talk(&left, "10.0.0.1:7", "10.0.0.2"),
+        talk(&right, "10.0.0.9:7", "10.0.0.3"),
+    );
+    // The other's address is not there to be reached.
+    let lost = TcpStream::connect(&left, "10.0.0.9:7");
+    assert!(soon(lost).await.is_err());
+    // Bound to the address of a link, a connection leaves by it.
+    let socket = TcpSocket::new_v4(&middle).unwrap();
+    socket.bind("10.0.0.9:0").unwrap();
+    soon(socket.connect("10.0.0.3:7")).await.unwrap();
+    // One link goes, the other stays.
+    left.stop();
+    soon(left.ended()).await;
+    talk(&right, "10.0.0.9:7", "10.0.0.3").await;
     right.stop();
     let reason = soon(middle.ended()).await;
     assert!(reason.to_string().contains("its link is gone"), "{reason}");

@@ -49,6 +49,7 @@ fn row(cookie: u64, port: u16) -> diag::Socket {
         uid: 0,
         cookie,
         cgroup: None,
+        carried: None,
     }
 }
 

@@ -23,8 +23,8 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use super::Protocol;
 
-pub(crate) use request::{States, Wanted};
-pub(crate) use row::{Socket, State};
+pub(crate) use request::{Bytes, States, Wanted};
+pub(crate) use row::{Carried, Socket, State};
 
 /// Why a dump failed.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +118,14 @@ pub(crate) fn dump_wanted(diag: BorrowedFd<'_>, wanted: &Wanted) -> Result<Vec<S
         )
     });
     Ok(sockets)
+}
+
+/// The socket that a message of the kernel's groups about ended sockets is about; `None` if it isn't about one that had a port.
+///
+/// Behind the header there is what a dump has, and of TCP what it has carried.
+pub(crate) fn ended(message: &[u8]) -> Option<Socket> {
+    // Of UDP there is nothing more to know, and nothing that looks like a connection that was made.
+    row::read(Protocol::Tcp, message.get(HEAD_BYTES..)?).ok()?
 }
 
 /// One of the four dumps, begun anew until it was consistent.
@@ -388,6 +396,7 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let port = client.local_addr().unwrap().port();
         let wanted = |states, port| Wanted {
+            bytes: Bytes::Untold,
             states,
             protocol: Some(Protocol::Tcp),
             port: NonZeroU16::new(port),
@@ -404,6 +413,7 @@ mod tests {
         // The connection waits to be accepted.
         assert_eq!((listening.state, listening.waiting), (State::Listening, 1));
         let udp = Wanted {
+            bytes: Bytes::Untold,
             protocol: Some(Protocol::Udp),
             ..wanted(States::All, port)
         };
@@ -510,6 +520,7 @@ mod tests {
             uid: 1001,
             cookie: 0x1_0000_0007,
             cgroup: None,
+            carried: None,
         };
         assert_eq!(sockets, [expected]);
     }

@@ -17,6 +17,17 @@ pub(crate) struct Wanted {
     pub(crate) protocol: Option<Protocol>,
     /// Only those that have this port.
     pub(crate) port: Option<NonZeroU16>,
+    /// Whether it is told how much they have carried.
+    pub(crate) bytes: Bytes,
+}
+
+/// Whether it is asked how much TCP connections have carried: a look at each by the kernel, and 240 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bytes {
+    /// It is.
+    Counted,
+    /// It isn't.
+    Untold,
 }
 
 /// What sockets do that are asked for.
@@ -36,7 +47,24 @@ impl Wanted {
         states: States::Listening,
         protocol: None,
         port: None,
+        bytes: Bytes::Untold,
     };
+
+    /// Everything of TCP, and how much it has carried.
+    pub(crate) const STREAMS: Self = Self {
+        states: States::All,
+        protocol: Some(Protocol::Tcp),
+        port: None,
+        bytes: Bytes::Counted,
+    };
+
+    /// The attributes that are asked for besides: bit n-1 is attribute n.
+    const fn extensions(&self) -> u8 {
+        match self.bytes {
+            Bytes::Counted => 1 << (INFO - 1),
+            Bytes::Untold => 0,
+        }
+    }
 }
 
 /// `SOCK_DIAG_BY_FAMILY`.
@@ -44,6 +72,9 @@ pub(super) const BY_FAMILY: u16 = 20;
 
 /// `NLM_F_REQUEST | NLM_F_DUMP`.
 const FLAGS: u16 = 0x301;
+
+/// `INET_DIAG_INFO`: of TCP, a `struct tcp_info`.
+pub(super) const INFO: u16 = 2;
 
 /// `INET_DIAG_REQ_BYTECODE`.
 const BYTECODE: u16 = 1;
@@ -83,7 +114,7 @@ pub(super) fn bytes(
         Protocol::Tcp => 6,
         Protocol::Udp => 17,
     };
-    let mut body = vec![family, number, 0, 0];
+    let mut body = vec![family, number, wanted.extensions(), 0];
     body.extend(mask(protocol, wanted.states).to_ne_bytes());
     // Which socket, for those who ask for a single one.
     body.extend([0; 48]);

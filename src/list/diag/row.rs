@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::super::Protocol;
+use super::request::INFO;
 
 /// One socket that has a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,17 @@ pub(crate) struct Socket {
     pub(crate) cookie: u64,
     /// The control group (of version 2) that it was made in, by the inode of its directory.
     pub(crate) cgroup: Option<u64>,
+    /// Of a TCP connection, how much it has carried, if that was asked.
+    pub(crate) carried: Option<Carried>,
+}
+
+/// What a TCP connection has carried, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Carried {
+    /// To the other end, which has acknowledged it; its SYN and FIN count as one byte each.
+    pub(crate) sent: u64,
+    /// From the other end.
+    pub(crate) received: u64,
 }
 
 /// What a socket does with its port.
@@ -126,6 +138,7 @@ pub(super) fn read(protocol: Protocol, bytes: &[u8]) -> Result<Option<Socket>, M
         uid: word_at(fixed, 64),
         cookie: u64::from(word_at(fixed, 48)) << 32 | u64::from(word_at(fixed, 44)),
         cgroup: None,
+        carried: None,
     };
     take_attributes(&mut socket, attributes)?;
     Ok(Some(socket))
@@ -152,12 +165,22 @@ fn take_attributes(socket: &mut Socket, mut bytes: &[u8]) -> Result<(), Malforme
                 let id = content.first_chunk().copied().map(u64::from_ne_bytes);
                 socket.cgroup = id.filter(|&id| id != NO_CGROUP);
             }
+            (INFO, content) => socket.carried = carried(content),
             _ => {}
         }
         // netlink(7): attributes are aligned to four bytes.
         bytes = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     Ok(())
+}
+
+/// `tcpi_bytes_acked` and `tcpi_bytes_received`, which `struct tcp_info` has since Linux 4.1.
+fn carried(info: &[u8]) -> Option<Carried> {
+    let number = |at: usize| Some(u64::from_ne_bytes(*info.get(at..)?.first_chunk()?));
+    Some(Carried {
+        sent: number(120)?,
+        received: number(128)?,
+    })
 }
 
 fn peer(fixed: &[u8; FIXED_BYTES], family: u8) -> Result<Option<SocketAddr>, Malformed> {

@@ -21,6 +21,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn;
+use hyper::http::uri::Authority;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -29,7 +30,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
 
-use super::{Door, Front, PortInfo, SpaceRef, Spaces};
+use super::{Door, Front, PortInfo, SpaceRef, Spaces, web};
 
 type AnyBody = BoxBody<Bytes, hyper::Error>;
 
@@ -86,6 +87,15 @@ impl Spaces for Rc<Census> {
         };
         let address = address.ok_or(io::ErrorKind::ConnectionRefused)?;
         TcpStream::connect(address).await
+    }
+
+    async fn page(
+        &self,
+        _: Request<Incoming>,
+        authority: &Authority,
+    ) -> io::Result<Response<web::Body>> {
+        let text = format!("the page of {authority}");
+        Ok(Response::new(Full::new(Bytes::from(text)).into()))
     }
 }
 

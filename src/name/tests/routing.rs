@@ -169,12 +169,7 @@ fn wharf_itself_shows_what_there_is() {
         assert_eq!(nothing.status(), StatusCode::OK);
         assert!(text(nothing).await.contains("wharf run -- COMMAND"));
         town.add("shop", 3000, says("shop").await);
-        for host in [
-            "wharf.localhost:7070",
-            "localhost:7070",
-            "127.0.0.1:7070",
-            "[::1]:7070",
-        ] {
+        for host in ["localhost:7070", "127.0.0.1:7070", "[::1]:7070"] {
             let mut request = get(host, "/any/path");
             request
                 .headers_mut()
@@ -191,6 +186,22 @@ fn wharf_itself_shows_what_there_is() {
                 "{page}"
             );
         }
+    });
+}
+
+#[test]
+fn the_page_is_for_browsers_and_others_get_what_there_is_in_text() {
+    town(async |town| {
+        town.add("shop", 3000, says("shop").await);
+        let mut request = get("wharf.localhost:7070", "/");
+        let accept = "text/html,*/*;q=0.8".parse().unwrap();
+        request.headers_mut().insert("accept", accept);
+        let response = town.client().await.send_request(request).await.unwrap();
+        assert_eq!(text(response).await, "the page of wharf.localhost:7070");
+        let response = town.get("wharf.localhost", "/live").await;
+        assert_eq!(text(response).await, "the page of wharf.localhost");
+        let response = town.get("wharf.localhost:7070", "/").await;
+        assert!(text(response).await.contains("http://shop.localhost:7070/"));
     });
 }
 

@@ -97,12 +97,12 @@ impl Elsewhere {
     }
 
     /// Sends from there, until the returned is dropped.
-    pub(crate) fn send(&self, to: SocketAddr, streams: usize) -> Ends {
+    pub(crate) fn send(&self, to: SocketAddr, streams: usize, congestion: &str) -> Ends {
         let way = self.way();
         let mut sender = Command::new(way[0]);
         sender.args(&way[1..]).arg(env::current_exe().unwrap());
         sender
-            .args([to.to_string(), streams.to_string()])
+            .args([&to.to_string(), &streams.to_string(), congestion])
             .env(PLACE, "far");
         Ends(sender.spawn().unwrap())
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant as Clock};
 
 use bytes::Bytes;
 use wharf_link::{Impaired, Impairment, Link, Slots, Tap, memory};
+use wharf_net::tcp::Algorithm;
 use wharf_net::wire::ethernet::Mac;
 use wharf_net::{Capabilities, Config, Event, Frame, Host, Instant, SocketId};
 use wharf_port::{Domain, Port, Protocol};
@@ -17,6 +18,13 @@ use crate::{KERNEL, OURS};
 
 const PIECE: usize = 64 << 10;
 
+/// What our host does on its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Sends,
+    Takes,
+}
+
 pub(crate) struct World {
     start: Clock,
     host: Host,
@@ -26,17 +34,18 @@ pub(crate) struct World {
     arrived: memory::End,
     slots: [Slots; 2],
     piece: Bytes,
-    senders: Vec<SocketId>,
-    receivers: Vec<SocketId>,
+    role: Role,
+    /// With what came on each.
+    streams: Vec<(SocketId, u64)>,
     listener: Option<SocketId>,
     next_port: u16,
-    /// Connections taken, and what came on them.
-    pub(crate) accepted: u64,
+    /// Connections on which something came, and how much.
+    pub(crate) begun: u64,
     pub(crate) octets: u64,
 }
 
 impl World {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(congestion: &str) -> Self {
         let tap = tap("wire");
         configure(&[], "wire", KERNEL);
         let mut config = Config::new(Mac([2, 0, 0, 0, 9, 2]), [9; 32]);
@@ -45,6 +54,11 @@ impl World {
             format!("{}/64", OURS[1]).parse().unwrap(),
         ];
         config.capabilities = Capabilities::NONE;
+        config.tcp.congestion = match congestion {
+            "reno" => Algorithm::Reno,
+            "bbr" => Algorithm::Bbr,
+            _ => Algorithm::Cubic,
+        };
         let (into, arrived) = memory::pair(4096, 1500, wharf_link::Capabilities::NONE);
         Self {
             start: Clock::now(),
@@ -55,11 +69,11 @@ impl World {
             arrived,
             slots: [Slots::default(), Slots::default()],
             piece: Bytes::from(vec![7; PIECE]),
-            senders: Vec::new(),
-            receivers: Vec::new(),
+            role: Role::Takes,
+            streams: Vec::new(),
             listener: None,
             next_port: 1000,
-            accepted: 0,
+            begun: 0,
             octets: 0,
         }
     }
@@ -73,13 +87,19 @@ impl World {
         Instant::from_nanos(1_000_000_000) + self.start.elapsed()
     }
 
+    /// A measurement begins.
+    pub(crate) fn begin(&mut self, role: Role) {
+        self.role = role;
+        (self.begun, self.octets) = (0, 0);
+    }
+
     pub(crate) fn connect(&mut self, to: SocketAddr) {
         let now = self.now();
         let socket = self.host.open(Protocol::Tcp, Domain::Dual).unwrap();
         self.host
             .connect(now, socket, to.to_string().parse().unwrap())
             .unwrap();
-        self.senders.push(socket);
+        self.streams.push((socket, 0));
     }
 
     /// Listens at a port that was not used before.
@@ -91,14 +111,13 @@ impl World {
         self.host.bind(listener, place.into()).unwrap();
         self.host.listen(listener, 100).unwrap();
         self.listener = Some(listener);
-        (self.accepted, self.octets) = (0, 0);
         self.next_port
     }
 
     /// Ends all connections.
     pub(crate) fn forget(&mut self) {
         let now = self.now();
-        for socket in self.senders.drain(..).chain(self.receivers.drain(..)) {
+        for (socket, _) in self.streams.drain(..) {
             self.host.abort(now, socket);
             self.host.close(now, socket);
         }
@@ -112,18 +131,19 @@ impl World {
         while let Some(event) = self.host.event() {
             if let Event::Incoming { listener, .. } = event {
                 while let Ok(socket) = self.host.accept(listener) {
-                    self.accepted += 1;
-                    self.receivers.push(socket);
+                    self.streams.push((socket, 0));
                 }
             }
         }
-        for socket in &self.receivers {
+        for (socket, came) in &mut self.streams {
             let count = self.host.readable(*socket);
-            self.host.consume(now, *socket, count);
-            self.octets += count as u64;
-        }
-        for socket in &self.senders {
-            while self.host.room(*socket) >= PIECE {
+            if count > 0 {
+                self.host.consume(now, *socket, count);
+                self.begun += u64::from(*came == 0);
+                *came += count as u64;
+                self.octets += count as u64;
+            }
+            while self.role == Role::Sends && self.host.room(*socket) >= PIECE {
                 if self.host.write(now, *socket, self.piece.clone()).is_err() {
                     break;
                 }

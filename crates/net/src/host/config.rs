@@ -2,9 +2,10 @@
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
-use wharf_port::{Port, PortRange};
+use wharf_port::{Device, Port, PortRange};
 
-use super::icmp_error::ErrorRate;
+use super::Host;
+use super::error_rate::ErrorRate;
 use crate::cidr::Cidr;
 use crate::frame::Capabilities;
 use crate::tcp;
@@ -54,7 +55,39 @@ pub enum Identifiers {
     Hardware,
 }
 
-/// What a [`Host`](crate::Host) is made from.
+/// One link of a host with several: see [`Config::further`].
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// As [`Config::mac`].
+    pub mac: Mac,
+    /// As [`Config::mtu`].
+    pub mtu: u16,
+    /// As [`Config::capabilities`].
+    pub capabilities: Capabilities,
+    /// As [`Config::addresses`].
+    pub addresses: Vec<Cidr>,
+    /// As [`Config::routes`]: their gateways are neighbours on this link.
+    pub routes: Vec<Route>,
+    /// As [`Config::autoconfiguration`].
+    pub autoconfiguration: Option<Autoconfiguration>,
+}
+
+impl Interface {
+    /// A link of MTU 1500 without offloads, and no address on it.
+    #[must_use]
+    pub fn new(mac: Mac) -> Self {
+        Self {
+            mac,
+            mtu: 1500,
+            capabilities: Capabilities::NONE,
+            addresses: Vec::new(),
+            routes: Vec::new(),
+            autoconfiguration: None,
+        }
+    }
+}
+
+/// What a [`Host`](crate::Host) is made from: its first link, and everything that holds for all.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The host's hardware address.
@@ -65,7 +98,7 @@ pub struct Config {
     pub capabilities: Capabilities,
     /// The host's own addresses, with the networks that are reached without a gateway.
     pub addresses: Vec<Cidr>,
-    /// Ways to everywhere else. With [`accept_anything`](Self::accept_anything) whatever no route covers
+    /// Ways to everywhere else, by gateways on the link. With [`accept_anything`](Self::accept_anything) whatever no route covers
     /// is sought on the link.
     pub routes: Vec<Route>,
     /// Whether the host answers for every address behind the link, as a gateway does.
@@ -74,6 +107,10 @@ pub struct Config {
     /// [`addresses`](Self::addresses) are not the host's before they were probed, either. Without, they are at once, and there is
     /// no link-local address but what is in there: fit for a link with known hosts, such as one to a virtual machine.
     pub autoconfiguration: Option<Autoconfiguration>,
+    /// Further links. An address belongs to its link: what is for it has to come by that link, and what is from it leaves by that link (the
+    /// strong model of RFC 1122 §3.3.4.2), unless the host [accepts anything](Self::accept_anything). Nothing that comes by one link is
+    /// forwarded to another.
+    pub further: Vec<Interface>,
     /// With `accept_anything`: whether ARP and neighbour solicitations are answered for every address but
     /// the asker's own. Without, they are answered for own addresses only.
     pub proxy: bool,
@@ -104,6 +141,7 @@ impl Config {
             routes: Vec::new(),
             accept_anything: false,
             autoconfiguration: None,
+            further: Vec::new(),
             proxy: true,
             ports: PortRange::LINUX,
             unprivileged: Port::MIN,
@@ -111,5 +149,20 @@ impl Config {
             seed,
             icmp_errors: ErrorRate::HOST,
         }
+    }
+
+    /// Every link, with its name.
+    pub(super) fn links(&self) -> impl Iterator<Item = (Device, Interface)> {
+        let first = Interface {
+            mac: self.mac,
+            mtu: self.mtu,
+            capabilities: self.capabilities,
+            addresses: self.addresses.clone(),
+            routes: self.routes.clone(),
+            autoconfiguration: self.autoconfiguration,
+        };
+        let all = core::iter::once(first).chain(self.further.iter().cloned());
+        let devices = (Host::LINK.number()..).filter_map(Device::new);
+        devices.zip(all)
     }
 }

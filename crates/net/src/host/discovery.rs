@@ -5,17 +5,19 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 use core::time::Duration;
+use wharf_port::Device;
 
 use super::Host;
-use super::autoconf::{Autoconf, Conflict, Step};
-use super::discard::Discard;
-use super::egress::Outbound;
+use super::autoconf::{Conflict, Step};
 use super::event::{AddressState, Event};
 use super::groups::Telling;
 use super::inbound::Inbound;
 use super::keys::Dice;
+use super::links::Link;
 use super::neighbour::{QUESTION_INTERVAL, REACHABLE};
+use super::outbound::Outbound;
 use super::resolve::NDP_HOP_LIMIT;
+use crate::discard::Discard;
 use crate::time::Instant;
 use crate::wire::icmpv6::{self, Message};
 use crate::wire::ndp;
@@ -28,52 +30,46 @@ fn spread(dice: &mut Dice, base: Duration) -> Duration {
 
 impl Host {
     /// Whether an address is not ours yet.
-    pub(super) fn is_tentative(&self, address: IpAddr) -> bool {
-        match (&self.autoconf, address) {
+    pub(super) fn is_tentative(&self, device: Device, address: IpAddr) -> bool {
+        let autoconf = self.link(device).and_then(|link| link.autoconf.as_deref());
+        match (autoconf, address) {
             (Some(autoconf), IpAddr::V6(address)) => autoconf.is_tentative(address),
             _ => false,
         }
     }
 
-    /// When this host has something to do about its own configuration.
-    pub(super) fn autoconf_deadline(&self) -> Option<Instant> {
-        self.autoconf.as_deref().and_then(Autoconf::deadline)
-    }
-
     /// Does what is due.
     pub(super) fn expire_autoconf(&mut self, now: Instant) {
-        while let Some(step) = self
-            .autoconf
-            .as_mut()
-            .and_then(|autoconf| autoconf.step(now))
-        {
+        let mut step = |link: &mut Link| Some((link.device, link.autoconf.as_mut()?.step(now)?));
+        while let Some((device, step)) = self.links.iter_mut().find_map(&mut step) {
             match step {
                 Step::Listen(address) => {
-                    self.hear_solicitations(now, address, Telling::Aloud);
+                    self.hear_solicitations(now, device, address, Telling::Aloud);
                     self.expire_groups(now);
                     self.announce_address(address, AddressState::Tentative);
                 }
-                Step::Probe(address) => self.probe(now, address),
+                Step::Probe(address) => self.probe(now, device, address),
                 Step::Assign(address) => self.announce_address(address, AddressState::Preferred),
                 Step::Deprecate(address) => {
                     self.announce_address(address, AddressState::Deprecated)
                 }
                 Step::Remove(address) => {
-                    self.ignore_solicitations(now, address);
+                    self.ignore_solicitations(now, device, address);
                     self.expire_groups(now);
                     self.announce_address(address, AddressState::Gone);
                 }
-                Step::Solicit => self.solicit_router(now),
+                Step::Solicit => self.solicit_router(now, device),
                 Step::Forget => {}
             }
-            self.adopt();
+            self.adopt(device);
         }
     }
 
-    /// Takes over what was learnt: addresses, networks, routers.
-    fn adopt(&mut self) {
-        if let Some(autoconf) = &self.autoconf {
-            self.routes.adopt(autoconf);
+    /// Takes over what was learnt on a link: addresses, networks, routers.
+    fn adopt(&mut self, device: Device) {
+        let mut links = self.links.iter().filter(|link| link.device == device);
+        if let Some(autoconf) = links.find_map(|link| link.autoconf.as_deref()) {
+            self.routes.adopt(device, autoconf);
         }
     }
 
@@ -89,44 +85,54 @@ impl Host {
     }
 
     /// RFC 4862 §5.4.2: a solicitation from nobody, for the address itself.
-    fn probe(&mut self, now: Instant, address: Ipv6Addr) {
+    fn probe(&mut self, now: Instant, device: Device, address: Ipv6Addr) {
         let to = ndp::solicited_node(address);
         let header =
             Message::NeighbourSolicitation.emit(&address.octets(), Ipv6Addr::UNSPECIFIED, to);
-        self.say(now, (Ipv6Addr::UNSPECIFIED, to), &header, &address.octets());
+        let ends = (Ipv6Addr::UNSPECIFIED, to);
+        self.say(now, device, ends, (&header, &address.octets()));
     }
 
     /// RFC 4861 §6.3.7.
-    fn solicit_router(&mut self, now: Instant) {
-        let from = self.routes.link_local();
-        let option = match from.is_unspecified() {
-            true => &[][..],
-            false => &router::solicitation(self.config.mac)[..],
-        };
+    fn solicit_router(&mut self, now: Instant, device: Device) {
+        let from = self.routes.link_local(device);
+        let mac = self.link(device).map(|link| link.mac);
+        let named = mac.filter(|_| !from.is_unspecified());
+        let option = named.map(router::solicitation);
+        let option = option.as_ref().map_or(&[][..], |option| &option[..]);
         let message = Message::Other {
             kind: router::SOLICITATION,
             code: 0,
         };
         let header = message.emit(option, from, router::ALL_ROUTERS);
-        self.say(now, (from, router::ALL_ROUTERS), &header, option);
+        let ends = (from, router::ALL_ROUTERS);
+        self.say(now, device, ends, (&header, option));
     }
 
-    fn say(&mut self, now: Instant, (from, to): (Ipv6Addr, Ipv6Addr), header: &[u8], body: &[u8]) {
+    fn say(
+        &mut self,
+        now: Instant,
+        device: Device,
+        (from, to): (Ipv6Addr, Ipv6Addr),
+        (header, body): (&[u8], &[u8]),
+    ) {
         let message = [header, body].concat();
         let mut packet = Outbound::new(from.into(), to.into(), icmpv6::PROTOCOL, &message);
         packet.hop_limit = Some(NDP_HOP_LIMIT);
+        packet.device = Some(device);
         // Without room it is counted there, and lost as on any link.
         let _ = self.send(now, &mut packet);
     }
 
     /// Somebody asks for an address that we are still probing, or says that it has it. RFC 4862 §5.4.3, §5.4.4.
-    pub(super) fn contested(&mut self, now: Instant, address: Ipv6Addr) {
-        let autoconf = self.autoconf.as_mut();
+    pub(super) fn contested(&mut self, now: Instant, device: Device, address: Ipv6Addr) {
+        let link = self.link_mut(device);
+        let autoconf = link.and_then(|link| link.autoconf.as_mut());
         if autoconf.map(|autoconf| autoconf.conflict(now, address)) == Some(Conflict::Lost) {
-            self.ignore_solicitations(now, address);
+            self.ignore_solicitations(now, device, address);
             self.expire_groups(now);
             self.announce_address(address, AddressState::Duplicate);
-            self.adopt();
+            self.adopt(device);
         }
     }
 
@@ -143,13 +149,14 @@ impl Host {
             return Err(Discard::Neighbour);
         }
         let told = Advertisement::parse(inbound.payload()).map_err(|_| Discard::Neighbour)?;
-        let Some(autoconf) = &mut self.autoconf else {
-            return Err(Discard::Unconfigurable);
-        };
+        let device = inbound.device;
+        let link = self.link_mut(device).ok_or(Discard::Neighbour)?;
+        let autoconf = link.autoconf.as_mut();
+        let autoconf = autoconf.ok_or(Discard::Unconfigurable)?;
         autoconf.advertised(now, source, &told);
         if let Some(mac) = told.link.filter(|mac| !mac.is_group()) {
-            let waiting = self.neighbours.heard(now, inbound.source, mac);
-            self.release(waiting, mac);
+            let waiting = link.neighbours.heard(now, inbound.source, mac);
+            self.release(device, waiting, mac);
         }
         let or = |told: Duration, default| if told.is_zero() { default } else { told };
         let reachable = spread(
@@ -157,23 +164,27 @@ impl Host {
             or(told.reachable, REACHABLE).min(MAX_REACHABLE),
         );
         let interval = or(told.retransmit, QUESTION_INTERVAL);
-        self.neighbours
-            .set_times(reachable, interval.min(MAX_INTERVAL));
-        self.routes.set_link(told.hop_limit, told.mtu);
-        self.adopt();
+        if let Some(link) = self.link_mut(device) {
+            let interval = interval.min(MAX_INTERVAL);
+            link.neighbours.set_times(reachable, interval);
+        }
+        self.routes.set_link(device, told.hop_limit, told.mtu);
+        self.adopt(device);
         self.expire_autoconf(now);
         Ok(())
     }
 
     /// A neighbour that was a router does not answer, or says that it is none. RFC 4861 §6.3.6, §7.2.5.
-    pub(super) fn doubt_router(&mut self, router: IpAddr, retired: Retired) {
-        let changed = match (&mut self.autoconf, router, retired) {
+    pub(super) fn doubt_router(&mut self, device: Device, router: IpAddr, retired: Retired) {
+        let link = self.link_mut(device);
+        let autoconf = link.and_then(|link| link.autoconf.as_mut());
+        let changed = match (autoconf, router, retired) {
             (Some(autoconf), IpAddr::V6(router), Retired::Yes) => autoconf.retire(router),
             (Some(autoconf), router, Retired::Perhaps) => autoconf.avoid(router),
             _ => false,
         };
         if changed {
-            self.adopt();
+            self.adopt(device);
         }
     }
 }

@@ -8,14 +8,14 @@ use hashbrown::HashSet;
 use smallvec::SmallVec;
 
 use super::Host;
-use super::discard::Discard;
-use super::egress::Outbound;
 use super::event::{Event, Unreachable};
 use super::icmp_error::Trouble;
 use super::inbound::Inbound;
 use super::keys::Keyed;
 use super::mailbox::SendError;
+use super::outbound::Outbound;
 use super::route::Scope;
+use crate::discard::Discard;
 use crate::time::Instant;
 use crate::wire::{icmpv4, icmpv6, udp};
 
@@ -50,7 +50,10 @@ impl Host {
         sequence: u16,
         payload: Bytes,
     ) -> Result<(), SendError> {
-        let local = self.routes.source_for(remote).ok_or(SendError::NoSource)?;
+        let local = self
+            .routes
+            .source_for(None, remote)
+            .ok_or(SendError::NoSource)?;
         if payload.len() > udp::max_payload(local) {
             return Err(SendError::TooLong);
         }
@@ -126,7 +129,9 @@ impl Host {
             }
             // RFC 4443 §4.2: answered from an own address. RFC 1122 §3.2.2.6 lets us be silent over IPv4.
             Scope::Group if local.is_ipv6() => {
-                let own = self.routes.source_for(remote).ok_or(Discard::Group)?;
+                let near = self.link(inbound.device).map(|link| link.device);
+                let own = self.routes.source_for(near, remote);
+                let own = own.ok_or(Discard::Group)?;
                 self.answer_echo(now, own, remote, (ident, sequence), payload);
             }
             Scope::Group => return Err(Discard::Group),

@@ -3,14 +3,13 @@
 //!
 //! RFC 8200 §4.5, RFC 7112, RFC 792.
 
-use bytes::Bytes;
 use wharf_port::Protocol;
 
 use super::Host;
-use super::discard::Discard;
 use super::icmp_error::Trouble;
 use super::inbound::Inbound;
-use super::reassembly::{Key, Piece};
+use super::reassembly::{Assembled, Key, Piece};
+use crate::discard::Discard;
 use crate::time::Instant;
 use crate::wire::extension::{self, End, Obstacle};
 use crate::wire::{Malformed, icmpv6, ipv6, tcp, udp};
@@ -52,7 +51,7 @@ impl Host {
         now: Instant,
         inbound: &Inbound,
         fragment: &ipv6::Fragment,
-    ) -> Result<Option<Bytes>, Discard> {
+    ) -> Result<Option<Assembled>, Discard> {
         let payload = inbound.payload();
         if fragment.more && !payload.len().is_multiple_of(8) {
             // RFC 8200 §4.5: the payload length field is at fault.
@@ -83,6 +82,7 @@ impl Host {
             more: fragment.more,
             payload,
             packet: &inbound.packet,
+            ecn: inbound.ecn,
         };
         let whole = self.reassembly.add(now, key, &piece);
         self.count_evicted();
@@ -94,7 +94,9 @@ impl Host {
         for _ in 0..self.reassembly.take_evicted() {
             self.drop_for(Discard::FragmentLimit);
         }
-        for _ in 0..self.neighbours.take_evicted() {
+        let evicted = self.links.iter_mut();
+        let evicted: usize = evicted.map(|link| link.neighbours.take_evicted()).sum();
+        for _ in 0..evicted {
             self.drop_for(Discard::NoNeighbour);
         }
     }

@@ -11,11 +11,15 @@
 //!
 //! It says *what* to report and when; packets are [`membership`](super::membership)'s.
 
+mod family;
+
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
+use self::family::{Family, UNASKED};
+pub(super) use self::family::{Question, Version};
 use super::event::SocketId;
 use super::keys::Dice;
 use crate::time::Instant;
@@ -25,40 +29,10 @@ use crate::wire::igmp::Filter;
 const MAX_GROUPS: usize = 512;
 /// Sources of one query that are kept for its answer. RFC 3376 §9.1 wants a bound.
 const MAX_SOURCES: usize = 64;
-/// RFC 3376 §8.1, RFC 3810 §9.1.
-const ROBUSTNESS: u8 = 2;
-/// RFC 3376 §8.2, RFC 3810 §9.2.
-const QUERY_INTERVAL: Duration = Duration::from_secs(125);
-/// RFC 3376 §8.3, RFC 3810 §9.3.
-const RESPONSE_INTERVAL: Duration = Duration::from_secs(10);
 /// RFC 3376 §8.11, RFC 3810 §9.11: the longest delay between repetitions of a change.
 const CHANGE_INTERVAL: Duration = Duration::from_secs(1);
 /// The same of the older versions: RFC 2236 §8.10, RFC 2710 §7.10.
 const OLD_CHANGE_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Which version a family's routers know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Version {
-    /// IGMPv1: nobody says that a group is left.
-    First,
-    /// IGMPv2, MLDv1.
-    Older,
-    /// IGMPv3, MLDv2.
-    Current,
-}
-
-/// A router's question.
-#[derive(Clone, Debug)]
-pub(super) struct Question {
-    pub(super) version: Version,
-    /// Nothing for all groups of the family.
-    pub(super) group: Option<IpAddr>,
-    pub(super) response: Duration,
-    /// The querier's robustness variable, if it says so, and how often it asks.
-    pub(super) robustness: u8,
-    pub(super) interval: Duration,
-    pub(super) sources: Vec<IpAddr>,
-}
 
 /// What is to be told to routers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,60 +82,6 @@ struct Answer {
     at: Instant,
     /// The sources that were asked for; none when all were.
     sources: Vec<IpAddr>,
-}
-
-/// What is known of a family's routers.
-#[derive(Clone, Copy, Debug)]
-struct Family {
-    robustness: u8,
-    interval: Duration,
-    first_until: Instant,
-    older_until: Instant,
-    /// When a general query is answered.
-    answer: Option<Instant>,
-}
-
-const UNASKED: Family = Family {
-    robustness: ROBUSTNESS,
-    interval: QUERY_INTERVAL,
-    first_until: Instant::ZERO,
-    older_until: Instant::ZERO,
-    answer: None,
-};
-
-impl Family {
-    fn version(&self, now: Instant) -> Version {
-        if now < self.first_until {
-            Version::First
-        } else if now < self.older_until {
-            Version::Older
-        } else {
-            Version::Current
-        }
-    }
-
-    /// Notes what a query says of its router; whether its version is now another.
-    fn hear(&mut self, now: Instant, question: &Question) -> bool {
-        let before = self.version(now);
-        if question.version == Version::Current {
-            // RFC 3376 §4.1.6, §4.1.7: 0 tells nothing.
-            self.robustness = match question.robustness {
-                0 => ROBUSTNESS,
-                robustness => robustness,
-            };
-            if question.interval > Duration::ZERO {
-                self.interval = question.interval;
-            }
-        }
-        // RFC 3376 §8.12, RFC 3810 §9.12.
-        let until = now + self.interval * u32::from(self.robustness) + RESPONSE_INTERVAL;
-        match question.version {
-            Version::First => self.first_until = until,
-            Version::Older => self.older_until = until,
-            Version::Current => {}
-        }
-        self.version(now) != before
-    }
 }
 
 /// The groups of a host.
@@ -436,176 +356,4 @@ fn is_reported(group: IpAddr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GROUP: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(239, 1, 2, 3));
-    const OTHER: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(239, 1, 2, 4));
-
-    fn groups() -> Groups {
-        let mut groups = Groups::new(&[7; 32]);
-        groups
-            .join(Instant::ZERO, GROUP, Member::Host, Telling::Quiet)
-            .unwrap();
-        groups
-    }
-
-    fn question(version: Version, group: Option<IpAddr>) -> Question {
-        Question {
-            version,
-            group,
-            response: Duration::from_secs(10),
-            robustness: 2,
-            interval: Duration::from_secs(125),
-            sources: Vec::new(),
-        }
-    }
-
-    /// All reports until `end`, with their times.
-    fn reports(groups: &mut Groups, end: Instant) -> Vec<(Instant, Report)> {
-        let mut all = Vec::new();
-        while let Some(at) = groups.deadline().filter(|at| *at <= end) {
-            all.extend(groups.report(at).map(|report| (at, report)));
-        }
-        all
-    }
-
-    fn record(filter: Filter, group: IpAddr) -> Report {
-        Report::Records(Vec::from([(filter, group, Vec::new())]))
-    }
-
-    #[test]
-    fn joining_and_leaving_are_told_twice() {
-        let mut groups = Groups::new(&[7; 32]);
-        let now = Instant::from_millis(5);
-        groups
-            .join(now, GROUP, Member::Host, Telling::Aloud)
-            .unwrap();
-        let told = reports(&mut groups, now + Duration::from_secs(60));
-        assert_eq!((told.len(), told[0].0), (2, now));
-        assert!(told[1].0 <= now + CHANGE_INTERVAL);
-        assert!(
-            told.iter()
-                .all(|(_, report)| *report == record(Filter::ToExclude, GROUP))
-        );
-        groups.leave(now, GROUP, Member::Host);
-        assert!(!groups.hears(GROUP));
-        let told = reports(&mut groups, now + Duration::from_secs(60));
-        assert!(
-            told.iter()
-                .all(|(_, report)| *report == record(Filter::ToInclude, GROUP))
-        );
-        assert_eq!((told.len(), groups.groups.len()), (2, 0));
-    }
-
-    #[test]
-    fn who_leaves_while_joining_is_told_reports_the_leaving_only() {
-        let mut groups = Groups::new(&[7; 32]);
-        let now = Instant::ZERO;
-        groups
-            .join(now, GROUP, Member::Host, Telling::Aloud)
-            .unwrap();
-        assert!(groups.report(now).is_some());
-        groups.leave(now, GROUP, Member::Host);
-        let told = reports(&mut groups, now + Duration::from_secs(60));
-        assert!(
-            told.iter()
-                .all(|(_, report)| *report == record(Filter::ToInclude, GROUP))
-        );
-        assert_eq!(told.len(), 2);
-    }
-
-    #[test]
-    fn a_general_query_is_answered_once_for_all_groups() {
-        let mut groups = groups();
-        groups
-            .join(Instant::ZERO, OTHER, Member::Host, Telling::Quiet)
-            .unwrap();
-        let quiet = IpAddr::V4(crate::wire::igmp::ALL_SYSTEMS);
-        groups
-            .join(Instant::ZERO, quiet, Member::Host, Telling::Aloud)
-            .unwrap();
-        groups.ask(Instant::ZERO, false, &question(Version::Current, None));
-        groups.ask(Instant::ZERO, false, &question(Version::Current, None));
-        let told = reports(&mut groups, Instant::from_millis(10_000));
-        let record = |group| (Filter::IsExclude, group, Vec::new());
-        let all = Report::Records(Vec::from([record(GROUP), record(OTHER)]));
-        assert_eq!(
-            told.into_iter()
-                .map(|(_, report)| report)
-                .collect::<Vec<_>>(),
-            [all]
-        );
-    }
-
-    #[test]
-    fn sources_that_are_asked_for_are_heard_unless_everything_is_asked_for() {
-        let sources = |last: u8| IpAddr::from([10, 0, 0, last]);
-        let ask = |groups: &mut Groups, sources: Vec<IpAddr>| {
-            let question = Question {
-                sources,
-                ..question(Version::Current, Some(GROUP))
-            };
-            groups.ask(Instant::ZERO, false, &question);
-        };
-        let mut groups = groups();
-        ask(&mut groups, Vec::from([sources(1)]));
-        ask(&mut groups, Vec::from([sources(1), sources(2)]));
-        let told = reports(&mut groups, Instant::from_millis(10_000));
-        let both = Vec::from([sources(1), sources(2)]);
-        let included = Report::Records(Vec::from([(Filter::IsInclude, GROUP, both)]));
-        assert_eq!((told.len(), &told[0].1), (1, &included));
-        ask(&mut groups, Vec::from([sources(1)]));
-        ask(&mut groups, Vec::new());
-        let told = reports(&mut groups, Instant::from_millis(10_000));
-        assert_eq!(
-            (told.len(), &told[0].1),
-            (1, &record(Filter::IsExclude, GROUP))
-        );
-        ask(&mut groups, (0..200).map(sources).collect());
-        ask(&mut groups, (100..255).map(sources).collect());
-        let answer = groups.groups[&GROUP].answer.as_ref().unwrap();
-        assert_eq!(answer.sources.len(), MAX_SOURCES);
-    }
-
-    #[test]
-    fn an_older_router_is_answered_in_its_version_as_long_as_it_is_heard() {
-        for (version, farewell) in [(Version::First, 0), (Version::Older, 1)] {
-            let mut groups = groups();
-            groups.ask(Instant::ZERO, false, &question(version, None));
-            let told = reports(&mut groups, Instant::from_millis(10_000));
-            assert_eq!(
-                (told.len(), &told[0].1),
-                (1, &Report::Heard(version, GROUP))
-            );
-            // Another host was faster.
-            groups.ask(Instant::ZERO, false, &question(version, Some(GROUP)));
-            groups.overhear(Instant::ZERO, GROUP);
-            assert_eq!(groups.deadline(), None);
-            let later = Instant::from_millis(259_000);
-            groups.leave(later, GROUP, Member::Host);
-            let told = reports(&mut groups, later + OLD_CHANGE_INTERVAL);
-            assert_eq!((told.len(), groups.groups.len()), (farewell, 0));
-            let gone = Instant::from_millis(260_000);
-            groups
-                .join(gone, GROUP, Member::Host, Telling::Aloud)
-                .unwrap();
-            assert_eq!(groups.report(gone), Some(record(Filter::ToExclude, GROUP)));
-            groups.ask(gone, false, &question(Version::Current, Some(GROUP)));
-            groups.overhear(gone, GROUP);
-            assert!(groups.deadline().is_some());
-        }
-    }
-
-    #[test]
-    fn there_is_a_bound() {
-        let mut groups = Groups::new(&[7; 32]);
-        let joined = (0..1000u32).filter(|last| {
-            let address = IpAddr::V4(core::net::Ipv4Addr::from_bits(0xef00_0000 + last));
-            groups
-                .join(Instant::ZERO, address, Member::Host, Telling::Quiet)
-                .is_ok()
-        });
-        assert_eq!(joined.count(), MAX_GROUPS);
-    }
-}
+mod tests;

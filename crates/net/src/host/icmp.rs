@@ -3,19 +3,23 @@
 //! RFC 792, RFC 1122 §3.2.2, §4.2.3.9, RFC 1191, RFC 4443, RFC 5927 (reports are believed only about what is in flight), RFC 8201.
 //!
 //! What a host may leave unanswered is: timestamps, address masks and information requests (RFC 1122 §3.2.2.7–9), redirects (see
-//! [`Discard::Redirect`]), source quenches (RFC 6633). A connected UDP socket hears of refusals only, as on Linux: that a network or a
-//! host is unreachable may be over in a moment (RFC 1122 §4.1.3.3 leaves it to what is asked for).
+//! [`Discard::Redirect`]), source quenches (RFC 6633).
+//!
+//! What is told to whom: RFC 1122 §4.1.3.3 wants an application to be able to hear of everything about its datagrams, and that is what
+//! [`Setting::SoftErrors`](crate::Setting::SoftErrors) is for. Without, it is as on Linux without `IP_RECVERR`: a connected socket hears of
+//! closed ports and prohibitions, but not that a network or a host is unreachable, as that may be over in a moment. To a connection the same
+//! is a reason to go on trying (§4.2.3.9: a soft error must not end it); when it gives up, that is what it says.
 
 use core::net::IpAddr;
 use wharf_port::{Endpoint, Flow, Port, Protocol};
 
 use super::Host;
 use super::config::MTU_MIN;
-use super::discard::Discard;
 use super::event::{Event, SocketId, Unreachable};
 use super::inbound::Inbound;
 use super::ingress::malformed;
 use super::sockets::Role;
+use crate::discard::Discard;
 use crate::tcp::{self, State};
 use crate::time::Instant;
 use crate::wire::ndp::Kind;
@@ -148,7 +152,9 @@ impl Host {
             (Protocol::Udp, None) if !self.config.accept_anything => Err(Discard::IcmpUnrelated),
             (Protocol::Udp, found) => {
                 if let Report::TooBig(mtu) = report {
-                    self.routes.shrink(now, quote.flow.remote.address(), mtu);
+                    let flow = &quote.flow;
+                    let ends = (flow.local.address(), flow.remote.address());
+                    self.routes.shrink(now, ends, mtu);
                 }
                 self.report_datagram(found, quote, report)
             }
@@ -163,7 +169,7 @@ impl Host {
         quote: &Quote,
         report: Report,
     ) -> Result<(), Discard> {
-        let remote = quote.flow.remote.address();
+        let (local, remote) = (quote.flow.local.address(), quote.flow.remote.address());
         let stream = self
             .sockets
             .find_mut(id)
@@ -177,7 +183,7 @@ impl Host {
         );
         match report {
             Report::TooBig(mtu) => {
-                let mtu = self.routes.shrink(now, remote, mtu);
+                let mtu = self.routes.shrink(now, (local, remote), mtu);
                 stream
                     .connection
                     .shrink_mss(super::opening::mss(mtu, remote));
@@ -188,7 +194,12 @@ impl Host {
             Report::Protocol | Report::Unreachable(Unreachable::Prohibited) if opening => {
                 stream.connection.fail(now, tcp::Error::Unreachable);
             }
-            Report::Unreachable(_) | Report::Protocol | Report::Advice => return Ok(()),
+            Report::Unreachable(Unreachable::Network | Unreachable::Host) => {
+                stream.connection.doubt();
+            }
+            Report::Unreachable(_) | Report::Protocol | Report::Advice => {
+                return Err(Discard::Icmp);
+            }
         }
         self.settle(id);
         Ok(())
@@ -203,7 +214,8 @@ impl Host {
         let unreachable = match report {
             Report::Unreachable(unreachable) => unreachable,
             Report::Protocol => Unreachable::Port,
-            Report::TooBig(_) | Report::Advice => return Ok(()),
+            Report::TooBig(_) => return Ok(()),
+            Report::Advice => return Err(Discard::Icmp),
         };
         let Some(id) = found else {
             let rejected = Event::Rejected {
@@ -217,15 +229,17 @@ impl Host {
             };
         };
         let connected = self.table.connected(&quote.flow).is_some();
-        if let (true, Some(socket)) = (connected, self.sockets.find_mut(id))
+        let lasting = matches!(unreachable, Unreachable::Port | Unreachable::Prohibited);
+        if let Some(socket) = self.sockets.find_mut(id)
             && let Role::Datagrams(mailbox) = &mut socket.role
-            && unreachable == Unreachable::Port
+            && (mailbox.soft_errors || connected && lasting)
         {
             // RFC 1122 §4.1.3.3: the application is told, once.
-            mailbox.refused = true;
+            mailbox.trouble = Some(unreachable);
             self.tell(id, tcp::Ready::READABLE);
+            return Ok(());
         }
-        Ok(())
+        Err(Discard::Icmp)
     }
 }
 

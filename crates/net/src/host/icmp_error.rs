@@ -1,4 +1,4 @@
-//! ICMP errors that we send: when, at what rate, quoting what.
+//! ICMP errors that we send: when, and quoting what. At what rate is [`error_rate`](super::error_rate)'s to say.
 //!
 //! RFC 792, RFC 1122 §3.2.2, RFC 1812 §4.3.2, RFC 4443 §2.4, §3.
 
@@ -7,15 +7,14 @@ use core::net::IpAddr;
 use smallvec::SmallVec;
 
 use super::Host;
-use super::discard::Discard;
-use super::egress::Outbound;
 use super::event::Unreachable;
 use super::inbound::Inbound;
+use super::outbound::Outbound;
 use super::route::Scope;
+use crate::discard::Discard;
 use crate::time::Instant;
 use crate::wire::{icmpv4, icmpv6, ipv4, ipv6};
 
-const NANOS_PER_SECOND: u128 = 1_000_000_000;
 /// RFC 1812 §4.3.2.3: an error over IPv4 has at most 576 octets.
 const QUOTE_V4: usize = 576 - ipv4::LEN - icmpv4::LEN;
 /// RFC 4443 §2.4 (c): an error over IPv6 fits the least MTU.
@@ -30,71 +29,10 @@ pub(super) enum Trouble {
     Protocol,
     /// Fragments are missing.
     Reassembly,
-    /// IPv6: a header field at `pointer`.
+    /// IPv4: the packet wants to go on, and we don't forward.
+    SourceRoute,
+    /// A header field at `pointer`.
     Parameter { code: u8, pointer: u32 },
-}
-
-/// How many ICMP errors may go out (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
-///
-/// There is always a bound: errors are advice, and whoever sends garbage must not get the link filled with it.
-///
-/// ```
-/// use wharf_net::{Config, ErrorRate};
-/// # use wharf_net::wire::ethernet::Mac;
-/// let mut config = Config::new(Mac([2, 0, 0, 0, 0, 2]), [0; 32]);
-/// assert_eq!(config.icmp_errors, ErrorRate::HOST);
-/// config.icmp_errors = ErrorRate { burst: 1, per_second: 1 };
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ErrorRate {
-    /// Errors that may go out at once.
-    pub burst: u32,
-    /// Errors that may go out in a second in the long run; 0: the burst is all there is.
-    pub per_second: u32,
-}
-
-impl ErrorRate {
-    /// For a host among others.
-    pub const HOST: Self = Self {
-        burst: 200,
-        per_second: 1_000,
-    };
-    /// For a link of one's own, whose other end may rely on every error: only a flood goes unanswered.
-    pub const TRUSTED: Self = Self {
-        burst: 4_000,
-        per_second: 10_000,
-    };
-}
-
-/// A bucket of errors that fills with time.
-#[derive(Debug)]
-pub(super) struct Limiter {
-    rate: ErrorRate,
-    left: u32,
-    since: Instant,
-}
-
-impl Limiter {
-    pub(super) fn new(rate: ErrorRate) -> Self {
-        Self {
-            rate,
-            left: rate.burst,
-            since: Instant::ZERO,
-        }
-    }
-
-    fn allows(&mut self, now: Instant) -> bool {
-        let elapsed = (now - self.since).as_nanos();
-        let earned = elapsed * u128::from(self.rate.per_second) / NANOS_PER_SECOND;
-        if earned > 0 {
-            let earned = u32::try_from(earned).unwrap_or(u32::MAX);
-            self.left = self.left.saturating_add(earned).min(self.rate.burst);
-            self.since = now;
-        }
-        let allowed = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        allowed
-    }
 }
 
 impl Host {
@@ -108,13 +46,14 @@ impl Host {
         {
             return;
         }
-        if !self.limiter.allows(now) {
+        if !self.limiter.allows(now, about.source) {
             self.drop_for(Discard::IcmpLimit);
             return;
         }
+        let near = self.link(about.device).map(|link| link.device);
         let source = match about.scope {
             Scope::Own | Scope::Foreign => about.destination,
-            Scope::Group => match self.routes.source_for(about.source) {
+            Scope::Group => match self.routes.source_for(near, about.source) {
                 Some(own) => own,
                 None => return,
             },
@@ -142,13 +81,13 @@ impl Host {
             return;
         };
         let single = matches!(
-            self.routes.scope(destination),
+            self.routes.scope(Self::LOOPBACK, destination),
             Some(Scope::Own | Scope::Foreign)
         );
         if !single {
             return;
         }
-        if !self.limiter.allows(now) {
+        if !self.limiter.allows(now, source) {
             self.drop_for(Discard::IcmpLimit);
             return;
         }
@@ -202,6 +141,7 @@ fn message_v4(trouble: Trouble) -> icmpv4::Message {
         Trouble::Unreachable(Unreachable::Port) => unreachable(code::PORT),
         Trouble::Unreachable(Unreachable::Prohibited) => unreachable(code::PROHIBITED),
         Trouble::Protocol => unreachable(code::PROTOCOL),
+        Trouble::SourceRoute => unreachable(code::SOURCE_ROUTE),
         Trouble::Reassembly => Message::TimeExceeded { code: 1 },
         Trouble::Parameter { pointer, .. } => Message::ParameterProblem {
             pointer: u8::try_from(pointer).unwrap_or(u8::MAX),
@@ -213,7 +153,10 @@ fn message_v6(trouble: Trouble) -> icmpv6::Message {
     use icmpv6::{Message, code};
     let unreachable = |code| Message::Unreachable { code };
     match trouble {
-        Trouble::Unreachable(Unreachable::Network) => unreachable(code::NETWORK),
+        // Over IPv6 a routing header with stations left is an erroneous field.
+        Trouble::Unreachable(Unreachable::Network) | Trouble::SourceRoute => {
+            unreachable(code::NETWORK)
+        }
         Trouble::Unreachable(Unreachable::Host) => unreachable(code::HOST),
         Trouble::Unreachable(Unreachable::Port) => unreachable(code::PORT),
         Trouble::Unreachable(Unreachable::Prohibited) => unreachable(code::PROHIBITED),
@@ -233,26 +176,5 @@ fn is_error(about: &Inbound) -> bool {
         (icmpv4::PROTOCOL, true) => !matches!(kind, Some(0 | 8 | 13..=18)),
         (icmpv6::PROTOCOL, false) => kind.is_none_or(|kind| kind < 128),
         _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use core::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn errors_go_out_at_a_limited_rate() {
-        let rate = ErrorRate::HOST;
-        let mut limiter = Limiter::new(rate);
-        let start = Instant::from_millis(5_000);
-        let count = |limiter: &mut Limiter, now| (0..3000).filter(|_| limiter.allows(now)).count();
-        assert_eq!(count(&mut limiter, start), rate.burst as usize);
-        assert_eq!(count(&mut limiter, start + Duration::from_millis(50)), 50);
-        assert_eq!(
-            count(&mut limiter, start + Duration::from_secs(60)),
-            rate.burst as usize
-        );
     }
 }

@@ -4,6 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use core::net::IpAddr;
 use wharf_port::Device;
 
+use super::reassembly::Assembled;
 use super::route::Scope;
 use crate::frame::Segmentation;
 use crate::tcp::Ecn;
@@ -82,12 +83,14 @@ impl Inbound {
     }
 
     /// Takes a reassembled payload in the fragment's place.
-    pub(super) fn rebuild(&mut self, header: &[u8], payload: &[u8]) {
+    pub(super) fn rebuild(&mut self, header: &[u8], whole: &Assembled) {
+        let payload = &whole.payload;
         let mut packet = BytesMut::with_capacity(header.len() + payload.len());
         packet.extend_from_slice(header);
         packet.extend_from_slice(payload);
         self.packet = packet.freeze();
         self.transport = header.len();
+        self.ecn = whole.ecn;
         self.trust = Trust::Unverified;
         self.segment = Segmentation::None;
     }

@@ -12,13 +12,13 @@ use thiserror::Error;
 use wharf_port::Flow;
 
 use super::Host;
-use super::discard::Discard;
 use super::event::{Event, KnockId, Refusal, SocketId, Unreachable};
 use super::icmp_error::Trouble;
 use super::inbound::Inbound;
 use super::keys::{Keyed, Map};
 use super::opening::{Syn, syn_text};
 use super::sockets::{Keeper, Options};
+use crate::discard::Discard;
 use crate::tcp;
 use crate::time::Instant;
 use crate::wire::tcp::{Control, SeqNum};
@@ -211,7 +211,7 @@ impl Host {
     pub(super) fn speaker(&self, local: IpAddr, unreachable: Unreachable) -> IpAddr {
         match unreachable {
             Unreachable::Port => local,
-            _ => self.routes.own(local).unwrap_or(local),
+            _ => self.routes.own(None, local).unwrap_or(local),
         }
     }
 

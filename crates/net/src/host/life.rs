@@ -10,6 +10,7 @@
 use wharf_port::table::Moment;
 
 use super::Host;
+use super::egress::changes;
 use super::event::{Event, SocketId};
 use super::opening::{mss, mtu};
 use super::sockets::{Keeper, Role, Socket, Work};
@@ -91,14 +92,15 @@ impl Host {
             socket.work = Work::None;
             return true;
         };
-        let remote = stream.flow.remote.address();
+        let (local, remote) = (stream.flow.local.address(), stream.flow.remote.address());
         if let Some(found) = stream.connection.take_path_mss() {
             self.routes.learn(now, remote, mtu(found, remote));
         }
-        let changes = self.routes.changes() + self.neighbours.changes();
-        let mtu = match self.shortcuts.find(now, remote, changes) {
+        let changes = changes(&self.links, &self.routes);
+        let way = (self.routes.link_of(local), remote);
+        let mtu = match self.shortcuts.find(now, way, changes) {
             Some(known) => known.mtu,
-            None => self.routes.mtu(now, remote),
+            None => self.routes.mtu(now, local, remote),
         };
         let header = if remote.is_ipv4() { 20 } else { 40 };
         let limits = Limits {

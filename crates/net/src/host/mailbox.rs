@@ -5,13 +5,14 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::net::{IpAddr, SocketAddr};
 use thiserror::Error;
-use wharf_port::{Cover, Endpoint, Flow, Local, Port, Protocol};
+use wharf_port::{Cover, Device, Endpoint, Flow, Local, Port, Protocol};
 
 use super::Host;
-use super::discard::Discard;
-use super::egress::OwnCopy;
-use super::event::SocketId;
+use super::event::{SocketId, Unreachable};
+use super::outbound::OwnCopy;
+use super::own::Setting;
 use super::sockets::Role;
+use crate::discard::Discard;
 use crate::frame::Segmentation;
 use crate::time::Instant;
 use crate::wire::udp::max_payload;
@@ -69,6 +70,9 @@ pub enum SendError {
     /// The peer told that nobody is at the port: about an earlier datagram. The next may be sent.
     #[error("an earlier datagram was refused")]
     Refused,
+    /// The network told that it did not deliver an earlier datagram. The next may be sent.
+    #[error("an earlier datagram was not delivered")]
+    Unreachable(Unreachable),
     /// It was dropped on the way out.
     #[error("dropped: {0:?}")]
     Dropped(Discard),
@@ -86,9 +90,21 @@ pub enum RecvError {
     /// The peer told that nobody is at the port: about an earlier datagram, told once.
     #[error("an earlier datagram was refused")]
     Refused,
+    /// The network told that it did not deliver an earlier datagram, told once.
+    #[error("an earlier datagram was not delivered")]
+    Unreachable(Unreachable),
     /// There is no such socket, or it is not a UDP socket.
     #[error("no such socket")]
     Gone,
+}
+
+impl From<Unreachable> for RecvError {
+    fn from(told: Unreachable) -> Self {
+        match told {
+            Unreachable::Port => Self::Refused,
+            other => Self::Unreachable(other),
+        }
+    }
 }
 
 /// What a UDP socket has received.
@@ -98,10 +114,12 @@ pub(super) struct Mailbox {
     octets: usize,
     pub(super) room: usize,
     /// An ICMP error that the caller has not been told of.
-    pub(super) refused: bool,
+    pub(super) trouble: Option<Unreachable>,
+    /// Whether the caller is told of those that may be over in a moment.
+    pub(super) soft_errors: bool,
     pub(super) sending: Sending,
     /// The groups that the socket hears.
-    pub(super) joined: Vec<IpAddr>,
+    pub(super) joined: Vec<(Device, IpAddr)>,
 }
 
 /// How a socket sends.
@@ -111,6 +129,8 @@ pub(super) struct Sending {
     pub(super) hop_limit: Option<u8>,
     pub(super) group_hop_limit: u8,
     pub(super) own_copy: OwnCopy,
+    /// The link that everything goes by, if the socket is bound to one.
+    pub(super) device: Option<Device>,
 }
 
 impl Default for Sending {
@@ -120,6 +140,7 @@ impl Default for Sending {
             hop_limit: None,
             group_hop_limit: 1,
             own_copy: OwnCopy::IfHeard,
+            device: None,
         }
     }
 }
@@ -130,9 +151,27 @@ impl Mailbox {
             queue: VecDeque::new(),
             octets: 0,
             room: DEFAULT_ROOM,
-            refused: false,
+            trouble: None,
+            soft_errors: false,
             sending: Sending::default(),
             joined: Vec::new(),
+        }
+    }
+
+    /// What can be set while the socket lives; what concerns others is ignored.
+    pub(super) fn set(&mut self, setting: Setting) {
+        let sending = &mut self.sending;
+        match setting {
+            Setting::ReceiveBuffer(octets) => self.room = octets,
+            Setting::HopLimit(hops) => sending.hop_limit = hops,
+            Setting::GroupHopLimit(hops) => sending.group_hop_limit = hops,
+            Setting::GroupLoop(true) => sending.own_copy = OwnCopy::IfHeard,
+            Setting::GroupLoop(false) => sending.own_copy = OwnCopy::Never,
+            Setting::SoftErrors(told) => self.soft_errors = told,
+            Setting::Device(device) => {
+                sending.device = device.filter(|device| *device != Host::LOOPBACK);
+            }
+            _ => {}
         }
     }
 
@@ -167,8 +206,10 @@ impl Host {
         payload: Bytes,
     ) -> Result<(), SendError> {
         let mailbox = self.mailbox(socket).ok_or(SendError::Gone)?;
-        if core::mem::take(&mut mailbox.refused) {
-            return Err(SendError::Refused);
+        match mailbox.trouble.take() {
+            None => {}
+            Some(Unreachable::Port) => return Err(SendError::Refused),
+            Some(other) => return Err(SendError::Unreachable(other)),
         }
         let flow = self.flow_towards(socket, remote)?;
         if payload.len() > max_payload(flow.local.address()) {
@@ -203,13 +244,14 @@ impl Host {
         if !self.reaches(holding.device, remote.address()) {
             return Err(SendError::Dropped(self.drop_for(Discard::NoRoute)));
         }
+        let device = holding.device.filter(|device| *device != Self::LOOPBACK);
         let port = holding.port.ok_or(SendError::NoSource)?;
         let address = match holding.cover {
             Cover::V4(address) => IpAddr::V4(address),
             Cover::V6(address) => IpAddr::V6(address),
             _ => self
                 .routes
-                .source_for(remote.address())
+                .source_for(device, remote.address())
                 .ok_or(SendError::NoSource)?,
         };
         if address.is_ipv4() != remote.address().is_ipv4() {
@@ -228,8 +270,8 @@ impl Host {
     /// [`RecvError`].
     pub fn recv_from(&mut self, socket: SocketId) -> Result<Received, RecvError> {
         let mailbox = self.mailbox(socket).ok_or(RecvError::Gone)?;
-        if core::mem::take(&mut mailbox.refused) {
-            return Err(RecvError::Refused);
+        if let Some(trouble) = mailbox.trouble.take() {
+            return Err(trouble.into());
         }
         mailbox.pop().ok_or(RecvError::Empty)
     }
@@ -243,16 +285,16 @@ impl Host {
         let Role::Datagrams(mailbox) = &found.role else {
             return Err(RecvError::Gone);
         };
-        if mailbox.refused {
-            return Err(RecvError::Refused);
+        if let Some(trouble) = mailbox.trouble {
+            return Err(trouble.into());
         }
         mailbox.queue.front().ok_or(RecvError::Empty)
     }
 
     /// Takes the error that the next call would fail with; nothing if there is none.
     pub fn take_refusal(&mut self, socket: SocketId) -> Option<RecvError> {
-        let refused = core::mem::take(&mut self.mailbox(socket)?.refused);
-        refused.then_some(RecvError::Refused)
+        let trouble = self.mailbox(socket)?.trouble.take();
+        trouble.map(RecvError::from)
     }
 
     /// The peer that a UDP socket is connected to.

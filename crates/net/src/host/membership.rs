@@ -7,12 +7,14 @@
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
 use thiserror::Error;
-use wharf_port::{Cover, Domain, Endpoint, Flow};
+use wharf_port::table::Hold;
+use wharf_port::{Cover, Device, Domain, Endpoint, Flow};
 
 use super::Host;
 use super::event::SocketId;
 use super::groups::{Member, Telling};
 use super::inbound::Inbound;
+use super::links::Link;
 use super::resolve::ALL_NODES;
 use crate::time::Instant;
 use crate::wire::{igmp, ndp};
@@ -38,14 +40,17 @@ pub enum GroupError {
     /// The socket has not joined it.
     #[error("the socket is no member")]
     NoMember,
+    /// The socket is bound to a device that is no link.
+    #[error("the socket's device is no link of this host")]
+    Device,
     /// More than 64 groups for one socket, or 512 in all.
     #[error("there is no room for one more group")]
     Crowded,
 }
 
 impl Host {
-    /// Makes a UDP socket hear a multicast group: what is sent to it and to the socket's port. Routers are told if it is the group's
-    /// first member.
+    /// Makes a UDP socket hear a multicast group: what is sent to it and to the socket's port, on the link that the socket is bound to by
+    /// [`Setting::Device`](crate::Setting::Device), else on the first. Routers are told if it is the group's first member.
     ///
     /// # Errors
     /// [`GroupError`].
@@ -55,7 +60,8 @@ impl Host {
         socket: SocketId,
         group: IpAddr,
     ) -> Result<(), GroupError> {
-        let domain = self.sockets.find(socket).ok_or(GroupError::Gone)?.domain;
+        let found = self.sockets.find(socket).ok_or(GroupError::Gone)?;
+        let (domain, device) = (found.domain, self.group_device(found.hold));
         let mailbox = self.mailbox(socket).ok_or(GroupError::Gone)?;
         if !group.is_multicast() {
             return Err(GroupError::NotGroup);
@@ -68,17 +74,18 @@ impl Host {
         if !possible {
             return Err(GroupError::Family);
         }
-        if mailbox.joined.contains(&group) {
+        if mailbox.joined.contains(&(device, group)) {
             return Err(GroupError::Member);
         }
         if mailbox.joined.len() >= MAX_JOINED {
             return Err(GroupError::Crowded);
         }
         let member = Member::Socket(socket);
-        let joined = self.groups.join(now, group, member, Telling::Aloud);
+        let link = self.link_mut(device).ok_or(GroupError::Device)?;
+        let joined = link.groups.join(now, group, member, Telling::Aloud);
         joined.map_err(|_| GroupError::Crowded)?;
         if let Some(mailbox) = self.mailbox(socket) {
-            mailbox.joined.push(group);
+            mailbox.joined.push((device, group));
         }
         self.expire_groups(now);
         Ok(())
@@ -94,12 +101,27 @@ impl Host {
         socket: SocketId,
         group: IpAddr,
     ) -> Result<(), GroupError> {
+        let found = self.sockets.find(socket).ok_or(GroupError::Gone)?;
+        let device = self.group_device(found.hold);
         let mailbox = self.mailbox(socket).ok_or(GroupError::Gone)?;
-        let at = mailbox.joined.iter().position(|joined| *joined == group);
+        let entry = (device, group);
+        let at = mailbox.joined.iter().position(|joined| *joined == entry);
         mailbox.joined.swap_remove(at.ok_or(GroupError::NoMember)?);
-        self.groups.leave(now, group, Member::Socket(socket));
-        self.expire_groups(now);
+        self.leave_on(now, entry, Member::Socket(socket));
         Ok(())
+    }
+
+    /// The link on which a socket joins and leaves groups.
+    fn group_device(&self, hold: Hold) -> Device {
+        let device = self.table.holding(hold).and_then(|holding| holding.device);
+        device.unwrap_or(Self::LINK)
+    }
+
+    fn leave_on(&mut self, now: Instant, (device, group): (Device, IpAddr), member: Member) {
+        if let Some(link) = self.link_mut(device) {
+            link.groups.leave(now, group, member);
+        }
+        self.expire_groups(now);
     }
 
     /// A socket is closed.
@@ -107,33 +129,40 @@ impl Host {
         let joined = self
             .mailbox(socket)
             .map(|it| core::mem::take(&mut it.joined));
-        for group in joined.unwrap_or_default() {
-            self.groups.leave(now, group, Member::Socket(socket));
+        for entry in joined.unwrap_or_default() {
+            self.leave_on(now, entry, Member::Socket(socket));
         }
-        self.expire_groups(now);
     }
 
     /// The host has an address, and hears its solicited-node group. RFC 4291 §2.8, RFC 4861 §7.2.1.
-    pub(super) fn hear_solicitations(&mut self, now: Instant, own: Ipv6Addr, telling: Telling) {
+    pub(super) fn hear_solicitations(
+        &mut self,
+        now: Instant,
+        device: Device,
+        own: Ipv6Addr,
+        telling: Telling,
+    ) {
         let group = ndp::solicited_node(own).into();
-        // Own addresses are few; without room, unicast questions are answered still.
-        let _ = self.groups.join(now, group, Member::Host, telling);
+        if let Some(link) = self.link_mut(device) {
+            // Own addresses are few; without room, unicast questions are answered still.
+            let _ = link.groups.join(now, group, Member::Host, telling);
+        }
     }
 
     /// The host has an address no more.
-    pub(super) fn ignore_solicitations(&mut self, now: Instant, own: Ipv6Addr) {
+    pub(super) fn ignore_solicitations(&mut self, now: Instant, device: Device, own: Ipv6Addr) {
         let group = ndp::solicited_node(own).into();
-        self.groups.leave(now, group, Member::Host);
+        self.leave_on(now, (device, group), Member::Host);
     }
 
-    /// Whether packets for a group are for this host.
-    pub(super) fn hears(&self, group: IpAddr) -> bool {
+    /// Whether packets for a group that come by a link, or from the host itself, are for this host.
+    pub(super) fn hears(&self, device: Device, group: IpAddr) -> bool {
         let always = match group {
             IpAddr::V4(group) => group == igmp::ALL_SYSTEMS,
             // Who answers for others has to hear all questions.
             IpAddr::V6(group) => is_everybody(group) || self.is_proxy() && is_solicited_node(group),
         };
-        always || self.groups.hears(group)
+        always || self.near(device).any(|link| link.groups.hears(group))
     }
 
     /// The sockets that get a datagram for a group or everybody.
@@ -172,7 +201,20 @@ impl Host {
                 place && near && peer.is_none_or(|peer| Some(&peer) == flow)
             })
         };
-        self.groups.sockets(group).filter(listens).collect()
+        let members = self
+            .near(device)
+            .flat_map(|link| link.groups.sockets(group));
+        let mut readers: Vec<SocketId> = members.filter(listens).collect();
+        // Who has joined on several links hears once what comes from the host itself.
+        readers.sort_unstable();
+        readers.dedup();
+        readers
+    }
+
+    /// The link that a device names; all of them for what comes from the host itself.
+    fn near(&self, device: Device) -> impl Iterator<Item = &Link> {
+        let links = self.links.iter();
+        links.filter(move |link| link.device == device || device == Self::LOOPBACK)
     }
 }
 

@@ -1,19 +1,19 @@
 //! The host.
 //!
-//! One idea a file: `ingress` takes packets apart, `egress` and `edge` put them together, `route`, `neighbour`, `shortcut` and
-//! `resolve` find the way, `autoconf` and `discovery` make addresses, `groups`, `membership` and `reporting` are about multicast, `fragments` and
-//! `reassembly` join fragments, `icmp`, `icmp_error` and `echo` speak ICMP, `udp`, `tcp`, `recent` and `knock` find sockets; `opening`, `cookie`
+//! One idea a file: `ingress` takes packets apart, `egress`, `outbound` and `edge` put them together, `route`, `neighbour`, `shortcut` and `resolve` find
+//! the way by which of the `links`, `autoconf` and `discovery` make addresses, `groups`, `membership` and `reporting` are about multicast, `fragments` and
+//! `reassembly` join fragments, `icmp`, `icmp_error`, `error_rate` and `echo` speak ICMP, `udp`, `tcp`, `recent` and `knock` find sockets; `opening`, `cookie`
 //! and `life` keep connections, `stream`, `mailbox`, `own`, `settings`, `binding` and `undo` are what a caller does with sockets.
 
 mod autoconf;
 mod binding;
 mod config;
 mod cookie;
-mod discard;
 mod discovery;
 mod echo;
 mod edge;
 mod egress;
+mod error_rate;
 mod event;
 mod events;
 mod fragments;
@@ -25,10 +25,12 @@ mod ingress;
 mod keys;
 mod knock;
 mod life;
+mod links;
 mod mailbox;
 mod membership;
 mod neighbour;
 mod opening;
+mod outbound;
 mod own;
 mod reassembly;
 mod recent;
@@ -45,30 +47,27 @@ mod udp;
 mod undo;
 
 pub use binding::OwnBindError;
-pub use config::{Autoconfiguration, Config, Identifiers, Route};
-pub use discard::{Discard, Discards};
+pub use config::{Autoconfiguration, Config, Identifiers, Interface, Route};
+pub use error_rate::ErrorRate;
 pub use event::{AddressState, Event, KnockId, Ready, Refusal, SocketId, Unreachable};
-pub use icmp_error::ErrorRate;
 pub use knock::KnockError;
 pub use mailbox::{Received, RecvError, SendError};
 pub use membership::GroupError;
 pub use own::{AcceptError, NoSuchSocket, OwnConnectError, OwnListenError, Setting, TooMany};
 pub use settings::Settings;
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::net::IpAddr;
+use alloc::vec::Vec;
 use wharf_port::table::{self, Device, Table};
 
-use self::autoconf::Autoconf;
 use self::echo::Pings;
+use self::error_rate::Limiter;
 use self::events::{Events, Queued};
-use self::groups::{Groups, Member, Telling};
-use self::icmp_error::Limiter;
+use self::ingress::Judged;
 use self::keys::{Dice, Keyed, Keys};
 use self::knock::Knocks;
-use self::neighbour::Neighbours;
+use self::links::Link;
 use self::reassembly::Reassembly;
 use self::recent::Recent;
 use self::route::Routes;
@@ -76,6 +75,7 @@ use self::shortcut::Shortcuts;
 use self::sockets::Sockets;
 use self::timers::Timers;
 use crate::cidr::Cidr;
+use crate::discard::{Discard, Discards};
 use crate::frame::Frame;
 use crate::time::Instant;
 
@@ -118,13 +118,13 @@ pub struct Host {
     tcp: Arc<crate::tcp::Config>,
     keys: Keys,
     routes: Routes,
-    neighbours: Neighbours,
+    /// At least one; a link's place follows from its device.
+    links: Vec<Link>,
     shortcuts: Shortcuts,
+    judged: Option<Judged>,
     reassembly: Reassembly,
     limiter: Limiter,
     pings: Pings,
-    groups: Groups,
-    autoconf: Option<Box<Autoconf>>,
     dice: Dice,
     table: Table<SocketId>,
     sockets: Sockets,
@@ -132,8 +132,6 @@ pub struct Host {
     knocks: Knocks,
     timers: Timers,
     events: Events,
-    /// Frames for the link.
-    output: VecDeque<Frame>,
     /// Frames from the host to itself.
     internal: VecDeque<Frame>,
     /// Sockets that may have something to send.
@@ -144,7 +142,7 @@ pub struct Host {
 impl Host {
     /// What is inside the host, for [`Setting::Device`]: what it sends to itself arrives here.
     pub const LOOPBACK: Device = Device::new(1).expect("1 is not 0");
-    /// The host's link, for [`Setting::Device`].
+    /// The host's link, or the first of several, for [`Setting::Device`].
     pub const LINK: Device = Device::new(2).expect("2 is not 0");
 
     /// A host without sockets.
@@ -160,16 +158,15 @@ impl Host {
             tcp: Arc::new(config.tcp.clone()),
             keys: Keys::new(&config.seed),
             routes: Routes::new(&config),
-            neighbours: Neighbours::new(keyed),
+            links: config
+                .links()
+                .map(|(device, interface)| Link::new(device, interface, &config))
+                .collect(),
             shortcuts: Shortcuts::default(),
+            judged: None,
             reassembly: Reassembly::new(keyed),
-            limiter: Limiter::new(config.icmp_errors),
+            limiter: Limiter::new(config.icmp_errors, &config.seed),
             pings: Pings::new(keyed),
-            groups: hearing(Groups::new(&config.seed), &config),
-            autoconf: config.autoconfiguration.map(|how| {
-                let addresses = config.addresses.clone();
-                Box::new(Autoconf::new(how, config.mac, &config.seed, addresses))
-            }),
             dice: Dice::new(&config.seed, 3),
             table,
             sockets: Sockets::default(),
@@ -177,7 +174,6 @@ impl Host {
             knocks: Knocks::new(keyed),
             timers: Timers::default(),
             events: Events::default(),
-            output: VecDeque::new(),
             internal: VecDeque::new(),
             work: VecDeque::new(),
             discards: Discards::new(),
@@ -185,11 +181,17 @@ impl Host {
         }
     }
 
-    /// The next frame for the link. To be called until it is `None` after every other call, or when the link takes frames
-    /// again.
+    /// The next frame for the link, the only one or the first. To be called until it is `None` after every other call, or when
+    /// the link takes frames again.
     pub fn transmit(&mut self, now: Instant) -> Option<Frame> {
+        self.transmit_on(now, Self::LINK)
+    }
+
+    /// The same for any of [several links](Config::further): each has frames of its own, so that one that takes nothing holds nobody else
+    /// up. Nothing for a device that is none of [`links`](Self::links).
+    pub fn transmit_on(&mut self, now: Instant, device: Device) -> Option<Frame> {
         loop {
-            if let Some(frame) = self.output.pop_front() {
+            if let Some(frame) = self.link_mut(device)?.output.pop_front() {
                 return Some(frame);
             }
             if let Some(frame) = self.internal.pop_front() {
@@ -208,20 +210,14 @@ impl Host {
         let deadlines = [
             self.timers.first(),
             self.knocks.deadline(),
-            self.neighbours.deadline(),
             self.reassembly.deadline(),
-            self.groups.deadline(),
-            self.autoconf_deadline(),
         ];
-        let mut first: Option<Instant> = None;
-        for deadline in deadlines {
-            if let Some(at) = deadline
-                && first.is_none_or(|first| at < first)
-            {
-                first = Some(at);
-            }
-        }
-        first
+        let mut first = Earliest::default();
+        deadlines.into_iter().for_each(|at| first.note(at));
+        self.links
+            .iter()
+            .for_each(|link| first.note(link.deadline()));
+        first.0
     }
 
     /// Does what is due. Calling it early does no harm.
@@ -235,6 +231,7 @@ impl Host {
     }
 
     /// What has happened, in order; `None` when the caller knows everything.
+    #[inline]
     pub fn event(&mut self) -> Option<Event> {
         loop {
             match self.events.pop()? {
@@ -282,17 +279,16 @@ impl Host {
     }
 }
 
-/// Own addresses are listened for from the start, unless they are to be probed first.
-fn hearing(mut groups: Groups, config: &Config) -> Groups {
-    if config.autoconfiguration.is_some() {
-        return groups;
-    }
-    for own in &config.addresses {
-        if let IpAddr::V6(own) = own.address() {
-            let group = crate::wire::ndp::solicited_node(own).into();
-            // Unicast questions are heard anyway.
-            let _ = groups.join(Instant::ZERO, group, Member::Host, Telling::Quiet);
+/// The first of several times.
+#[derive(Debug, Default)]
+struct Earliest(Option<Instant>);
+
+impl Earliest {
+    fn note(&mut self, at: Option<Instant>) {
+        if let Some(at) = at
+            && self.0.is_none_or(|first| at < first)
+        {
+            self.0 = Some(at);
         }
     }
-    groups
 }

@@ -9,9 +9,9 @@ use wharf_port::Flow;
 use wharf_port::table::Hold;
 
 use super::Host;
-use super::discard::Discard;
 use super::event::SocketId;
 use super::sockets::{Keeper, Options, Role, Socket, Stream};
+use crate::discard::Discard;
 use crate::tcp::{self, Connection, Handshake, Setup};
 use crate::time::Instant;
 use crate::wire::tcp::{Control, Flags, SeqNum};
@@ -213,7 +213,7 @@ impl Host {
         let remote = flow.remote.address();
         let mtu = match self.routes.is_internal(remote) {
             true => u16::MAX,
-            false => self.routes.first_mtu(remote),
+            false => self.routes.first_mtu(flow.local.address(), remote),
         };
         Setup {
             isn,

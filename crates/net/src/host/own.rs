@@ -9,7 +9,6 @@ use wharf_port::table::{ConnectError, Device, ListenError, Request, Reuse, Right
 use wharf_port::{Domain, Endpoint, Flow, Local, Port, PortRange, Protocol};
 
 use super::Host;
-use super::egress::OwnCopy;
 use super::event::SocketId;
 use super::mailbox::Mailbox;
 use super::sockets::{Keeper, Listener, Role, Socket};
@@ -55,6 +54,10 @@ pub enum Setting {
     /// `IP_MULTICAST_LOOP`: whether datagrams for a group also reach the sockets of this host that have joined it; they do unless
     /// set otherwise.
     GroupLoop(bool),
+    /// `IP_RECVERR`, in part: whether a UDP socket is told of everything that the network reports about its datagrams (RFC 1122
+    /// §4.1.3.3). Unless set, it is only if it is connected, and only of what won't be over in a moment: a closed port, a
+    /// prohibition. With it, of unreachable networks and hosts, too, and without a peer as well.
+    SoftErrors(bool),
     /// `IP_LOCAL_PORT_RANGE`: what is chosen from for this socket, rather than [`Config::ports`](crate::Config::ports).
     Ports(Option<PortRange>),
 }
@@ -195,14 +198,15 @@ impl Host {
         let hold = found.hold;
         let remote = Endpoint::new(somewhere(remote.address()), remote.port());
         let device = self.table.holding(hold).and_then(|holding| holding.device);
-        if !self.has_way(remote.address()) || !self.reaches(device, remote.address()) {
+        if !self.has_way(device, remote.address()) {
             return Err(OwnConnectError::NoRoute);
         }
+        let near = device.filter(|device| *device != Self::LOOPBACK);
         let source = match found.address {
             Some(address) => address,
             None => self
                 .routes
-                .source_for(remote.address())
+                .source_for(near, remote.address())
                 .ok_or(OwnConnectError::NoRoute)?,
         };
         let connected = match self.table.connect(hold, source, remote) {
@@ -245,6 +249,7 @@ impl Host {
             | Setting::HopLimit(_)
             | Setting::GroupHopLimit(_)
             | Setting::GroupLoop(_)
+            | Setting::SoftErrors(_)
             | Setting::Ports(_) => {}
             setting => found.options.get_or_insert_default().note(setting),
         }
@@ -278,21 +283,12 @@ impl Host {
                     | Setting::HopLimit(_)
                     | Setting::GroupHopLimit(_)
                     | Setting::GroupLoop(_)
+                    | Setting::SoftErrors(_)
                     | Setting::Ports(_) => {}
                 }
                 self.settle(socket);
             }
-            Role::Datagrams(mailbox) => {
-                let sending = &mut mailbox.sending;
-                match setting {
-                    Setting::ReceiveBuffer(octets) => mailbox.room = octets,
-                    Setting::HopLimit(hops) => sending.hop_limit = hops,
-                    Setting::GroupHopLimit(hops) => sending.group_hop_limit = hops,
-                    Setting::GroupLoop(true) => sending.own_copy = OwnCopy::IfHeard,
-                    Setting::GroupLoop(false) => sending.own_copy = OwnCopy::Never,
-                    _ => {}
-                }
-            }
+            Role::Datagrams(mailbox) => mailbox.set(setting),
             Role::Fresh | Role::Listener(_) | Role::Resting(..) => {}
         }
         Ok(())

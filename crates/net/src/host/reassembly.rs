@@ -14,8 +14,9 @@ use core::net::IpAddr;
 use core::time::Duration;
 use hashbrown::HashMap;
 
-use super::discard::Discard;
 use super::keys::{Keyed, Map};
+use crate::discard::Discard;
+use crate::tcp::Ecn;
 use crate::time::Instant;
 
 /// How long the pieces of a datagram are kept: RFC 8200 §4.5.
@@ -49,6 +50,7 @@ pub(super) struct Piece<'a> {
     pub(super) payload: &'a [u8],
     /// The packet that it came in, for an error that quotes it.
     pub(super) packet: &'a [u8],
+    pub(super) ecn: Ecn,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +61,15 @@ struct Datagram {
     /// The packet of the first fragment, in front.
     quote: Option<Bytes>,
     spoiled: bool,
+    /// The congestion bits of the whole: those of its pieces, or that one of them was marked.
+    ecn: Option<Ecn>,
+}
+
+/// A datagram that was put together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Assembled {
+    pub(super) payload: Bytes,
+    pub(super) ecn: Ecn,
 }
 
 /// The datagrams of which some fragments are here.
@@ -88,7 +99,7 @@ impl Reassembly {
         now: Instant,
         key: Key,
         piece: &Piece<'_>,
-    ) -> Result<Option<Bytes>, Discard> {
+    ) -> Result<Option<Assembled>, Discard> {
         let end = piece.offset + piece.payload.len();
         if end > MAX_LENGTH || piece.payload.is_empty() || (piece.more && !end.is_multiple_of(8)) {
             return Err(Discard::Malformed);
@@ -206,6 +217,7 @@ impl Datagram {
         if self.pieces.len() >= MAX_PIECES {
             return Err(Discard::FragmentLimit);
         }
+        self.mark(piece.ecn)?;
         if !piece.more {
             self.length = Some(end);
         }
@@ -218,7 +230,20 @@ impl Datagram {
         Ok(piece.payload.len())
     }
 
-    fn complete(&self) -> Option<Bytes> {
+    /// RFC 3168 §5.3: one mark marks the whole; where it can't have been made, the whole is dropped.
+    fn mark(&mut self, ecn: Ecn) -> Result<(), Discard> {
+        let known = *self.ecn.get_or_insert(ecn);
+        match (known, ecn) {
+            (Ecn::Congested, Ecn::NotCapable) | (Ecn::NotCapable, Ecn::Congested) => {
+                return Err(Discard::FragmentOverlap);
+            }
+            (_, Ecn::Congested) => self.ecn = Some(Ecn::Congested),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn complete(&self) -> Option<Assembled> {
         // Pieces never overlap, so all octets are here once there are as many as the datagram is long.
         if self.length != Some(self.octets) {
             return None;
@@ -227,7 +252,10 @@ impl Datagram {
         for (_, piece) in &self.pieces {
             whole.extend_from_slice(piece);
         }
-        Some(whole.freeze())
+        Some(Assembled {
+            payload: whole.freeze(),
+            ecn: self.ecn.unwrap_or_default(),
+        })
     }
 }
 
@@ -252,6 +280,7 @@ mod tests {
             more,
             payload,
             packet: &[],
+            ecn: Ecn::NotCapable,
         }
     }
 
@@ -307,6 +336,33 @@ mod tests {
         );
     }
 
+    /// RFC 3168 §5.3.
+    #[test]
+    fn one_mark_marks_the_whole_unless_nobody_may_mark() {
+        use Ecn::{Capable0, Congested, NotCapable};
+        for (one, other, whole) in [
+            (Capable0, Capable0, Some(Capable0)),
+            (Capable0, Congested, Some(Congested)),
+            (Congested, Capable0, Some(Congested)),
+            (NotCapable, NotCapable, Some(NotCapable)),
+            (NotCapable, Congested, None),
+            (Congested, NotCapable, None),
+        ] {
+            let mut pieces = Reassembly::new(Keyed::new(&[7; 32]));
+            let with = |ecn, offset, more| Piece {
+                ecn,
+                ..piece(offset, more, &[1; 8])
+            };
+            pieces
+                .add(Instant::ZERO, key(1), &with(one, 0, true))
+                .unwrap();
+            let end = pieces.add(Instant::ZERO, key(1), &with(other, 8, false));
+            let made = end.ok().flatten().map(|made| made.ecn);
+            assert_eq!(made, whole, "{one:?} {other:?}");
+            assert_eq!(pieces.octets, 0);
+        }
+    }
+
     #[test]
     fn what_cannot_be_a_fragment_is_refused() {
         let mut pieces = Reassembly::new(Keyed::new(&[7; 32]));
@@ -352,7 +408,7 @@ mod tests {
                 let result = reassembly.add(Instant::ZERO, key(9), &part).unwrap();
                 whole = whole.or(result);
             }
-            prop_assert_eq!(&whole.unwrap()[..], &content[..]);
+            prop_assert_eq!(&whole.unwrap().payload[..], &content[..]);
         }
     }
 }

@@ -5,13 +5,15 @@
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
+use wharf_port::Device;
 
 use super::Host;
-use super::discard::Discard;
-use super::egress::{Marking, Outbound};
-use super::groups::{Question, Report, Version};
+use super::groups::{Groups, Question, Report, Version};
 use super::inbound::Inbound;
 use super::ingress::malformed;
+use super::links::Link;
+use super::outbound::{Marking, Outbound};
+use crate::discard::Discard;
 use crate::time::Instant;
 use crate::wire::igmp::Filter;
 use crate::wire::{extension, icmpv6, igmp, ipv6, mld};
@@ -33,10 +35,12 @@ impl Host {
                 version,
             } => {
                 let question = question_v4(group, response, version).ok_or(Discard::Multicast)?;
-                self.groups.ask(now, false, &question);
+                self.asked(inbound.device, |groups| groups.ask(now, false, &question));
                 self.expire_groups(now);
             }
-            igmp::Message::Heard(group) => self.groups.overhear(now, group.into()),
+            igmp::Message::Heard(group) => {
+                self.asked(inbound.device, |groups| groups.overhear(now, group.into()));
+            }
             igmp::Message::Other(_) => return Err(Discard::Multicast),
         }
         Ok(())
@@ -61,12 +65,12 @@ impl Host {
             mld::QUERY => {
                 let query = mld::Query::parse(inbound.payload()).map_err(malformed)?;
                 let question = question_v6(query).ok_or(Discard::Multicast)?;
-                self.groups.ask(now, true, &question);
+                self.asked(inbound.device, |groups| groups.ask(now, true, &question));
                 self.expire_groups(now);
             }
             mld::REPORT_V1 => {
                 let group = mld::group(inbound.payload()).ok_or(Discard::Malformed)?;
-                self.groups.overhear(now, group.into());
+                self.asked(inbound.device, |groups| groups.overhear(now, group.into()));
             }
             _ => return Err(Discard::Multicast),
         }
@@ -75,33 +79,51 @@ impl Host {
 
     /// Sends the reports that are due.
     pub(super) fn expire_groups(&mut self, now: Instant) {
-        while let Some(report) = self.groups.report(now) {
+        let mut due = |link: &mut Link| Some((link.device, link.groups.report(now)?));
+        while let Some((device, report)) = self.links.iter_mut().find_map(&mut due) {
             match report {
-                Report::Records(records) => self.send_records(now, &records),
-                Report::Heard(version, group) => self.send_heard(now, version, group),
-                Report::Left(group) => self.send_left(now, group),
+                Report::Records(records) => self.send_records(now, device, &records),
+                Report::Heard(version, group) => self.send_heard(now, device, version, group),
+                Report::Left(group) => self.send_left(now, device, group),
             }
         }
     }
 
+    /// Tells the groups of a link what a router there has said.
+    fn asked(&mut self, device: Device, tell: impl FnOnce(&mut Groups)) {
+        if let Some(link) = self.link_mut(device) {
+            tell(&mut link.groups);
+        }
+    }
+
     /// Records of one family, as many to a packet as it takes; one has at most as many sources as fit the least MTU.
-    fn send_records(&mut self, now: Instant, records: &[(Filter, IpAddr, Vec<IpAddr>)]) {
+    fn send_records(
+        &mut self,
+        now: Instant,
+        device: Device,
+        records: &[(Filter, IpAddr, Vec<IpAddr>)],
+    ) {
         let v6 = records.first().is_some_and(|record| record.1.is_ipv6());
         let each = if v6 {
             mld::RECORD_LEN
         } else {
             igmp::RECORD_LEN
         };
-        let room = usize::from(self.routes.link_mtu()) - OVERHEAD;
+        let room = usize::from(self.routes.link_mtu(device)) - OVERHEAD;
         for records in records.chunks(room / each) {
             match v6 {
-                true => self.send_records_v6(now, records),
-                false => self.send_records_v4(now, records),
+                true => self.send_records_v6(now, device, records),
+                false => self.send_records_v4(now, device, records),
             }
         }
     }
 
-    fn send_records_v4(&mut self, now: Instant, records: &[(Filter, IpAddr, Vec<IpAddr>)]) {
+    fn send_records_v4(
+        &mut self,
+        now: Instant,
+        device: Device,
+        records: &[(Filter, IpAddr, Vec<IpAddr>)],
+    ) {
         let of = |address: &IpAddr| match address {
             IpAddr::V4(address) => Some(*address),
             IpAddr::V6(_) => None,
@@ -113,10 +135,15 @@ impl Host {
                 Some((*filter, of(group)?, sources))
             })
             .collect();
-        self.send_igmp(now, igmp::ROUTERS, &igmp::report(&records));
+        self.send_igmp(now, device, igmp::ROUTERS, &igmp::report(&records));
     }
 
-    fn send_records_v6(&mut self, now: Instant, records: &[(Filter, IpAddr, Vec<IpAddr>)]) {
+    fn send_records_v6(
+        &mut self,
+        now: Instant,
+        device: Device,
+        records: &[(Filter, IpAddr, Vec<IpAddr>)],
+    ) {
         let of = |address: &IpAddr| match address {
             IpAddr::V6(address) => Some(*address),
             IpAddr::V4(_) => None,
@@ -128,52 +155,66 @@ impl Host {
                 Some((*filter, of(group)?, sources))
             })
             .collect();
-        let source = self.routes.link_local();
-        self.send_mld(now, (source, mld::ROUTERS), &mld::report(&records, source));
+        let source = self.routes.link_local(device);
+        self.send_mld(
+            now,
+            device,
+            (source, mld::ROUTERS),
+            &mld::report(&records, source),
+        );
     }
 
-    fn send_heard(&mut self, now: Instant, version: Version, group: IpAddr) {
+    fn send_heard(&mut self, now: Instant, device: Device, version: Version, group: IpAddr) {
         match group {
             IpAddr::V4(group) => {
                 let report = igmp::heard(version == Version::First, group);
-                self.send_igmp(now, group, &report);
+                self.send_igmp(now, device, group, &report);
             }
             IpAddr::V6(group) => {
-                let source = self.routes.link_local();
+                let source = self.routes.link_local(device);
                 let report = mld::old(mld::REPORT_V1, group, source, group);
-                self.send_mld(now, (source, group), &report);
+                self.send_mld(now, device, (source, group), &report);
             }
         }
     }
 
-    fn send_left(&mut self, now: Instant, group: IpAddr) {
+    fn send_left(&mut self, now: Instant, device: Device, group: IpAddr) {
         match group {
-            IpAddr::V4(group) => self.send_igmp(now, igmp::ALL_ROUTERS, &igmp::leave(group)),
+            IpAddr::V4(group) => {
+                self.send_igmp(now, device, igmp::ALL_ROUTERS, &igmp::leave(group))
+            }
             IpAddr::V6(group) => {
-                let source = self.routes.link_local();
+                let source = self.routes.link_local(device);
                 let done = mld::old(mld::DONE_V1, group, source, mld::ALL_ROUTERS);
-                self.send_mld(now, (source, mld::ALL_ROUTERS), &done);
+                self.send_mld(now, device, (source, mld::ALL_ROUTERS), &done);
             }
         }
     }
 
-    fn send_igmp(&mut self, now: Instant, to: Ipv4Addr, message: &[u8]) {
+    fn send_igmp(&mut self, now: Instant, device: Device, to: Ipv4Addr, message: &[u8]) {
         // RFC 3376 §4.2.13: a host without an address says so.
         let from = self
             .routes
-            .own(to.into())
+            .own(Some(device), to.into())
             .unwrap_or(Ipv4Addr::UNSPECIFIED.into());
         let mut packet = Outbound::new(from, to.into(), igmp::PROTOCOL, message);
         packet.traffic_class = CONTROL;
-        self.send_report(now, packet);
+        self.send_report(now, device, packet);
     }
 
-    fn send_mld(&mut self, now: Instant, (from, to): (Ipv6Addr, Ipv6Addr), message: &[u8]) {
+    fn send_mld(
+        &mut self,
+        now: Instant,
+        device: Device,
+        (from, to): (Ipv6Addr, Ipv6Addr),
+        message: &[u8],
+    ) {
         let packet = Outbound::new(from.into(), to.into(), icmpv6::PROTOCOL, message);
-        self.send_report(now, packet);
+        self.send_report(now, device, packet);
     }
 
-    fn send_report(&mut self, now: Instant, mut packet: Outbound) {
+    fn send_report(&mut self, now: Instant, device: Device, mut packet: Outbound) {
+        packet.device = Some(device);
         packet.hop_limit = Some(HOP_LIMIT);
         packet.marking = Marking::RouterAlert;
         // A report that finds no room is counted there, and told again.

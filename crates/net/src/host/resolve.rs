@@ -4,15 +4,17 @@
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use wharf_port::Device;
 
 use super::Host;
-use super::discard::Discard;
 use super::discovery::Retired;
-use super::egress::{Outbound, whole_frame};
 use super::inbound::Inbound;
 use super::ingress::malformed;
+use super::links::Link;
 use super::neighbour::{Advertised, Due, Waiting};
+use super::outbound::{Outbound, whole_frame};
 use super::route::Scope;
+use crate::discard::Discard;
 use crate::frame::{Body, Frame};
 use crate::time::Instant;
 use crate::wire::arp::{Operation, Packet};
@@ -29,8 +31,8 @@ pub(super) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1
 
 impl Host {
     /// Whether questions for an address are ours to answer, when `asker` asks.
-    fn answers_for(&self, target: IpAddr, asker: IpAddr) -> bool {
-        if self.routes.is_own(target) {
+    fn answers_for(&self, device: Device, target: IpAddr, asker: IpAddr) -> bool {
+        if self.routes.is_own_on(device, target) {
             return true;
         }
         let proxy = self.is_proxy();
@@ -38,7 +40,7 @@ impl Host {
         proxy
             && target != asker
             && !asker.is_unspecified()
-            && self.routes.scope(target) == Some(Scope::Foreign)
+            && self.routes.scope(device, target) == Some(Scope::Foreign)
     }
 
     /// Whether the host answers for others.
@@ -46,15 +48,26 @@ impl Host {
         self.config.accept_anything && self.config.proxy
     }
 
-    pub(super) fn receive_arp(&mut self, now: Instant, packet: &[u8]) -> Result<(), Discard> {
+    pub(super) fn receive_arp(
+        &mut self,
+        now: Instant,
+        device: Device,
+        packet: &[u8],
+    ) -> Result<(), Discard> {
         let arp = Packet::parse(packet).map_err(malformed)?;
         let (sender, target) = (IpAddr::V4(arp.sender), IpAddr::V4(arp.target));
         // RFC 5227 §2.1.1: a probe has no sender. A frame that claims an address of ours teaches nothing.
         let usable = !arp.sender.is_unspecified() && self.routes.is_possible_source(sender);
-        let usable = usable && !arp.sender_mac.is_group() && arp.sender_mac != self.config.mac;
-        let answered = arp.operation == Operation::Request && self.answers_for(target, sender);
+        let answered =
+            arp.operation == Operation::Request && self.answers_for(device, target, sender);
+        let for_us = arp.operation == Operation::Reply && self.routes.is_own_on(device, target);
+        let Some(link) = self.link_mut(device) else {
+            return Err(Discard::OtherStation);
+        };
+        let (own, neighbours) = (link.mac, &mut link.neighbours);
+        let usable = usable && !arp.sender_mac.is_group() && arp.sender_mac != own;
+        let teaches = usable && (answered || neighbours.has(sender));
         if usable {
-            let for_us = arp.operation == Operation::Reply && self.routes.is_own(target);
             let waiting = match (for_us, answered) {
                 // What we have asked for, if we have: it hears us, and we hear it.
                 (true, _) => {
@@ -63,31 +76,35 @@ impl Host {
                         solicited: true,
                         overrides: true,
                     };
-                    self.neighbours.advertised(now, sender, told)
+                    neighbours.advertised(now, sender, told)
                 }
-                (false, true) => self.neighbours.heard(now, sender, arp.sender_mac),
-                (false, false) => self.neighbours.overheard(now, sender, arp.sender_mac),
+                (false, true) => neighbours.heard(now, sender, arp.sender_mac),
+                (false, false) => neighbours.overheard(now, sender, arp.sender_mac),
             };
-            self.release(waiting, arp.sender_mac);
+            self.release(device, waiting, arp.sender_mac);
         }
         if !answered || arp.sender == arp.target {
-            return Ok(());
+            return match (teaches, arp.operation) {
+                (true, _) => Ok(()),
+                (false, Operation::Request) => Err(Discard::NotMine),
+                (false, Operation::Reply) => Err(Discard::Neighbour),
+            };
         }
         let reply = Packet {
             operation: Operation::Reply,
-            sender_mac: self.config.mac,
+            sender_mac: own,
             sender: arp.target,
             target_mac: arp.sender_mac,
             target: arp.sender,
         };
-        self.put_arp(&reply, arp.sender_mac);
+        self.put_arp(device, &reply, arp.sender_mac);
         Ok(())
     }
 
-    fn put_arp(&mut self, packet: &Packet, to: Mac) {
+    fn put_arp(&mut self, device: Device, packet: &Packet, to: Mac) {
         let ethernet = ethernet::Header {
             destination: to,
-            source: self.config.mac,
+            source: packet.sender_mac,
             ethertype: EtherType::Arp,
         };
         let mut frame = Frame::of(Body::new());
@@ -96,7 +113,7 @@ impl Host {
         let packet = packet.emit();
         octets[ethernet::LEN..ethernet::LEN + packet.len()].copy_from_slice(&packet);
         // A question that finds no room is asked again later; the loss is counted where it happens.
-        let _ = self.put(&mut frame, to);
+        let _ = self.put(device, &mut frame, to);
     }
 
     /// A solicitation or an advertisement.
@@ -128,9 +145,9 @@ impl Host {
         body: &ndp::Body,
         flags: u8,
     ) -> Result<(), Discard> {
-        let target = IpAddr::V6(body.target);
-        if self.is_tentative(target) {
-            self.contested(now, body.target);
+        let (device, target) = (inbound.device, IpAddr::V6(body.target));
+        if self.is_tentative(device, target) {
+            self.contested(now, device, body.target);
             return Ok(());
         }
         let solicited = flags & ndp::SOLICITED != 0;
@@ -143,12 +160,16 @@ impl Host {
             solicited,
             overrides: flags & ndp::OVERRIDE != 0,
         };
-        let waiting = self.neighbours.advertised(now, target, told);
+        // RFC 4861 §7.2.5: who was not looked for is not entered.
+        let sought = |link: &&mut Link| link.neighbours.has(target);
+        let link = self.link_mut(device).filter(sought);
+        let link = link.ok_or(Discard::Neighbour)?;
+        let waiting = link.neighbours.advertised(now, target, told);
         if let Some(mac) = body.link {
-            self.release(waiting, mac);
+            self.release(device, waiting, mac);
         }
         if flags & ndp::ROUTER == 0 {
-            self.doubt_router(target, Retired::Yes);
+            self.doubt_router(device, target, Retired::Yes);
         }
         Ok(())
     }
@@ -159,26 +180,27 @@ impl Host {
         inbound: &Inbound,
         body: &ndp::Body,
     ) -> Result<(), Discard> {
-        let target = IpAddr::V6(body.target);
+        let (device, target) = (inbound.device, IpAddr::V6(body.target));
         let probing = inbound.source.is_unspecified();
         let group = IpAddr::V6(ndp::solicited_node(body.target));
         // RFC 4861 §7.1.1: who probes asks the group, and doesn't say where it is.
         if probing && (inbound.destination != group || body.link.is_some()) {
             return Err(Discard::Neighbour);
         }
-        if self.is_tentative(target) {
+        if self.is_tentative(device, target) {
             // RFC 4862 §5.4.3: who has an address already is not answered before it is ours.
             if probing {
-                self.contested(now, body.target);
+                self.contested(now, device, body.target);
             }
             return Ok(());
         }
-        if !self.answers_for(target, inbound.source) {
+        if !self.answers_for(device, target, inbound.source) {
             return Err(Discard::NotMine);
         }
         if let (Some(mac), false) = (body.link, probing || body.link.is_some_and(Mac::is_group)) {
-            let waiting = self.neighbours.heard(now, inbound.source, mac);
-            self.release(waiting, mac);
+            let link = self.link_mut(device).ok_or(Discard::Neighbour)?;
+            let waiting = link.neighbours.heard(now, inbound.source, mac);
+            self.release(device, waiting, mac);
         }
         let IpAddr::V6(source) = inbound.source else {
             return Err(Discard::Neighbour);
@@ -191,7 +213,7 @@ impl Host {
         } else {
             0
         };
-        let own = if self.routes.is_own(target) {
+        let own = if self.routes.is_own_on(device, target) {
             ndp::OVERRIDE
         } else {
             0
@@ -199,56 +221,58 @@ impl Host {
         let message = Message::NeighbourAdvertisement {
             flags: solicited | router | own,
         };
-        let mut packet =
-            self.ndp_packet(message, Kind::Advertisement, body.target, [body.target, to]);
+        let kind = Kind::Advertisement;
+        let ends = [body.target, to];
+        let mut packet = self.ndp_packet(device, (message, kind), body.target, ends);
         let _ = self.send(now, &mut packet);
         Ok(())
     }
 
     fn ndp_packet(
         &self,
-        message: Message,
-        kind: Kind,
+        device: Device,
+        (message, kind): (Message, Kind),
         target: Ipv6Addr,
         [from, to]: [Ipv6Addr; 2],
     ) -> Outbound {
         let body = ndp::Body {
             target,
-            link: Some(self.config.mac),
+            link: self.link(device).map(|link| link.mac),
         }
         .emit(kind);
         let header = message.emit(&body, from, to);
         let message = [&header[..], &body].concat();
         let mut packet = Outbound::new(from.into(), to.into(), icmpv6::PROTOCOL, &message);
         packet.hop_limit = Some(NDP_HOP_LIMIT);
+        packet.device = Some(device);
         packet
     }
 
     /// Asks for a neighbour: everybody, or only the station where it was last.
-    pub(super) fn ask(&mut self, address: IpAddr, station: Option<Mac>) {
+    pub(super) fn ask(&mut self, device: Device, address: IpAddr, station: Option<Mac>) {
         match address {
-            IpAddr::V4(target) => self.ask_arp(target, station),
-            IpAddr::V6(target) => self.ask_ndp(target, station),
+            IpAddr::V4(target) => self.ask_arp(device, target, station),
+            IpAddr::V6(target) => self.ask_ndp(device, target, station),
         }
     }
 
-    fn ask_arp(&mut self, target: Ipv4Addr, station: Option<Mac>) {
-        let sender = match self.routes.source_for(IpAddr::V4(target)) {
+    fn ask_arp(&mut self, device: Device, target: Ipv4Addr, station: Option<Mac>) {
+        let sender = match self.routes.source_for(Some(device), IpAddr::V4(target)) {
             Some(IpAddr::V4(own)) => own,
             _ => Ipv4Addr::UNSPECIFIED,
         };
         let request = Packet {
             operation: Operation::Request,
-            sender_mac: self.config.mac,
+            sender_mac: self.link(device).map_or(Mac::default(), |link| link.mac),
             sender,
             target_mac: Mac::default(),
             target,
         };
-        self.put_arp(&request, station.unwrap_or(Mac::BROADCAST));
+        self.put_arp(device, &request, station.unwrap_or(Mac::BROADCAST));
     }
 
-    fn ask_ndp(&mut self, target: Ipv6Addr, station: Option<Mac>) {
-        let source = match self.routes.source_for(IpAddr::V6(target)) {
+    fn ask_ndp(&mut self, device: Device, target: Ipv6Addr, station: Option<Mac>) {
+        let source = match self.routes.source_for(Some(device), IpAddr::V6(target)) {
             Some(IpAddr::V6(own)) => own,
             _ => Ipv6Addr::UNSPECIFIED,
         };
@@ -257,28 +281,28 @@ impl Host {
             Some(mac) => (target, mac),
             None => (group, Mac::of_group_v6(group)),
         };
-        let message = Message::NeighbourSolicitation;
-        let mut packet =
-            self.ndp_packet(message, Kind::Solicitation, target, [source, destination]);
-        let _ = self.put(whole_frame(&mut packet, 0), mac);
+        let message = (Message::NeighbourSolicitation, Kind::Solicitation);
+        let mut packet = self.ndp_packet(device, message, target, [source, destination]);
+        let _ = self.put(device, whole_frame(&mut packet, 0), mac);
     }
 
     /// Sends what has waited for a neighbour.
-    pub(super) fn release(&mut self, waiting: Vec<Waiting>, station: Mac) {
+    pub(super) fn release(&mut self, device: Device, waiting: Vec<Waiting>, station: Mac) {
         for mut waiting in waiting {
             // A full queue is counted where it is found.
-            let _ = self.put(&mut waiting.frame, station);
+            let _ = self.put(device, &mut waiting.frame, station);
         }
     }
 
     /// Asks again, or gives up.
     pub(super) fn expire_neighbours(&mut self, now: Instant) {
-        while let Some(due) = self.neighbours.expire(now) {
+        let mut due = |link: &mut Link| Some((link.device, link.neighbours.expire(now)?));
+        while let Some((device, due)) = self.links.iter_mut().find_map(&mut due) {
             match due {
-                Due::Ask(address) => self.ask(address, None),
-                Due::Probe(address, mac) => self.ask(address, Some(mac)),
+                Due::Ask(address) => self.ask(device, address, None),
+                Due::Probe(address, mac) => self.ask(device, address, Some(mac)),
                 Due::Unanswered(address, waiting) => {
-                    self.doubt_router(address, Retired::Perhaps);
+                    self.doubt_router(device, address, Retired::Perhaps);
                     for waiting in waiting {
                         self.drop_for(Discard::NoNeighbour);
                         if let Some(socket) = waiting.socket {

@@ -4,9 +4,10 @@ use core::time::Duration;
 use wharf_port::table::Reuse;
 
 use super::Host;
-use super::egress::{HOP_LIMIT, OwnCopy};
+use super::egress::HOP_LIMIT;
 use super::event::SocketId;
 use super::mailbox::Sending;
+use super::outbound::OwnCopy;
 use super::sockets::Role;
 use crate::tcp::{Algorithm, KeepAlive};
 

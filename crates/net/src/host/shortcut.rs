@@ -4,6 +4,7 @@
 //! path's MTU to be forgotten. So it is what the long way would find.
 
 use core::net::IpAddr;
+use wharf_port::Device;
 
 use crate::time::Instant;
 use crate::wire::ethernet::Mac;
@@ -14,7 +15,10 @@ const PLACES: usize = 64;
 /// A destination behind a neighbour that is at hand.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shortcut {
+    /// The only link that may be taken; nothing for any.
+    pub(super) only: Option<Device>,
     pub(super) destination: IpAddr,
+    pub(super) device: Device,
     pub(super) mac: Mac,
     pub(super) mtu: u16,
     pub(super) until: Instant,
@@ -36,12 +40,12 @@ impl Shortcuts {
     pub(super) fn find(
         &self,
         now: Instant,
-        destination: IpAddr,
+        (only, destination): (Option<Device>, IpAddr),
         changes: u64,
     ) -> Option<&Shortcut> {
         let known = self.0[place(destination)].as_ref()?;
-        let holds =
-            known.destination == destination && known.changes == changes && now < known.until;
+        let same = known.destination == destination && known.only == only;
+        let holds = same && known.changes == changes && now < known.until;
         holds.then_some(known)
     }
 
@@ -66,29 +70,38 @@ mod tests {
     fn a_shortcut_holds_until_something_changes() {
         let mut shortcuts = Shortcuts::default();
         let destination = [10, 0, 0, 2].into();
+        let device = Device::new(2).unwrap();
         let found = Shortcut {
+            only: None,
             destination,
+            device,
             mac: Mac([2, 0, 0, 0, 0, 2]),
             mtu: 1500,
             until: Instant::from_millis(10),
             changes: 3,
         };
         let (before, at) = (Instant::from_millis(9), Instant::from_millis(10));
-        assert!(shortcuts.find(before, destination, 3).is_none());
+        assert!(shortcuts.find(before, (None, destination), 3).is_none());
         shortcuts.note(found);
-        assert!(shortcuts.find(before, destination, 3).is_some());
+        assert!(shortcuts.find(before, (None, destination), 3).is_some());
         assert!(
-            shortcuts.find(at, destination, 3).is_none(),
+            shortcuts.find(at, (None, destination), 3).is_none(),
             "its time has come"
         );
         assert!(
-            shortcuts.find(before, destination, 4).is_none(),
+            shortcuts.find(before, (None, destination), 4).is_none(),
             "something changed"
         );
         let other = [10, 0, 1, 2].into();
         assert!(
-            shortcuts.find(before, other, 3).is_none(),
+            shortcuts.find(before, (None, other), 3).is_none(),
             "in the same place"
+        );
+        assert!(
+            shortcuts
+                .find(before, (Some(device), destination), 3)
+                .is_none(),
+            "by one link only"
         );
     }
 }

@@ -137,6 +137,7 @@ impl Options {
             | Setting::HopLimit(_)
             | Setting::GroupHopLimit(_)
             | Setting::GroupLoop(_)
+            | Setting::SoftErrors(_)
             | Setting::Ports(_) => {}
         }
     }

@@ -6,13 +6,14 @@ use wharf_port::{Endpoint, Flow, Port, Protocol};
 
 use super::Host;
 use super::cookie;
-use super::discard::Discard;
-use super::egress::{Outbound, Whole};
 use super::event::SocketId;
 use super::inbound::{Inbound, Trust};
+use super::links::Link;
 use super::opening::{Syn, syn_text};
-use super::route::Scope;
+use super::outbound::{Outbound, Whole};
+use super::route::{Routes, Scope};
 use super::sockets::{Keeper, Role};
+use crate::discard::Discard;
 use crate::frame::Segmentation;
 use crate::tcp::{self, Arrival, Ecn, Outgoing};
 use crate::time::Instant;
@@ -79,27 +80,27 @@ impl Host {
             }
             Role::Stream(stream) => {
                 // RFC 4861 §7.3.1: new data was acknowledged, so what we send arrives.
-                let progress = self.neighbours.has_doubts()
+                let progress = self.links.iter().any(|link| link.neighbours.has_doubts())
                     && control.flags.contains(Flags::ACK)
                     && stream.connection.covers(control.ack.back(1));
-                if progress && let Some(hop) = self.routes.next_hop(flow.remote.address()) {
-                    self.neighbours.confirm(now, hop);
+                if progress {
+                    confirm(&mut self.links, &self.routes, now, flow);
                 }
                 let text = inbound.take_text(header);
-                stream.connection.receive(now, control, text, inbound.ecn);
+                let dropped = stream.connection.receive(now, control, text, inbound.ecn);
                 if known.is_none() {
                     self.recent.note(flow, id);
                 }
                 self.settle(id);
-                Ok(())
+                dropped.map_or(Ok(()), Err)
             }
             Role::Listener(_) => self.opening(now, inbound, flow, (control, header), id, None),
             Role::Resting(record) => {
                 match record.receive(now, control, inbound.payload().len() - header) {
-                    Arrival::Ignore => Ok(()),
+                    Arrival::Ignore => Err(Discard::TimeWait),
                     Arrival::Answer(answer) => {
                         self.send_control(now, flow, answer);
-                        Ok(())
+                        Err(Discard::TimeWait)
                     }
                     Arrival::Reopen { isn_after } => {
                         self.reopen(now, inbound, flow, (control, header), id, isn_after)
@@ -181,6 +182,7 @@ impl Host {
         if !is_opening(control.flags) {
             return Err(Discard::Stray);
         }
+        let text = &inbound.payload()[header..];
         let name = self.sockets.next().ok_or(Discard::SocketLimit)?;
         let Some(socket) = self.sockets.find_mut(id) else {
             return Err(Discard::NoSocket);
@@ -198,7 +200,10 @@ impl Host {
         if crowded {
             listener.cookies_until = Some(now + cookie::VALID);
             self.answer_with_cookie(now, flow, control, id);
-            return Ok(());
+            return match text {
+                [] => Ok(()),
+                _ => Err(Discard::NoRoom),
+            };
         }
         let Ok(accepted) = self.table.accept(hold, flow, name) else {
             return Err(Discard::NoSocket);
@@ -207,11 +212,15 @@ impl Host {
         let syn = Syn {
             flow: *flow,
             control: *control,
-            text: syn_text(&inbound.payload()[header..]),
+            text: syn_text(text),
             isn_after,
         };
+        let cut = text.len() > syn.text.len();
         self.answer_syn(now, (name, accepted), syn, Keeper::Handshake(id), options);
-        Ok(())
+        match cut {
+            true => Err(Discard::NoRoom),
+            false => Ok(()),
+        }
     }
 
     /// Sends a segment without text for a flow that has no connection.
@@ -252,6 +261,17 @@ impl Host {
         packet.socket = socket;
         // A segment that finds no way is lost like one on the way: retransmission deals with it.
         let _ = self.send(now, &mut packet);
+    }
+}
+
+/// The neighbour through which a flow goes forwards what we send.
+fn confirm(links: &mut [Link], routes: &Routes, now: Instant, flow: &Flow) {
+    let only = routes.link_of(flow.local.address());
+    let Some(hop) = routes.next_hop(only, flow.remote.address()) else {
+        return;
+    };
+    for link in links.iter_mut().filter(|link| link.device == hop.device) {
+        link.neighbours.confirm(now, hop.neighbour);
     }
 }
 

@@ -8,15 +8,15 @@ use smallvec::SmallVec;
 use wharf_port::{Endpoint, Flow, Port, Protocol};
 
 use super::Host;
-use super::discard::Discard;
-use super::egress::Outbound;
 use super::event::{Event, SocketId, Unreachable};
 use super::icmp_error::Trouble;
 use super::inbound::{Inbound, Trust};
 use super::ingress::malformed;
 use super::mailbox::{Received, SendError};
+use super::outbound::Outbound;
 use super::route::Scope;
 use super::sockets::Role;
+use crate::discard::Discard;
 use crate::frame::Segmentation;
 use crate::tcp::Ready;
 use crate::time::Instant;
@@ -101,11 +101,11 @@ impl Host {
     }
 
     /// The socket that gets what arrived. Without a source port there is no flow: what is connected hears nothing of it.
-    fn reader(&self, inbound: &Inbound, arrived: &Arrived) -> Option<SocketId> {
-        if let Some(flow) = arrived.flow() {
-            return self.addressee(inbound, &flow);
-        }
+    fn reader(&mut self, inbound: &Inbound, arrived: &Arrived) -> Option<SocketId> {
         let device = inbound.device;
+        if let Some(flow) = arrived.flow() {
+            return self.reader_of(&flow, device);
+        }
         let found = self
             .table
             .who_without_port(arrived.to, arrived.from, device)?;
@@ -173,7 +173,7 @@ impl Host {
         }
         let segment = segment.filter(|size| *size > 0 && usize::from(*size) < payload.len());
         let overhead = LEN + if local.is_ipv4() { 20 } else { 40 };
-        let mtu = usize::from(self.routes.mtu(now, remote));
+        let mtu = usize::from(self.routes.mtu(now, local, remote));
         match segment {
             // A train goes as one frame only if each of its datagrams is one packet.
             Some(size) if usize::from(size) + overhead <= mtu => {
@@ -210,6 +210,7 @@ impl Host {
         if let Some(mailbox) = socket.and_then(|socket| self.mailbox(socket)) {
             let sending = mailbox.sending;
             packet.hop_limit = sending.hop_limit;
+            packet.device = sending.device;
             if remote.is_multicast() {
                 packet.hop_limit = Some(sending.group_hop_limit);
                 packet.own_copy = sending.own_copy;

@@ -55,9 +55,10 @@ impl Host {
     /// Ends a connection that has no socket any more: the reset goes out before it is gone.
     fn reset(&mut self, now: Instant, mut stream: Stream) {
         stream.connection.abort(now);
-        let mtu = self.routes.mtu(now, stream.flow.remote.address());
+        let (local, remote) = (stream.flow.local.address(), stream.flow.remote.address());
+        let mtu = self.routes.mtu(now, local, remote);
         let limits = Limits {
-            mss: mss(mtu, stream.flow.remote.address()),
+            mss: mss(mtu, remote),
             offload: None,
         };
         while let Some(outgoing) = stream.connection.transmit(now, &limits) {

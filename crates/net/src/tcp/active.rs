@@ -20,6 +20,9 @@ use super::{Config, Error, Handshake, KeepAlive, Ready, Setup, State, TimeWait};
 use crate::time::Instant;
 use crate::wire::tcp::{Control, Flags, SeqNum};
 
+/// Octets of a timestamps option with its padding (RFC 7323 appendix A).
+const STAMPS_LEN: u16 = 12;
+
 /// How long memory for what comes is kept that is not needed.
 const SPARES: Duration = Duration::from_secs(1);
 
@@ -33,6 +36,8 @@ pub(super) struct Shared {
     pub(super) reply: Option<Control>,
     pub(super) holder: Holder,
     pub(super) corked: bool,
+    /// The network said that the peer can't be reached, and nothing has said otherwise since.
+    pub(super) doubted: bool,
 }
 
 impl Shared {
@@ -43,6 +48,7 @@ impl Shared {
             reply: None,
             holder: Holder::Program,
             corked: false,
+            doubted: false,
         }
     }
 }
@@ -157,10 +163,12 @@ impl Active {
             fin,
         } = parts;
         let config = &shared.config;
+        // What a full segment of the peer has room for beside the timestamps in each.
+        let stamps = agreement.stamps.map_or(0, |_| STAMPS_LEN);
         let sizes = Sizes {
             initial: config.receive_initial,
             max: config.receive_max,
-            mss: setup.mss,
+            mss: setup.mss.saturating_sub(stamps).max(1),
             scale: agreement.scale,
             sack: agreement.sack,
         };

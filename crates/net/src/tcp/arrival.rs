@@ -8,6 +8,7 @@ use super::active::{Active, Exit, Holder, Opening, Stage, SynReceived};
 use super::sender::Fin;
 use super::timers::Timer;
 use super::{Ecn, Error, Ready};
+use crate::discard::Discard;
 use crate::time::Instant;
 use crate::wire::tcp::{Control, Flags, SeqNum};
 
@@ -17,6 +18,17 @@ pub(super) struct Arriving {
     control: Control,
     payload: Bytes,
     ecn: Ecn,
+    /// Why a part of it was dropped.
+    dropped: Option<Discard>,
+}
+
+/// What a segment brought about.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    /// How the connection leaves its states, if it does.
+    pub(super) exit: Option<Exit>,
+    /// Why the segment, or a part of it, was dropped.
+    pub(super) dropped: Option<Discard>,
 }
 
 impl Arriving {
@@ -39,52 +51,59 @@ impl Arriving {
     }
 }
 
-/// Why the checks end early: the segment is done with, or the connection is.
+/// Why the checks end early: the segment is dropped, or the connection is over.
 enum Halt {
-    Done,
+    Drop(Discard),
     Exit(Exit),
 }
 
 type Check = ControlFlow<Halt>;
 
-const DONE: Check = ControlFlow::Break(Halt::Done);
 const NEXT: Check = ControlFlow::Continue(());
+
+const fn discard(reason: Discard) -> Check {
+    ControlFlow::Break(Halt::Drop(reason))
+}
 
 const fn leave(exit: Exit) -> Check {
     ControlFlow::Break(Halt::Exit(exit))
 }
 
 impl Active {
-    /// Takes a segment; returns how the connection leaves these states, if it does.
+    /// Takes a segment.
     pub(super) fn receive(
         &mut self,
         now: Instant,
         segment: &Control,
         payload: Bytes,
         ecn: Ecn,
-    ) -> Option<Exit> {
-        let outcome = self.check(Arriving {
+    ) -> Outcome {
+        let mut arriving = Arriving {
             now,
             control: *segment,
             payload,
             ecn,
-        });
+            dropped: None,
+        };
+        let halted = self.check(&mut arriving);
         self.receiver
             .arm(now, self.shared.config.ack_delay, &mut self.timers);
-        match outcome {
-            ControlFlow::Break(Halt::Exit(exit)) => Some(exit),
-            _ => None,
-        }
+        let (exit, dropped) = match halted {
+            ControlFlow::Break(Halt::Exit(exit)) => (Some(exit), arriving.dropped),
+            ControlFlow::Break(Halt::Drop(reason)) => (None, Some(reason)),
+            ControlFlow::Continue(()) => (None, arriving.dropped),
+        };
+        Outcome { exit, dropped }
     }
 
-    fn check(&mut self, mut arriving: Arriving) -> Check {
-        self.first_sequence(&mut arriving)?;
-        self.second_reset(&arriving)?;
+    fn check(&mut self, arriving: &mut Arriving) -> Check {
+        self.first_sequence(arriving)?;
+        self.second_reset(arriving)?;
         // Third, security: compartments of IPv4's security option; nobody sends them, and RFC 9293 §3.10.7.4 lets them be ignored.
-        self.fourth_syn(&arriving)?;
-        self.fifth_ack(&arriving)?;
+        self.fourth_syn(arriving)?;
+        self.fifth_ack(arriving)?;
         // Sixth, urgent: urgent data stays in line, where RFC 6093 §6 wants it read; the pointer tells nothing more.
-        let fin = self.fin_of(&arriving);
+        let fin = self.fin_of(arriving);
         self.seventh_text(arriving)?;
         self.eighth_fin(fin)
     }
@@ -105,7 +124,13 @@ impl Active {
             let repeats_syn_text =
                 matches!(self.stage, Stage::SynReceived(_)) && self.repeats(arriving);
             if !(probes_closed_window || repeats_syn_text) || arriving.has(Flags::SYN) {
-                return self.refuse(arriving);
+                return self.refuse(arriving, Discard::OutsideWindow);
+            }
+            if arriving.length() > 0 {
+                arriving.dropped = Some(match repeats_syn_text {
+                    true => Discard::Repeated,
+                    false => Discard::NoRoom,
+                });
             }
             // "Special allowance should be made to accept valid ACKs, URGs, and RSTs": only the text is dropped.
             arriving.control.seq = self.receiver.nxt;
@@ -133,8 +158,10 @@ impl Active {
         };
         match arriving.control.options.timestamps {
             _ if arriving.has(Flags::RST) => NEXT,
-            None if !arriving.has(Flags::SYN) => DONE,
-            Some(sent) if stamps.is_old(arriving.now, sent.value) => self.refuse(arriving),
+            None if !arriving.has(Flags::SYN) => discard(Discard::Timestamp),
+            Some(sent) if stamps.is_old(arriving.now, sent.value) => {
+                self.refuse(arriving, Discard::Timestamp)
+            }
             _ => NEXT,
         }
     }
@@ -145,29 +172,34 @@ impl Active {
     }
 
     /// An unacceptable segment is answered by an acknowledgment, unless it is a reset.
-    fn refuse(&mut self, arriving: &Arriving) -> Check {
+    fn refuse(&mut self, arriving: &Arriving, reason: Discard) -> Check {
         if arriving.has(Flags::RST) {
-            return DONE;
+            return discard(Discard::Reset);
         }
+        let end = arriving.control.seq + arriving.length();
+        let reason = match arriving.length() > 0 && !end.after(self.receiver.nxt) {
+            true if reason == Discard::OutsideWindow => Discard::Repeated,
+            _ => reason,
+        };
         if !arriving.payload.is_empty() && !arriving.text_end().after(self.receiver.nxt) {
             self.receiver
                 .duplicate(arriving.control.seq, arriving.payload.len());
-            return DONE;
+            return discard(reason);
         }
         let harmless = !arriving.payload.is_empty() || arriving.has(Flags::FIN);
         if harmless {
             self.receiver.acknowledge_now();
-            return DONE;
+            return discard(reason);
         }
-        self.challenge(arriving.now)
+        self.challenge(arriving.now, reason)
     }
 
     /// Answers by an acknowledgment, within limits, and drops the segment (RFC 5961 §7).
-    fn challenge(&mut self, now: Instant) -> Check {
+    fn challenge(&mut self, now: Instant, reason: Discard) -> Check {
         if self.limiter.admits(now) {
             self.receiver.acknowledge_now();
         }
-        DONE
+        discard(reason)
     }
 
     /// Second: a reset counts only at exactly the next sequence number; elsewhere in the window it is questioned (RFC 5961 §3.2).
@@ -176,7 +208,7 @@ impl Active {
             return NEXT;
         }
         if arriving.control.seq != self.receiver.nxt {
-            return self.challenge(arriving.now);
+            return self.challenge(arriving.now, Discard::Reset);
         }
         leave(match self.stage {
             Stage::SynReceived(SynReceived {
@@ -198,14 +230,14 @@ impl Active {
                 opening: Opening::Passive,
                 ..
             }) => leave(Exit::Failed(Error::Reset)),
-            _ => self.challenge(arriving.now),
+            _ => self.challenge(arriving.now, Discard::Handshake),
         }
     }
 
     /// Fifth: the acknowledgment.
     fn fifth_ack(&mut self, arriving: &Arriving) -> Check {
         if !arriving.has(Flags::ACK) {
-            return DONE;
+            return discard(Discard::Acknowledgment);
         }
         self.complete_handshake(arriving)?;
         let ack = arriving.control.ack;
@@ -224,10 +256,10 @@ impl Active {
 
     fn refuse_ack(&mut self, arriving: &Arriving) -> Check {
         if arriving.is_bare() {
-            return self.challenge(arriving.now);
+            return self.challenge(arriving.now, Discard::Acknowledgment);
         }
         self.receiver.acknowledge_now();
-        DONE
+        discard(Discard::Acknowledgment)
     }
 
     /// In SYN-RECEIVED the acknowledgment of our SYN establishes the connection; any other is reset.
@@ -242,7 +274,7 @@ impl Active {
                 flags: Flags::RST,
                 ..Control::default()
             });
-            return DONE;
+            return discard(Discard::Acknowledgment);
         }
         self.sender.una = ack;
         self.sender.window.establish(&arriving.control);
@@ -270,6 +302,7 @@ impl Active {
             return;
         }
         self.timers.stop(Timer::UserTimeout);
+        self.shared.doubted = false;
         self.abandoned_probes = 0;
         if self.sender.is_relieved() && self.sender.fin == Fin::Open {
             self.shared.ready |= Ready::WRITABLE;
@@ -306,17 +339,25 @@ impl Active {
     }
 
     /// Seventh: the text.
-    fn seventh_text(&mut self, arriving: Arriving) -> Check {
+    fn seventh_text(&mut self, arriving: &mut Arriving) -> Check {
         if self.sender.ecn {
-            self.note_congestion(&arriving);
+            self.note_congestion(arriving);
         }
-        if arriving.payload.is_empty() || !self.expects_text() {
+        if arriving.payload.is_empty() {
+            return NEXT;
+        }
+        if !self.expects_text() {
+            arriving.dropped = Some(Discard::AfterClose);
             return NEXT;
         }
         if self.shared.holder == Holder::Nobody && arriving.text_end().after(self.receiver.nxt) {
+            arriving.dropped = Some(Discard::AfterClose);
             return leave(self.abort()); // RFC 1122 §4.2.2.13: nobody will ever read this.
         }
-        if self.receiver.text(arriving.control.seq, arriving.payload) {
+        let payload = core::mem::take(&mut arriving.payload);
+        let taken = self.receiver.text(arriving.control.seq, payload);
+        arriving.dropped = taken.dropped;
+        if taken.readable {
             self.shared.ready |= Ready::READABLE;
         }
         NEXT
@@ -362,7 +403,7 @@ impl SynReceived {
         }
         if !arriving.has(Flags::ACK) {
             self.unsent = true;
-            return DONE;
+            return discard(Discard::Repeated);
         }
         if self.opening == Opening::Active {
             arriving.control.flags = arriving.control.flags.without(Flags::SYN);

@@ -15,6 +15,7 @@ use super::over::{self, Over};
 use super::sender::Fin;
 use super::syn_sent::{Answer, SynSent};
 use super::{Config, Ecn, Error, Handshake, Limits, Ready, Setup, State, TimeWait, WriteError};
+use crate::discard::Discard;
 use crate::time::Instant;
 use crate::wire::tcp::{Control, SeqNum};
 
@@ -129,20 +130,35 @@ impl Connection {
     }
 
     /// Takes a segment that arrived for this connection. Its checksum was right, and its ports and addresses are this
-    /// connection's; nothing else is taken for granted.
-    pub fn receive(&mut self, now: Instant, segment: &Control, payload: Bytes, ecn: Ecn) {
+    /// connection's; nothing else is taken for granted. Returns why the segment, or a part of it, was dropped, if it was; it may have been
+    /// answered all the same.
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        segment: &Control,
+        payload: Bytes,
+        ecn: Ecn,
+    ) -> Option<Discard> {
         match &mut self.phase {
             Phase::SynSent(opening) => match opening.receive(segment) {
-                Answer::Wait => {}
-                Answer::Meet => self.meet(now, segment, payload),
-                Answer::Fail(error) => self.leave(now, Exit::Failed(error)),
+                Answer::Wait(reason) => Some(reason),
+                Answer::Meet => {
+                    self.meet(now, segment, payload);
+                    None
+                }
+                Answer::Fail(error) => {
+                    self.leave(now, Exit::Failed(error));
+                    None
+                }
             },
             Phase::Active(active) => {
-                if let Some(exit) = active.receive(now, segment, payload, ecn) {
+                let outcome = active.receive(now, segment, payload, ecn);
+                if let Some(exit) = outcome.exit {
                     self.leave(now, exit);
                 }
+                outcome.dropped
             }
-            Phase::Over(over) => over.receive(now, segment, payload.len()),
+            Phase::Over(over) => Some(over.receive(now, segment, payload.len())),
         }
     }
 
@@ -154,7 +170,11 @@ impl Connection {
     }
 
     /// The living states are left behind.
-    fn leave(&mut self, now: Instant, exit: Exit) {
+    fn leave(&mut self, now: Instant, mut exit: Exit) {
+        let doubted = self.shared().is_some_and(|shared| shared.doubted);
+        if doubted && exit == Exit::Failed(Error::TimedOut) {
+            exit = Exit::Failed(Error::Unreachable);
+        }
         let mut over = match core::mem::replace(&mut self.phase, Phase::Over(Box::default())) {
             Phase::SynSent(mut opening) => {
                 Box::new(Over::after(&mut opening.shared, Inbox::default()))
@@ -343,6 +363,15 @@ impl Connection {
     pub fn fail(&mut self, now: Instant, error: Error) {
         if !matches!(self.phase, Phase::Over(_)) {
             self.leave(now, Exit::Failed(error));
+        }
+    }
+
+    /// The network says that the peer can't be reached, which may be over in a moment (RFC 1122 §4.2.3.9): the connection goes on, and
+    /// if it times out before anything is acknowledged, it fails with [`Error::Unreachable`]. As for [`fail`](Self::fail), the
+    /// caller has checked.
+    pub fn doubt(&mut self) {
+        if let Some(shared) = self.shared() {
+            shared.doubted = true;
         }
     }
 

@@ -4,6 +4,7 @@ use super::active::Shared;
 use super::inbox::Inbox;
 use super::time_wait::Arrival;
 use super::{Error, Ready, TimeWait, reset_for};
+use crate::discard::Discard;
 use crate::time::Instant;
 use crate::wire::tcp::Control;
 
@@ -44,13 +45,15 @@ impl Over {
         self.time_wait = Some(record);
     }
 
-    pub(super) fn receive(&mut self, now: Instant, segment: &Control, payload: usize) {
+    /// Nothing that still comes is taken; returns why.
+    pub(super) fn receive(&mut self, now: Instant, segment: &Control, payload: usize) -> Discard {
         let Some(record) = &mut self.time_wait else {
             self.reply = reset_for(segment, payload);
-            return;
+            return Discard::Stray;
         };
         if let Arrival::Answer(answer) = record.receive(now, segment, payload) {
             self.reply = Some(answer);
         }
+        Discard::TimeWait
     }
 }

@@ -18,6 +18,7 @@ use bytes::{Buf, Bytes};
 use super::inbox::Inbox;
 use super::reassembly::{Kept, Reassembly};
 use super::timers::{Timer, Timers};
+use crate::discard::Discard;
 use crate::time::Instant;
 use crate::wire::tcp::{SackBlock, SackBlocks, SeqNum};
 
@@ -72,6 +73,15 @@ pub(super) struct Receiver {
     /// The largest segment that the peer was seen to send, at most `mss`.
     segment: usize,
     mss: usize,
+}
+
+/// What became of text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Something became readable.
+    pub(super) readable: bool,
+    /// Why it, or a part of it, was dropped.
+    pub(super) dropped: Option<Discard>,
 }
 
 /// The sizes a receiver begins with.
@@ -140,11 +150,16 @@ impl Receiver {
         seq.before(self.edge) && (seq + length).after(self.nxt)
     }
 
-    /// Takes text that begins at `seq` and ends in the window or beyond; returns whether anything became readable.
-    pub(super) fn text(&mut self, mut seq: SeqNum, mut payload: Bytes) -> bool {
+    /// Takes text that begins at `seq` and ends in the window or beyond.
+    pub(super) fn text(&mut self, mut seq: SeqNum, mut payload: Bytes) -> Taken {
+        let beyond = payload.len() > self.edge.since(seq);
         payload.truncate(self.edge.since(seq));
+        let mut taken = Taken {
+            readable: false,
+            dropped: beyond.then_some(Discard::NoRoom),
+        };
         if payload.is_empty() {
-            return false;
+            return taken;
         }
         self.segment = self.segment.max(payload.len().min(self.mss));
         if seq.before(self.nxt) {
@@ -152,10 +167,15 @@ impl Receiver {
             seq = self.nxt;
         }
         if seq == self.nxt {
-            return self.in_order(payload);
+            taken.readable = self.in_order(payload);
+            return taken;
         }
-        self.out_of_order(seq, payload);
-        false
+        match self.out_of_order(seq, payload) {
+            Kept::New => {}
+            Kept::Nothing => taken.dropped = Some(Discard::Repeated),
+            Kept::Refused => taken.dropped = Some(Discard::NoRoom),
+        }
+        taken
     }
 
     fn in_order(&mut self, payload: Bytes) -> bool {
@@ -176,9 +196,10 @@ impl Receiver {
         len > 0
     }
 
-    fn out_of_order(&mut self, seq: SeqNum, payload: Bytes) {
+    fn out_of_order(&mut self, seq: SeqNum, payload: Bytes) -> Kept {
         let end = seq + payload.len();
-        if self.queue.insert(seq, payload, 2 * self.limit) == Kept::Nothing {
+        let kept = self.queue.insert(seq, payload, 2 * self.limit);
+        if kept == Kept::Nothing {
             self.duplicate = Some(SackBlock { start: seq, end });
         }
         self.quick = QUICK;
@@ -186,6 +207,7 @@ impl Receiver {
             self.owed = (self.owed + 1).min(MOST_OWED);
         }
         self.due = Due::Now;
+        kept
     }
 
     /// Text came that was wholly received before: it is acknowledged again, as a duplicate (RFC 2883 §4).

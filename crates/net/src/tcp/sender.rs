@@ -20,6 +20,11 @@ use crate::wire::tcp::{Flags, SeqNum};
 /// Segments on record at most: a bound on bookkeeping when each carries next to nothing.
 const MOST_RECORDS: usize = 16_384;
 
+/// TLP.max_ack_delay (RFC 8985 §7.2): how long peers hold an acknowledgment back.
+const MAX_ACK_DELAY: Duration = Duration::from_millis(200);
+/// What a tail loss probe leaves to the peer beside two round trips, which may be shorter than it takes to wake up.
+const LEAST_PATIENCE: Duration = Duration::from_millis(2);
+
 /// Our FIN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fin {
@@ -344,11 +349,11 @@ impl Sender {
             timers.stop(Timer::TailProbe);
             return;
         }
+        // The peer may hold its acknowledgment back until it has two full segments (RFC 9293 §3.8.6.3), not only when it has one.
+        let held_back = self.board.outstanding() < 2 * self.congestion.mss();
         let wait = match self.rtt.smoothed() {
-            Some(smoothed) if self.board.outstanding() <= self.congestion.mss() => {
-                2 * smoothed + Duration::from_millis(200)
-            }
-            Some(smoothed) => (2 * smoothed).max(Duration::from_millis(2)),
+            Some(smoothed) if held_back => 2 * smoothed + MAX_ACK_DELAY,
+            Some(smoothed) => 2 * smoothed + LEAST_PATIENCE,
             None => Duration::from_secs(1),
         };
         timers.set(Timer::TailProbe, now + wait.min(self.rtt.timeout()));

@@ -14,6 +14,7 @@ use super::sender::Fin;
 use super::stamps::clock;
 use super::timers::{Timer, Timers};
 use super::{Config, EcnUse, Error, Setup};
+use crate::discard::Discard;
 use crate::time::Instant;
 use crate::wire::tcp::{Control, Flags, Options, SeqNum, Timestamps};
 
@@ -35,8 +36,8 @@ pub(super) struct SynSent {
 /// What a segment made of SYN-SENT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// Nothing.
-    Wait,
+    /// Nothing, and why.
+    Wait(Discard),
     /// A SYN came: [`SynSent::meet`] makes the rest.
     Meet,
     /// It is over.
@@ -81,7 +82,8 @@ impl SynSent {
     pub(super) fn receive(&mut self, segment: &Control) -> Answer {
         match self.check(segment) {
             ControlFlow::Break(answer) => answer,
-            ControlFlow::Continue(()) => Answer::Wait, // Fifth: neither SYN nor RST.
+            // Fifth: neither SYN nor RST.
+            ControlFlow::Continue(()) => Answer::Wait(Discard::Handshake),
         }
     }
 
@@ -104,7 +106,7 @@ impl SynSent {
                 ..Control::default()
             });
         }
-        ControlFlow::Break(Answer::Wait)
+        ControlFlow::Break(Answer::Wait(Discard::Acknowledgment))
     }
 
     /// Second: a reset counts if it acknowledges our SYN.
@@ -116,7 +118,7 @@ impl SynSent {
         ControlFlow::Break(if acknowledges {
             Answer::Fail(Error::Refused)
         } else {
-            Answer::Wait
+            Answer::Wait(Discard::Reset)
         })
     }
 

@@ -50,6 +50,7 @@ impl Sum {
     }
 
     /// Adds what comes next.
+    #[inline]
     pub fn add(&mut self, bytes: &[u8]) {
         let sum = native_sum(bytes);
         self.total += if self.odd {
@@ -81,6 +82,7 @@ impl Sum {
 
 /// The checksum of one slice.
 #[must_use]
+#[inline]
 pub fn checksum(bytes: &[u8]) -> u16 {
     let mut sum = Sum::default();
     sum.add(bytes);
@@ -91,6 +93,7 @@ pub fn checksum(bytes: &[u8]) -> u16 {
 const LANES: usize = 8;
 
 /// The sum of native 32-bit words.
+#[inline]
 fn native_sum(bytes: &[u8]) -> u64 {
     let (blocks, rest) = bytes.as_chunks::<{ 8 * LANES }>();
     let mut sum = if blocks.is_empty() {
@@ -110,6 +113,7 @@ fn native_sum(bytes: &[u8]) -> u64 {
     }
 }
 
+#[inline(never)]
 fn block_sum(blocks: &[[u8; 8 * LANES]]) -> u64 {
     let mut lanes = [[0; 2]; LANES];
     for block in blocks {

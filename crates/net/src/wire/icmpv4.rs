@@ -21,6 +21,8 @@ pub mod code {
     pub const PORT: u8 = 3;
     /// Fragmentation needed and "don't fragment" set.
     pub const FRAGMENTATION_NEEDED: u8 = 4;
+    /// Source route failed.
+    pub const SOURCE_ROUTE: u8 = 5;
     /// Communication administratively prohibited.
     pub const PROHIBITED: u8 = 13;
 }

@@ -46,7 +46,11 @@ impl Header {
         if packet.len() < length + usize::from(header.payload_len) {
             return Err(Malformed::Truncated);
         }
-        if checksum::checksum(&packet[..length]) != 0 {
+        let checksum = match packet.first_chunk::<LEN>() {
+            Some(plain) if length == LEN => checksum::checksum(plain),
+            _ => checksum::checksum(&packet[..length]),
+        };
+        if checksum != 0 {
             return Err(Malformed::Checksum);
         }
         Ok((header, length))

@@ -13,6 +13,7 @@ pub mod icmpv4;
 pub mod icmpv6;
 pub mod igmp;
 pub mod ipv4;
+pub mod ipv4_options;
 pub mod ipv6;
 pub mod mld;
 pub mod ndp;

@@ -95,6 +95,8 @@ impl Linux {
         let socket =
             rustix::net::socket_with(family, SocketType::STREAM, flags, None).expect("a socket");
         sockopt::set_tcp_congestion(&socket, "reno").expect("every kernel has it");
+        // Where RFC 6093 §6 wants urgent data read; what is accepted has it from its listener.
+        sockopt::set_socket_oobinline(&socket, true).expect("every kernel has it");
         socket
     }
 }

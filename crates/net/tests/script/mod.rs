@@ -19,10 +19,10 @@
 //! octets, SYN and FIN not counted. What a line says of an outgoing segment has to hold (flags but PSH, place, and what else it
 //! names; `ACK?` is a flag that may be there); `no sackok`, `no ts`, `no scale`, `no mss` want an option to be absent. Further words of a segment: `win N`, `mss N`,
 //! `scale N`, `sackok`, `sack 1001:2001,3001:4001`, `ts VALUE ECHO` (`*`: any; of an arriving one, the host's last), `urg N`,
-//! `ect0`, `ce`, `notect`, `damaged`, and `peer 1`: another port of the peer's. `icmp unreachable CODE`, `icmp too-big MTU`
+//! `ect0`, `ce`, `notect`, `damaged`, `anew` (of a SYN that leaves: numbers are counted from it on, as another connection begins), and `peer 1`: another port of the peer's. `icmp unreachable CODE`, `icmp too-big MTU`
 //! arrive about the segment that left last; `udp 100` arrives at a port where nobody is; `icmp port-unreachable` leaves.
 //!
-//! Calls: `listen [BACKLOG]`, `connect`, `accept`, `accept nothing`, `connected`, `write N`, `read N`, `read nothing`,
+//! Calls: `flood N` (as many SYNs, each from another port; what answers them is passed over), `listen [BACKLOG]`, `connect`, `accept`, `accept nothing`, `connected`, `write N`, `read N`, `read nothing`,
 //! `read end`, `error none|refused|reset|timeout|unreachable`, `shutdown`, `close`, `abort`, `set NAME VALUE…`.
 
 #![allow(dead_code, reason = "each test file uses its part")]

@@ -28,6 +28,8 @@ pub(crate) struct Words {
     pub(crate) ecn: Option<u8>,
     pub(crate) without: Vec<String>,
     pub(crate) damaged: bool,
+    /// A new connection in the place of one before: numbers are counted from here on.
+    pub(crate) anew: bool,
     /// Which of the peer's ports.
     pub(crate) peer: u16,
 }

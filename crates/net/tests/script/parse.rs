@@ -206,6 +206,7 @@ fn segment(text: &str) -> Result<Words, String> {
             "ect0" => segment.ecn = Some(2),
             "ce" => segment.ecn = Some(3),
             "damaged" => segment.damaged = true,
+            "anew" => segment.anew = true,
             "peer" => segment.peer = number(words.next())?,
             "no" => match words.next() {
                 Some(name @ ("mss" | "scale" | "sackok" | "sack" | "ts")) => {

@@ -5,16 +5,18 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use wharf_net::wire::checksum::{self, Sum};
-use wharf_net::wire::tcp::{Flags, SeqNum};
+use wharf_net::wire::tcp::{Control, Flags, SeqNum};
 
 use super::machine::{Machine, Read};
-use super::packet::{Origin, Told, Words, stream};
+use super::packet::{Origin, PEER_ISN, Told, Words, stream};
 use super::parse::{After, Family, Line, Packet, Script, What};
 use crate::network::RIGHT_MAC;
 use crate::play::craft::{self, End, Segment};
 
 /// The peer's first port.
 const PEER_PORT: u16 = 4000;
+/// Where the ports of a flood begin.
+const FLOOD_PORT: u16 = 30_000;
 
 /// A script that is being played.
 struct Player<'a> {
@@ -127,9 +129,20 @@ impl Player<'_> {
         self.origins.entry(port).or_insert(zero)
     }
 
+    /// The next frame that is sent, what answers a flood aside.
+    fn sent(&mut self, until: Duration) -> Option<(Duration, Vec<u8>)> {
+        loop {
+            let (at, frame) = self.machine.sent(until)?;
+            let flood = craft::read(&frame).is_some_and(|it| it.destination >= FLOOD_PORT);
+            if !flood {
+                return Some((at, frame));
+            }
+        }
+    }
+
     /// Lets time pass in which nothing may be sent.
     fn quiet_until(&mut self, until: Duration) -> Result<(), String> {
-        match self.machine.sent(until) {
+        match self.sent(until) {
             None => Ok(()),
             Some((at, frame)) => Err(format!(
                 "after {:?} was sent: {}",
@@ -180,6 +193,21 @@ impl Player<'_> {
         frame
     }
 
+    /// So many SYNs, each from another port.
+    fn flood(&mut self, count: usize) {
+        let control = Control {
+            seq: PEER_ISN,
+            flags: Flags::SYN,
+            window: 10_000,
+            ..Control::default()
+        };
+        for port in (FLOOD_PORT..).take(count) {
+            let peer = End { port, ..self.peer };
+            let frame = craft::segment(peer, self.here, &control, &[], 0);
+            self.machine.give(frame);
+        }
+    }
+
     fn datagram(&mut self, count: usize) -> Vec<u8> {
         let mut datagram = vec![0; 8 + count];
         datagram[0..2].copy_from_slice(&self.peer.port.to_be_bytes());
@@ -225,7 +253,7 @@ impl Player<'_> {
         packet: &Packet,
         (earliest, latest): (Duration, Duration),
     ) -> Result<(), String> {
-        let Some((at, frame)) = self.machine.sent(latest) else {
+        let Some((at, frame)) = self.sent(latest) else {
             return Err("nothing was sent".to_owned());
         };
         let after = at.saturating_sub(self.last);
@@ -266,7 +294,8 @@ impl Player<'_> {
         }
         let Segment { control, .. } = &segment;
         let origin = self.origin(port);
-        if control.flags.contains(Flags::SYN) && origin.host == SeqNum::new(0) {
+        let first = words.anew || origin.host == SeqNum::new(0);
+        if control.flags.contains(Flags::SYN) && first {
             origin.host = control.seq;
         }
         let compared = words.differs(&segment, origin);
@@ -292,6 +321,7 @@ impl Player<'_> {
                 self.machine
                     .listen(self.family, self.here.port, count(backlog)?)
             }
+            ["flood", count_of] => self.flood(count(count_of)?),
             ["connect"] => {
                 let to: IpAddr = self.peer.address;
                 self.here.port = self.machine.connect(to, self.peer.port);

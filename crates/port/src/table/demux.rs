@@ -51,6 +51,13 @@ impl<O> Table<O> {
         self.look_up(&flow.into(), 0)
     }
 
+    /// How often anything has changed by which packets find their hold. As long as it stays, every question of
+    /// [`who_on`](Self::who_on) and the others here has the answer that it had.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.flows.changes() + self.receivers.changes()
+    }
+
     /// Who gets a packet of this flow that arrived on this device: of two holds of equal rank, the one bound
     /// to the device.
     #[must_use]

@@ -63,6 +63,7 @@ pub(super) struct Index<V> {
     cells: Vec<Option<Cell<V>>>,
     homes: usize,
     count: usize,
+    changes: u64,
 }
 
 const FEWEST: usize = 8;
@@ -77,6 +78,7 @@ impl<V> Index<V> {
             cells: Vec::new(),
             homes: FEWEST,
             count: 0,
+            changes: 0,
         };
         index.arrange(Vec::new());
         index
@@ -88,6 +90,11 @@ impl<V> Index<V> {
 
     fn home(&self, print: Print) -> usize {
         ((u128::from(print.high) * self.homes as u128) >> 64) as usize
+    }
+
+    /// How often something was added, put in another's place, or removed.
+    pub(super) const fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// What is known by this print.
@@ -111,6 +118,7 @@ impl<V> Index<V> {
 
     /// Adds a number, or puts it in the place of the one that is known by this print.
     pub(super) fn insert(&mut self, print: Print, number: u32, value: V) {
+        self.changes += 1;
         if self.count >= self.most() {
             self.grow();
         }
@@ -169,6 +177,7 @@ impl<V> Index<V> {
         let Ok(mut at) = self.position(print) else {
             return;
         };
+        self.changes += 1;
         self.count -= 1;
         self.cells[at] = None;
         while let Some(next) = &self.cells[at + 1]

@@ -71,6 +71,7 @@ pub(super) struct Receivers {
     stacks: Arena<Stack>,
     benches: Arena<Bench>,
     shared: HashMap<(u32, u32), u32, Keyed>,
+    changes: u64,
 }
 
 impl Receivers {
@@ -79,7 +80,13 @@ impl Receivers {
             stacks: Arena::new(),
             benches: Arena::new(),
             shared: HashMap::with_hasher(hasher),
+            changes: 0,
         }
+    }
+
+    /// How often somebody sat down or got up.
+    pub(super) const fn changes(&self) -> u64 {
+        self.changes
     }
 
     pub(super) fn len(&self) -> usize {
@@ -88,6 +95,7 @@ impl Receivers {
 
     /// Sits a hold down at the place whose first stack is `stacks`.
     pub(super) fn seat(&mut self, stacks: &mut u32, guest: Guest, hold: u32) -> Chair {
+        self.changes += 1;
         let stack = self.stack_or_new(stacks, &guest);
         let shared = guest
             .shares_as
@@ -126,6 +134,7 @@ impl Receivers {
 
     /// Lets a hold get up. The hold that takes over its chair, if one does, is returned with it.
     pub(super) fn unseat(&mut self, stacks: &mut u32, chair: Chair) -> Option<(u32, Chair)> {
+        self.changes += 1;
         let bench = &mut self.benches[chair.bench];
         let Some(last) = bench.others.pop() else {
             self.fold(stacks, chair.bench);

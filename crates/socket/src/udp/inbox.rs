@@ -14,7 +14,8 @@ use crate::held::Side;
 use crate::shared::State;
 
 /// Receiving. Whatever waits here is cancel-safe, and what doesn't fit the buffer is lost. All fail with
-/// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused), once, when the peer has said that nobody is there, about an earlier datagram.
+/// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused), once, when the peer has said that nobody is there, about an earlier datagram;
+/// with [`HostUnreachable`](io::ErrorKind::HostUnreachable) when the way there was said to be forbidden.
 impl UdpSocket {
     /// Waits for a datagram of the peer that the socket is connected to.
     ///
@@ -240,7 +241,7 @@ fn readable(state: &mut State, _now: Instant, id: SocketId) -> Poll<io::Result<(
     match state.host.peek_from(id) {
         Err(RecvError::Empty) => Poll::Pending,
         Err(RecvError::Gone) => Poll::Ready(Err(error::gone())),
-        Ok(_) | Err(RecvError::Refused) => Poll::Ready(Ok(())),
+        Ok(_) | Err(RecvError::Refused | RecvError::Unreachable(_)) => Poll::Ready(Ok(())),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Whole connections against each other and against hand-made segments, with a virtual clock.
 
+mod discards;
 mod ecn;
 mod losses;
 mod pair;

@@ -7,6 +7,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::pair::{octets, setup};
+use crate::discard::Discard;
 use crate::tcp::{Config, Connection, Ecn, Limits, Outgoing, State};
 use crate::time::Instant;
 use crate::wire::tcp::{Control, Flags, Options, SackBlock, SeqNum, Timestamps};
@@ -151,10 +152,10 @@ impl Peer {
         answer
     }
 
-    /// A segment of any kind.
-    pub(super) fn inject(&mut self, control: Control, payload: Bytes) {
+    /// A segment of any kind; why it was dropped, if it was.
+    pub(super) fn inject(&mut self, control: Control, payload: Bytes) -> Option<Discard> {
         self.connection
-            .receive(self.now, &control, payload, Ecn::NotCapable);
+            .receive(self.now, &control, payload, Ecn::NotCapable)
     }
 
     pub(super) fn control(&self, flags: Flags) -> Control {

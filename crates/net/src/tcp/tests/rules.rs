@@ -1235,3 +1235,37 @@ fn a_connection_can_begin_after_its_handshake() {
     peer.send_data(100);
     assert_eq!(peer.connection.readable(), 100);
 }
+
+/// RFC 1122 §4.2.3.9, RFC 5461 §4: a soft error ends nothing; if nothing else comes, it is why the connection failed.
+#[test]
+fn a_peer_that_cannot_be_reached_is_tried_on_and_then_called_that() {
+    for doubted in [false, true] {
+        let (mut peer, _) = Peer::dialled(&Config::default());
+        if doubted {
+            peer.connection.doubt();
+        }
+        while peer.connection.state() == State::SynSent {
+            peer.expire();
+            peer.drain();
+        }
+        let expected = match doubted {
+            true => Error::Unreachable,
+            false => Error::TimedOut,
+        };
+        assert_eq!(peer.connection.error(), Some(expected));
+    }
+    // Whatever is acknowledged afterwards says that it was nothing.
+    let mut peer = Peer::established();
+    peer.write(100);
+    peer.connection.doubt();
+    let said = peer.only();
+    peer.take(&said);
+    peer.acknowledge();
+    peer.write(100);
+    peer.drain();
+    while peer.connection.state() == State::Established {
+        peer.expire();
+        peer.drain();
+    }
+    assert_eq!(peer.connection.error(), Some(Error::TimedOut));
+}

@@ -24,7 +24,7 @@ pub enum Discard {
     Source,
     /// A frame to everybody that carries a packet for one (RFC 1122 §3.3.6).
     LinkBroadcast,
-    /// A transport protocol that we don't speak.
+    /// A transport protocol that we don't speak, or none.
     Protocol,
     /// Destination port 0, or under TCP source port 0.
     PortZero,
@@ -32,7 +32,7 @@ pub enum Discard {
     NoSocket,
     /// For a group or everybody where only one can be meant.
     Group,
-    /// An IPv6 option asked for it.
+    /// An IPv6 option asked for it, or a source route that does not end here.
     Option,
     /// Fragments that overlap (RFC 5722), or contradict each other.
     FragmentOverlap,
@@ -40,7 +40,7 @@ pub enum Discard {
     FragmentLimit,
     /// Fragments that were not completed in time.
     FragmentTimeout,
-    /// An ICMP message that says nothing to us.
+    /// An ICMP message that says nothing to us, or that is mere advice.
     Icmp,
     /// An ICMP error about nothing that we have sent.
     IcmpUnrelated,
@@ -48,7 +48,7 @@ pub enum Discard {
     IcmpLimit,
     /// A message about multicast groups that is for routers, or that RFC 3810 §6.2 forbids.
     Multicast,
-    /// A neighbour discovery message that RFC 4861 §7.1 forbids.
+    /// A neighbour discovery message that RFC 4861 §7.1 forbids, or an answer that nobody asked for (§7.2.5, RFC 826).
     Neighbour,
     /// A router advertisement, to a host that doesn't configure itself.
     Unconfigurable,
@@ -76,10 +76,29 @@ pub enum Discard {
     NoNeighbour,
     /// A segment for a connection that exists no more, or that no reset may answer.
     Stray,
+    /// TCP: nothing of it is within the receive window (RFC 9293 §3.10.7.4, first).
+    OutsideWindow,
+    /// TCP: text, a SYN or a FIN that has come before.
+    Repeated,
+    /// TCP: older than what has come by its timestamp, or without the timestamp that was agreed on (RFC 7323 §5, §3.2).
+    Timestamp,
+    /// TCP: a reset that could be anybody's: not at the next sequence number, or not an answer to our SYN (RFC 5961 §3.2, RFC 9293
+    /// §3.10.7.3, second).
+    Reset,
+    /// TCP: a SYN for a connection that stands (RFC 5961 §4.2), or none where only one helps (RFC 9293 §3.10.7.3, fifth).
+    Handshake,
+    /// TCP: acknowledges what was not sent, or nothing since too long ago (RFC 5961 §5.2), or nothing at all.
+    Acknowledgment,
+    /// TCP: text beyond the receive window, of which the rest was taken, or for which there was no memory.
+    NoRoom,
+    /// TCP: text after the peer's FIN, or for a connection that nobody reads any more (RFC 1122 §4.2.2.13).
+    AfterClose,
+    /// TCP: a late segment of a connection in TIME-WAIT.
+    TimeWait,
 }
 
 impl Discard {
-    const LAST: Self = Self::Stray;
+    const LAST: Self = Self::TimeWait;
     const COUNT: usize = Self::LAST as usize + 1;
 }
 
@@ -88,11 +107,11 @@ impl Discard {
 pub struct Discards([u64; Discard::COUNT]);
 
 impl Discards {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self([0; Discard::COUNT])
     }
 
-    pub(super) fn count(&mut self, reason: Discard) {
+    pub(crate) fn count(&mut self, reason: Discard) {
         self.0[reason as usize] += 1;
     }
 
