@@ -19,6 +19,15 @@ fn tshark(world: &World, file: &Path, words: &[&str]) -> String {
     line.out()
 }
 
+/// Waits until a file has this text in it.
+fn await_text(file: &Path, text: &str) {
+    await_that("it is in the file", || {
+        let file = std::fs::read(file).ok()?;
+        let mut parts = file.windows(text.len());
+        parts.any(|part| part == text.as_bytes()).then_some(())
+    });
+}
+
 /// A client that asks a web server for a page, and is there until its input ends.
 const CLIENT: &str = "import socket, sys\n\
     sock = socket.create_connection((sys.argv[1], 8000), 30)\n\
@@ -113,13 +122,7 @@ fn the_file_names_programs_and_spaces_for_wireshark(world: &World) -> Played {
         .start();
     client.says("200 OK");
     // Its program is looked up as its first frame is written.
-    await_that("the flow is in the file", || {
-        let file = std::fs::read(&file).ok()?;
-        let named = " → python3".as_bytes();
-        file.windows(named.len())
-            .any(|part| part == named)
-            .then_some(())
-    });
+    await_text(&file, " → python3");
     client.close_input();
     client.outcome().ended_with(0);
     capture.signal(Signal::INT);
