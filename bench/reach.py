@@ -20,6 +20,10 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).with_name("side_by_side")))
+os.environ.setdefault("PROBE", "")  # is none of this bench's
+from spaces import adopt_orphans, end_descendants  # noqa: E402
+
 PATIENCE = 20
 # An address of the machine that isn't loopback: RFC 5737's documentation network.
 ADDRESS, NEIGHBOUR = "198.51.100.1", "198.51.100.2"
@@ -50,9 +54,10 @@ def main():
     wharf = str(pathlib.Path(sys.argv[1]).resolve())
     typed = [int(word) for word in sys.argv[2:4]]
     rounds, seconds = typed + [5, 3][len(typed):]
-    for line in ["link set lo up", "link add wire type dummy", f"address add {ADDRESS}/24 dev wire", "link set wire up",
+    for line in ["link set lo up", "link add wire type veth peer name far", "link set far up", f"address add {ADDRESS}/24 dev wire", "link set wire up",
                  f"route add default via {NEIGHBOUR}"]:
         subprocess.run(["ip", *line.split()], check=True)
+    adopt_orphans()
     with tempfile.TemporaryDirectory(prefix="reach") as scratch, contextlib.ExitStack() as stack:
         Bench(wharf, pathlib.Path(scratch), rounds, seconds, stack).play()
 
@@ -66,6 +71,7 @@ class Bench:
                                  "WHARF_NAMES_PORT": str(NAMES)}
 
     def play(self):
+        self.stack.callback(end_descendants)
         self.stack.callback(lambda: self.say("stop", "--all"))
         self.web()
         self.published()

@@ -101,6 +101,8 @@ pub(crate) enum Role {
     Daemon,
     /// Holds a space open.
     Keeper,
+    /// Lets binds pass when nobody else can.
+    Standby,
 }
 
 /// The word that a command line begins with that an attendant is to carry out.
@@ -113,6 +115,7 @@ pub(crate) fn role() -> Option<Role> {
         ATTENDANT => Some(Role::Attendant),
         "daemon" if words.len() == 1 => Some(Role::Daemon),
         "keeper" if words.len() == 1 => Some(Role::Keeper),
+        "standby" if words.len() == 1 => Some(Role::Standby),
         _ => None,
     }
 }

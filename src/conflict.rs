@@ -81,14 +81,11 @@ fn told(event: &Event, reason: &Reason, command: &[OsString]) -> Vec<String> {
     lines
 }
 
-/// What ends the program that stands in the way, and nothing else.
+/// What ends the program that stands in the way, and nothing else, if it is typed where this run was.
 fn stop(event: &Event, holder: &Actor) -> String {
-    let root = |actor: &Actor| {
-        let directory = actor.directory.as_ref()?;
-        Some(project::root(Path::new(directory)))
-    };
-    let ours = event.program.as_ref().and_then(root);
-    let force = match ours.is_some() && ours == root(holder) {
+    let here = std::env::current_dir().map(|directory| project::root(&directory));
+    let there = holder.directory.as_ref().map(Path::new).map(project::root);
+    let force = match here.ok() == there {
         true => "",
         false => "--force ",
     };

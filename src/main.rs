@@ -13,6 +13,7 @@ mod cli;
 mod client;
 mod columns;
 mod config;
+mod confine;
 mod conflict;
 mod daemon;
 mod dns;
@@ -121,11 +122,13 @@ fn play(role: cli::Role) -> Result<ExitCode> {
     match role {
         cli::Role::Attendant => return background::attend(),
         cli::Role::Daemon => daemon::serve()?,
-        cli::Role::Keeper => {
-            // The daemon's socket is standard input.
-            let daemon = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
-            space::keeper::keep(daemon)?;
-        }
+        cli::Role::Keeper => space::keeper::keep(standard_input()?)?,
+        cli::Role::Standby => space::standby::stand_by(standard_input()?)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The socket of whoever started this process.
+fn standard_input() -> Result<UnixStream> {
+    Ok(std::io::stdin().as_fd().try_clone_to_owned()?.into())
 }

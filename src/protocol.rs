@@ -280,7 +280,8 @@ pub(crate) enum Progress {
 /// What the daemon says to a `wharf run`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Notice {
-    /// The listener is held twice from now on: the run needs to hold it no more.
+    /// The run's binds are dealt with from now on. Descriptors: what the daemon has in hand of them, and a pidfd of the keeper,
+    /// unless that is gone.
     Kept,
     /// A program of this run wanted a port and didn't get it.
     Conflict(Event),

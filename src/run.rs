@@ -28,6 +28,7 @@ use crate::publish::Publication;
 use crate::runs::Account;
 use crate::signals::{Caught, Signals};
 use crate::space::enter::{EnterError, Namespaces, Started, Supervision};
+use crate::space::standby::Standby;
 use crate::{cli, client, config, conflict, env, space};
 
 /// How long a daemon may take for its last word; usually it has none.
@@ -92,12 +93,15 @@ pub(crate) fn carry(typed: cli::Run, config: Config, mut stage: Stage) -> Result
     let mut session = Session {
         channel: Some(answer.channel),
         resume,
-        supervision: Supervision::Inherited,
+        refused: false,
+        standby: None,
         silent: typed.quiet,
         command: typed.command,
     };
     let ended = program.and_then(|(started, mut signals)| {
-        session.supervise(started.supervision);
+        session.supervise(started.supervision, |listener| {
+            Standby::of(&space, &run, listener)
+        });
         let program = Pid::from_child(&started.child);
         let mut account = Account::begin(&run, &space, program.as_raw_pid(), &session.command);
         stage.begun(&mut account, typed.quiet)?;
@@ -216,27 +220,44 @@ fn start(
 struct Session {
     channel: Option<Channel>,
     resume: Ask,
-    /// The listener is here until the daemon says that it is held twice.
-    supervision: Supervision,
+    /// The kernel has refused the filter.
+    refused: bool,
+    /// The listener is held here as well, for when nobody else does.
+    standby: Option<Standby>,
     silent: bool,
     /// What was typed.
     command: Vec<OsString>,
 }
 
 impl Session {
+    /// Where the daemon speaks, or without one, calls wait that this run has to let pass.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.channel.as_ref().map(AsFd::as_fd)
+        let channel = self.channel.as_ref().map(AsFd::as_fd);
+        channel.or_else(|| self.standby.as_ref()?.waiting())
+    }
+
+    /// The daemon says something, or is gone; or without one, a call waits.
+    fn attend(&mut self) {
+        if self.channel.is_some() {
+            self.hear();
+        } else if let Some(Err(error)) = self.standby.as_mut().map(Standby::let_pass) {
+            eprintln!("wharf: cannot stand in for the daemon: {error}");
+        }
     }
 
     /// The program runs, and its binds are to be seen by the daemon.
-    fn supervise(&mut self, supervision: Supervision) {
-        self.supervision = supervision;
-        if let Supervision::Refused(errno) = self.supervision
-            && !self.silent
-        {
-            eprintln!(
-                "wharf: binds can't be watched here ({errno}): ports are listed, and conflicts are not explained"
-            );
+    fn supervise(&mut self, supervision: Supervision, hold: impl FnOnce(OwnedFd) -> Standby) {
+        match supervision {
+            Supervision::Listener(listener) => self.standby = Some(hold(listener)),
+            Supervision::Inherited => {}
+            Supervision::Refused(errno) => {
+                self.refused = true;
+                if !self.silent {
+                    eprintln!(
+                        "wharf: binds can't be watched here ({errno}): ports are listed, and conflicts are not explained"
+                    );
+                }
+            }
         }
         self.report_supervision();
     }
@@ -244,16 +265,16 @@ impl Session {
     fn report_supervision(&self) {
         let Some(channel) = &self.channel else { return };
         // If the daemon is gone, the next one is told.
-        match &self.supervision {
-            Supervision::Listener(listener) => {
+        match &self.standby {
+            Some(standby) => {
                 channel
-                    .send(&Progress::Supervised, &[listener.as_fd()])
+                    .send(&Progress::Supervised, &[standby.listener()])
                     .ok();
             }
-            Supervision::Refused(_) => {
+            None if self.refused => {
                 channel.send(&Progress::Unsupervised, &[]).ok();
             }
-            Supervision::Inherited => {}
+            None => {}
         }
     }
 
@@ -263,13 +284,13 @@ impl Session {
             return;
         };
         let mut heard = channel.receive();
-        while let Ok(Some((notice, _))) = heard {
-            match notice {
-                Notice::Kept => self.supervision = Supervision::Inherited,
-                Notice::Conflict(event) if !self.silent => {
-                    eprint!("{}", conflict::explain(&event, &self.command))
+        while let Ok(Some((notice, descriptors))) = heard {
+            match (notice, &mut self.standby) {
+                (Notice::Kept, Some(standby)) => standby.served(descriptors),
+                (Notice::Conflict(event), _) if !self.silent => {
+                    eprint!("{}", conflict::explain(&event, &self.command));
                 }
-                Notice::Conflict(_) | Notice::Passed(_) => {}
+                _ => {}
             }
             heard = match channel.arrived() {
                 Ok(None) => return,
@@ -287,14 +308,34 @@ impl Session {
                 self.channel = Some(answer.channel);
                 self.report_supervision();
             }
-            Err(error) => eprintln!(
-                "wharf: the daemon is gone: {error:#}; the program goes on without a network"
-            ),
+            Err(error) => {
+                eprintln!(
+                    "wharf: the daemon is gone: {error:#}; the program goes on without a network"
+                );
+                self.stand_in();
+            }
         }
     }
 
-    /// The program is done: the daemon says what it still has to say, and how much has passed in the space.
+    /// Nobody else answers the program's binds any more.
+    fn stand_in(&mut self) {
+        let outcome = self.standby.as_mut().map_or(Ok(()), Standby::stand_in);
+        if let Err(error) = outcome {
+            eprintln!("wharf: cannot stand in for the daemon: {error}");
+        }
+    }
+
+    /// The program is done: the daemon says what it still has to say, and how much has passed in the space; what the program
+    /// leaves behind is looked after.
     fn finish(mut self) -> Traffic {
+        let traffic = self.part();
+        if let Some(Err(error)) = self.standby.map(Standby::leave) {
+            eprintln!("wharf: {error:#}");
+        }
+        traffic
+    }
+
+    fn part(&mut self) -> Traffic {
         let mut traffic = Traffic::default();
         let Some(channel) = &mut self.channel else {
             return traffic;
@@ -305,13 +346,14 @@ impl Session {
         {
             return traffic;
         }
-        while let Ok(Some((notice, _))) = channel.receive() {
-            match notice {
-                Notice::Conflict(event) if !self.silent => {
+        while let Ok(Some((notice, descriptors))) = channel.receive() {
+            match (notice, &mut self.standby) {
+                (Notice::Kept, Some(standby)) => standby.served(descriptors),
+                (Notice::Passed(passed), _) => traffic = passed,
+                (Notice::Conflict(event), _) if !self.silent => {
                     eprint!("{}", conflict::explain(&event, &self.command));
                 }
-                Notice::Passed(passed) => traffic = passed,
-                Notice::Conflict(_) | Notice::Kept => {}
+                _ => {}
             }
         }
         traffic
@@ -346,7 +388,7 @@ fn attend(
         }
         let [daemon_speaks, program_speaks] = wait_for(signals, session, stage)?;
         if daemon_speaks {
-            session.hear();
+            session.attend();
         }
         if program_speaks {
             stage.hear();

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
 use crate::harness::events::Events;
 use crate::harness::world::Project;
-use crate::harness::{Played, Skipped, World, aloud, await_that, scenes, traces};
+use crate::harness::{Played, Skipped, World, aloud, await_that, kill, scenes};
 
 scenes![
     a_bind_that_no_filter_sees_is_found_by_the_comparison,
+    a_socket_of_multipath_tcp_is_one_row_from_its_bind_to_its_end,
+    where_the_filter_is_refused_ports_are_listed_all_the_same,
     a_daemonised_program_binds_without_its_run_and_without_a_daemon,
     a_namespace_inside_a_space_is_none_of_the_tables_business,
     a_port_that_the_kernel_chose_is_known_at_once,
@@ -26,13 +28,6 @@ scenes![
     the_time_of_a_listener_is_that_of_its_listen,
     while_the_daemon_is_killed_again_and_again_no_bind_fails,
 ];
-
-fn kill(pid: Pid) {
-    kill_process(pid, Signal::KILL).unwrap();
-    await_that("the killed process has ended", || {
-        (!traces::runs(pid)).then_some(())
-    });
-}
 
 /// What kinds of event come about a port, up to that one.
 fn kinds_until(events: &mut Events, port: u16, last: &str) -> Vec<String> {
@@ -353,6 +348,11 @@ fn a_daemonised_program_binds_without_its_run_and_without_a_daemon(world: &World
             .collect()
     };
     assert_eq!(listed(world), [(3000.into(), "socket".into())]);
+    await_that("it is kept in the history", || {
+        let kept = world.wharf(["events", "--no-follow"]).run().stdout;
+        kept.contains("listening  tcp/127.0.0.1:3000").then_some(())
+    });
+    let since = world.listeners()[0]["since"].clone();
     kill(world.daemon().expect("it runs"));
     // Nobody starts another one; the keeper lets the bind pass.
     has(&shop, 3001);
@@ -360,9 +360,17 @@ fn a_daemonised_program_binds_without_its_run_and_without_a_daemon(world: &World
     let refused = shop.peer(&["listen", "tcp", "127.0.0.1", "3001"]).run();
     assert_ne!(refused.code(), 0, "{refused}");
     has(&shop, 3002);
-    let expected = [(3000, "program"), (3001, "program"), (3002, "socket")];
+    let expected = [(3000, "socket"), (3001, "program"), (3002, "socket")];
     let expected = expected.map(|(port, from)| (port.into(), from.into()));
     assert_eq!(listed(world), expected);
+    assert_eq!(world.listeners()[0]["since"], since);
+    // The new daemon doesn't tell again what the former one told.
+    let told = world.wharf(["events", "--no-follow"]).out();
+    assert_eq!(
+        told.matches("listening  tcp/127.0.0.1:3000").count(),
+        1,
+        "{told}"
+    );
     world.wharf(["stop", "--all"]).run().ended_with(0);
     world.is_empty_within(Duration::from_secs(10));
     Ok(())
@@ -516,5 +524,98 @@ fn a_bind_that_no_filter_sees_is_found_by_the_comparison(world: &World) -> Playe
     assert_eq!(events.about(3000)["event"], "listening");
     kill(server.program());
     assert_eq!(events.about(3000)["event"], "released");
+    Ok(())
+}
+
+fn a_socket_of_multipath_tcp_is_one_row_from_its_bind_to_its_end(world: &World) -> Played {
+    const SCRIPT: &str = "
+import errno, socket, sys
+try:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+except OSError as error:
+    print('skipped: MPTCP:', error.strerror, flush=True)
+    sys.exit()
+sock.bind(('127.0.0.1', 3000))
+sock.listen()
+again = socket.socket()
+try:
+    again.bind(('127.0.0.1', 3000))
+except OSError as error:
+    print('again:', errno.errorcode[error.errno], flush=True)
+sys.stdin.readline()
+";
+    let shop = world.project("shop");
+    let mut held = shop.hold();
+    let mut events = Events::follow(world);
+    let mut server = shop.wharf(["run", "--", "python3", "-c", SCRIPT]).start();
+    let said = server.line_that(|line| Some(line.to_owned()));
+    if said.starts_with("skipped") {
+        return Err(Skipped(said));
+    }
+    assert_eq!(said, "again: EADDRINUSE");
+    let kinds = kinds_until(&mut events, 3000, "conflict");
+    assert_eq!(kinds, ["bound", "listening", "conflict"]);
+    server.warns("that is the very program that asks");
+    for _ in 0..3 {
+        let listeners = world.listeners();
+        assert_eq!(listeners.len(), 1, "{listeners:?}");
+        assert_eq!(listeners[0]["since_from"], "socket");
+        assert_eq!(
+            listeners[0]["programs"][0]["pid"],
+            server.program().as_raw_pid()
+        );
+    }
+    server.close_input();
+    server.outcome().ended_with(0);
+    assert_eq!(kinds_until(&mut events, 3000, "released"), ["released"]);
+    assert_eq!(world.listeners(), Vec::<Value>::new());
+    // Told once: what is next is of another port.
+    let _marker = shop.serve(&["listen", "tcp", "127.0.0.1", "4000"]);
+    assert_eq!(events.next()["port"], 4000);
+    held.close_input();
+    Ok(())
+}
+
+fn where_the_filter_is_refused_ports_are_listed_all_the_same(world: &World) -> Played {
+    let program = world.in_c(&[])?;
+    let shop = world.project("shop");
+    let _held = shop.hold();
+    let mut events = Events::follow(world);
+    let watched = |words: &[&str]| {
+        let line = world.line(&shop.path, &program).word("watched");
+        let line = line.word(&world.binary).words(["run", "--"]);
+        line.words(["python3", "-c", crate::harness::peer::SOURCE])
+            .words(words)
+    };
+    let server = watched(&["listen", "tcp", "127.0.0.1", "3000"]).start();
+    let said = server.line_that(|line| Some(line.to_owned()));
+    if said.starts_with("skipped") {
+        return Err(Skipped(said));
+    }
+    assert_eq!(said, "ready 3000");
+    server.warns("binds can't be watched here (Device or resource busy");
+    let found = events.about(3000);
+    assert_eq!(found["source"], "dump");
+    assert_eq!(found["program"]["pid"], server.program().as_raw_pid());
+    shop.wharf(["wait", ".:3000"]).run().ended_with(0);
+    // Who comes next is refused as ever, watched or not.
+    let again = watched(&["listen", "tcp", "127.0.0.1", "3000"]).run();
+    assert!(
+        again.stderr.contains("[Errno 98] Address already in use"),
+        "{again}"
+    );
+    let seen = shop.wharf(["run", "--", "python3", "-c", crate::harness::peer::SOURCE]);
+    let seen = seen.words(["listen", "tcp", "127.0.0.1", "3000"]).run();
+    let holder = format!("(pid {})", server.program().as_raw_pid());
+    assert!(
+        seen.stderr.contains("address already in use in space shop"),
+        "{seen}"
+    );
+    assert!(seen.stderr.contains(&holder), "{seen}");
+    kill(server.program());
+    assert_eq!(
+        kinds_until(&mut events, 3000, "released").last().unwrap(),
+        "released"
+    );
     Ok(())
 }

@@ -19,15 +19,6 @@ fn tshark(world: &World, file: &Path, words: &[&str]) -> String {
     line.out()
 }
 
-/// Waits until a file has this text in it.
-fn await_text(file: &Path, text: &str) {
-    await_that("it is in the file", || {
-        let file = std::fs::read(file).ok()?;
-        let mut parts = file.windows(text.len());
-        parts.any(|part| part == text.as_bytes()).then_some(())
-    });
-}
-
 /// A client that asks a web server for a page, and is there until its input ends.
 const CLIENT: &str = "import socket, sys\n\
     sock = socket.create_connection((sys.argv[1], 8000), 30)\n\
@@ -114,15 +105,18 @@ fn the_file_names_programs_and_spaces_for_wireshark(world: &World) -> Played {
     let (shop, other) = (world.project("shop"), world.project("other"));
     let _server = shop.serve(&["http", "0.0.0.0", "8000", "of the shop"]);
     let _held = other.hold();
+    let to = address(world, "shop");
     let file = world.home().join("seen.pcapng");
     let capture = world.wharf(["capture", "other", "-w"]).word(&file).start();
     capture.warns("capturing");
-    let mut client = other
-        .run(["python3", "-c", CLIENT, "shop.internal"])
-        .start();
+    let mut client = other.run(["python3", "-c", CLIENT, &to]).start();
     client.says("200 OK");
-    // Its program is looked up as its first frame is written.
-    await_text(&file, " → python3");
+    // Whose a flow is can be told as long as it stands.
+    await_that("the flow's programs are written down", || {
+        let written = std::fs::read(&file).unwrap();
+        let told = written.windows(9).any(|part| part == b") in shop");
+        told.then_some(())
+    });
     client.close_input();
     client.outcome().ended_with(0);
     capture.signal(Signal::INT);
@@ -165,7 +159,7 @@ fn the_file_names_programs_and_spaces_for_wireshark(world: &World) -> Played {
         "-e",
         "http.host",
     ];
-    assert_eq!(tshark(world, &file, &http), "shop.internal:8000\n");
+    assert_eq!(tshark(world, &file, &http), format!("{to}:8000\n"));
     Ok(())
 }
 

@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 
-use crate::harness::{Played, World, await_that, scenes};
+use crate::harness::{Played, Skipped, World, await_that, scenes};
 
 scenes![
     a_conflict_is_told_with_both_sides,
     the_past_is_kept_and_asked,
+    what_comes_too_fast_to_be_told_is_counted,
     what_happens_is_told_as_it_happens,
 ];
 
@@ -123,5 +124,44 @@ fn the_past_is_kept_and_asked(world: &World) -> Played {
         .wharf(["why", "3000", "--at", "noon"])
         .run()
         .ended_with(2);
+    Ok(())
+}
+
+fn what_comes_too_fast_to_be_told_is_counted(world: &World) -> Played {
+    // Opened behind the filter's back, so that all of them are found at once.
+    const SCRIPT: &str = "
+import resource, socket, sys
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+held = []
+for port in range(2000, 3500):
+    sock = socket.socket()
+    sock.bind(('127.0.0.1', port))
+    held.append(sock)
+for sock in held:
+    sock.listen(1)
+print('all of them', flush=True)
+sys.stdin.readline()
+";
+    let program = world.in_c(&[])?;
+    let shop = world.project("shop");
+    let _held = shop.hold();
+    let told = world.wharf(["events", "--json"]).start();
+    told.warns("wharf: following");
+    let line = world.line(&shop.path, &program).word("watched");
+    let line = line.word(&world.binary).words(["run", "-q", "--"]);
+    let server = line.words(["python3", "-c", SCRIPT]).start();
+    let said = server.line_that(|line| Some(line.to_owned()));
+    if said.starts_with("skipped") {
+        return Err(Skipped(said));
+    }
+    await_that("all of them are told or counted", || {
+        let said = told.stdout_so_far();
+        let whole = said.rfind('\n').map_or("", |end| &said[..end]);
+        let count = |line: &Value| line["missed"].as_u64().unwrap_or(1);
+        let all: u64 = lines(whole).iter().map(count).sum();
+        assert!(all <= 3000, "{all} of 3000");
+        (all == 3000).then_some(())
+    });
     Ok(())
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 
-use crate::harness::{DEADLINE, Played, World, await_that, scenes, traces};
+use crate::harness::{DEADLINE, Played, World, await_that, kill, scenes, traces};
 
 scenes![
     a_daemon_killed_while_nothing_talks_to_it_leaves_a_daemonised_program_running,
@@ -14,13 +14,6 @@ scenes![
     a_killed_run_takes_its_program_and_its_children_with_it,
     the_daemon_and_every_run_killed_leave_nothing,
 ];
-
-fn kill(pid: Pid) {
-    kill_process(pid, Signal::KILL).unwrap();
-    await_that("the killed process has ended", || {
-        (!traces::runs(pid)).then_some(())
-    });
-}
 
 /// What listens, and whose it is. When it began to, only the daemon knew that saw it.
 fn held(world: &World) -> Vec<serde_json::Value> {

@@ -4,13 +4,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use crate::harness::terminal::Terminal;
 use crate::harness::{Played, World, scenes};
 
 scenes![
     a_listener_is_shown_with_all_that_is_known_of_it,
     a_port_that_the_kernel_chose_is_shown,
     a_program_with_several_processes_is_one_row,
+    a_narrow_terminal_is_not_overrun_and_no_colour_is_none,
     nothing_running_is_said_and_not_a_success,
+    who_reads_only_the_beginning_is_no_error,
     one_space_alone_can_be_listed,
     the_machine_s_own_ports_can_be_listed,
     connections_are_listed_on_request,
@@ -278,5 +281,51 @@ fn a_listener_that_has_ended_is_not_shown(world: &World) -> Played {
         .map(|listener| listener["port"].clone())
         .collect();
     assert_eq!(ports, [json!(8000)]);
+    Ok(())
+}
+
+fn a_narrow_terminal_is_not_overrun_and_no_colour_is_none(world: &World) -> Played {
+    let shop = world.project("shop");
+    let _server = shop.serve(&["listen", "tcp", "127.0.0.1", "3000"]);
+    let script = "read go; \"$0\" ls; \"$0\" why shop:3000; echo en\"\"ded";
+    let shown = |name: &str| -> Result<String, crate::harness::Skipped> {
+        let mut terminal = Terminal::open(world, |line| {
+            let line = line.words(["sh", "-c", script]).word(&world.binary);
+            line.with("TERM", "xterm-256color").with(name, "1")
+        })?;
+        terminal.resize(60, 24);
+        terminal.types("\n");
+        terminal.shows("ended");
+        Ok(terminal.shown())
+    };
+    let plain = shown("NO_COLOR")?;
+    assert!(!plain.contains('\x1b'), "{plain:?}");
+    assert!(
+        plain.contains("3000") && plain.contains("wharf stop"),
+        "{plain}"
+    );
+    for line in plain.lines().filter(|line| !line.starts_with("      ")) {
+        assert!(
+            line.trim_end().chars().count() <= 60,
+            "{line:?} in\n{plain}"
+        );
+    }
+    let coloured = shown("CLICOLOR")?;
+    assert!(coloured.contains("\x1b["), "{coloured:?}");
+    Ok(())
+}
+
+fn who_reads_only_the_beginning_is_no_error(world: &World) -> Played {
+    let shop = world.project("shop");
+    let _server = shop.serve(&["listen", "tcp", "127.0.0.1", "3000"]);
+    for command in ["ls", "ls --json", "why shop:3000", "--help", "man"] {
+        let script = format!("\"$0\" {command} | head -c 1 > /dev/null");
+        let said = world
+            .program("sh")
+            .words(["-c", &script])
+            .word(&world.binary);
+        let said = said.run().ended_with(0);
+        assert_eq!(said.stderr, "", "{command}: {said}");
+    }
     Ok(())
 }

@@ -11,6 +11,7 @@ scenes![
     a_signal_gives_the_terminal_back,
     each_change_is_a_line,
     rows_are_filtered_and_looked_at,
+    rows_are_put_in_order,
     without_a_terminal_there_is_no_table,
 ];
 
@@ -60,6 +61,29 @@ fn rows_are_filtered_and_looked_at(world: &World) -> Played {
     terminal.types("\r");
     terminal.shows("worktree");
     terminal.types("qq");
+    assert_eq!(terminal.ended(), 0);
+    Ok(())
+}
+
+fn rows_are_put_in_order(world: &World) -> Played {
+    let shop = world.project("shop");
+    let _server = shop.serve(&["listen", "tcp", "127.0.0.1", "3000"]);
+    let mut terminal = Terminal::open(world, |line| {
+        line.word(&world.binary).words(["ls", "--watch"])
+    })?;
+    terminal.shows("3000");
+    // Only what differs is drawn: "list" becomes "port", that "program", and that "directory".
+    for drawn in ["\x1b[1;26Hpor", "rogram", "\x1b[1;26Hdirectory"] {
+        terminal.types("o");
+        terminal.shows(drawn);
+    }
+    terminal.types("r");
+    terminal.shows("\x1b[1;36H↓");
+    // Whatever the size, it is drawn.
+    for (columns, rows) in [(20, 5), (1, 1), (300, 100)] {
+        terminal.resize(columns, rows);
+    }
+    terminal.types("q");
     assert_eq!(terminal.ended(), 0);
     Ok(())
 }

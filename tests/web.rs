@@ -15,6 +15,7 @@ scenes![
     on_a_phone_nothing_is_wider_than_the_window,
     only_the_page_itself_may_ask,
     ports_are_published_and_focused_and_spaces_stopped,
+    so_many_pages_are_open_and_no_more,
     without_a_space_there_is_no_page,
 ];
 
@@ -144,6 +145,28 @@ fn an_address_is_good_for_one_use(world: &World) -> Played {
     // Looking needs it as well.
     let url = format!("{}/live", visitor.base);
     assert_eq!(visitor.curl(&[&url]).code, "401");
+    Ok(())
+}
+
+fn so_many_pages_are_open_and_no_more(world: &World) -> Played {
+    let shop = world.project("shop");
+    let _held = shop.hold();
+    let visitor = Visitor::of(world)?;
+    let pages: Vec<_> = (0..16).map(|_| visitor.follow()).collect();
+    pages.iter().for_each(|page| page.says("event: picture"));
+    let bearer = format!("Authorization: Bearer {}", visitor.key);
+    let url = format!("{}/live", visitor.base);
+    let more = visitor.curl(&["-H", &bearer, &url]);
+    assert_eq!(more.code, "503", "{}", more.text);
+    drop(pages);
+    await_that("a place", || {
+        let page = visitor.follow();
+        let heard = await_that("an answer", || {
+            let said = page.stdout_so_far();
+            (!said.is_empty()).then_some(said)
+        });
+        heard.starts_with("event: clock").then_some(())
+    });
     Ok(())
 }
 

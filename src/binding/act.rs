@@ -36,6 +36,14 @@ pub(crate) struct Ward {
     pub(crate) namespace: Option<u64>,
 }
 
+impl Ward {
+    /// What the record has of a socket: what that is doesn't change once it has a port.
+    fn known(&self, socket: &OwnedFd) -> Option<Socket> {
+        let cookie = rustix::net::sockopt::socket_cookie(socket).ok()?;
+        self.ledger.record().socket(cookie)
+    }
+}
+
 /// Deals with one call at a time.
 #[derive(Debug)]
 pub(super) struct Desk {
@@ -126,7 +134,11 @@ impl Desk {
             Err(Errno::BADF) => return Answer::Continue.into(),
             Err(_) => return pass_unseen(),
         };
-        let Some(socket) = Socket::of(&descriptor, ward.namespace) else {
+        let known = match call {
+            Call::Listen { .. } => ward.known(&descriptor),
+            Call::Bind { .. } => None,
+        };
+        let Some(socket) = known.or_else(|| Socket::of(&descriptor, ward.namespace)) else {
             return Answer::Continue.into();
         };
         let address = match call {
@@ -225,7 +237,8 @@ impl Matter<'_> {
     fn note_bind(&self, record: &mut Record, address: Address, result: Result<(), Errno>) {
         match result {
             Ok(()) => {
-                if let Some(place) = place(&self.descriptor) {
+                // The kernel chose only where the program left it open.
+                if let Some(place) = address.place().or_else(|| place(&self.descriptor)) {
                     record.bound(&self.deed(), place);
                 }
             }

@@ -98,6 +98,14 @@ impl Hand {
     }
 }
 
+/// What is in a hand that never held anything.
+///
+/// # Errors
+/// When there is no memory for it.
+pub(crate) fn empty() -> io::Result<OwnedFd> {
+    Hand::new()?.file().try_clone_to_owned()
+}
+
 /// The other side: what a daemon had in hand when it died.
 #[derive(Debug)]
 pub(super) struct Left {

@@ -12,7 +12,8 @@
 //!
 //! Whoever holds a listener and does not answer stops the programs at their next bind; when nobody holds it, each bind
 //! fails. So every listener has a second holder, the space's keeper, which lets everything pass as long as no daemon
-//! lives ([`standin`]). The notification that a clerk has in hand lies in memory that both see
+//! lives ([`standin`]), and a third for when both are gone: the run, or what it leaves behind ([`crate::space::standby`]).
+//! The notification that a clerk has in hand lies in memory that all of them see
 //! ([`hand`]): the kernel writes it there itself, so that there is no moment at which it could be lost.
 //!
 //! To have read: `seccomp_unotify(2)`, `seccomp(2)`, `pidfd_getfd(2)`.

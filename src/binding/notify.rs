@@ -55,6 +55,11 @@ impl Listener {
         sys::answer(self.as_fd(), id, result)
     }
 
+    /// Whether nothing runs any more whose calls would arrive here.
+    pub(crate) fn is_over(&self) -> bool {
+        self.waiting() == Waiting::Over
+    }
+
     /// Looks, without waiting.
     pub(super) fn waiting(&self) -> Waiting {
         self.look(Some(&Timespec {

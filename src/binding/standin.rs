@@ -1,10 +1,12 @@
-//! What a keeper does while no daemon lives: it lets every call pass, so that programs go on.
+//! What a keeper does while no daemon lives, and a run or what it leaves behind ([`crate::space::standby`]) where no keeper does
+//! either: it lets every call pass, so that programs go on.
 //!
 //! It holds a duplicate of every listener of its space, and doesn't look at them as long as a daemon does.
 
 use std::io;
 use std::os::fd::OwnedFd;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::getsockname;
 
@@ -72,6 +74,20 @@ impl StandIn {
             }
         }
         Ok(())
+    }
+
+    /// Waits for a call at the first listener, or the end of what uses that; answers with whether there is one.
+    ///
+    /// # Errors
+    /// When poll(2) fails.
+    pub(crate) fn awaits_calls(&self) -> io::Result<bool> {
+        let Some(held) = self.held.first() else {
+            return Ok(false);
+        };
+        match poll(&mut [PollFd::new(&held.kept.listener, PollFlags::IN)], None) {
+            Ok(_) | Err(Errno::INTR) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Lets every call pass that waits now.

@@ -151,3 +151,27 @@ impl Target {
         (read == Ok(len)).then_some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_number_that_was_an_ended_programs_is_opened_anew() {
+        let mut ended = Command::new("true").spawn().unwrap();
+        let pidfd = pidfd_open(Pid::from_child(&ended), PidfdFlags::empty()).unwrap();
+        ended.wait().unwrap();
+        let thread = rustix::thread::gettid();
+        let mut last = Some(Descriptors { thread, pidfd });
+        let this = Target::of(thread.as_raw_pid()).unwrap();
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let number = std::os::fd::AsRawFd::as_raw_fd(&file);
+        let found = this.descriptor(number, &mut last).unwrap();
+        let inode = |file: &dyn std::os::fd::AsFd| rustix::fs::fstat(file.as_fd()).unwrap().st_ino;
+        assert_eq!(inode(&found), inode(&file));
+        // Now it is the right one that is kept.
+        assert!(last.unwrap().duplicate(number).is_ok());
+    }
+}

@@ -83,7 +83,7 @@ fn open(path: &str) -> Result<Box<dyn Write>> {
     if path == "-" {
         return Ok(Box::new(io::stdout().lock()));
     }
-    // Nothing is kept back, so that who reads the file meanwhile sees what has passed.
+    // Unbuffered: it can be read while it grows.
     let file = File::create(path).with_context(|| format!("cannot write {path}"))?;
     Ok(Box::new(file))
 }

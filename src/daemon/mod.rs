@@ -36,7 +36,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::UnixListener;
 use tokio::task::LocalSet;
 
-use crate::{paths, sys};
+use crate::{confine, paths, sys};
 pub(crate) use front::{https_port, names_port};
 use spaces::Spaces;
 
@@ -160,6 +160,10 @@ fn listen() -> Result<std::os::unix::net::UnixListener> {
 }
 
 fn run(listener: std::os::unix::net::UnixListener) -> Result<()> {
+    // Before there are threads, so that it holds for all of them.
+    if let Err(error) = confine::process() {
+        tracing::warn!("the daemon is not confined: {error:#}");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -42,13 +42,38 @@ pub(super) struct Ports {
     pub(super) ledger: Arc<Ledger>,
     pub(super) attendance: Attendance,
     events: broadcast::Sender<Event>,
+    untold: Untold,
     releases: OnceCell<Releases>,
     /// Cookies of wharf's own sockets inside, which nobody is told of.
     hidden: RefCell<HashSet<u64>>,
+    /// Since when sockets are as they are that a former daemon has seen, by their cookies.
+    recalled: RefCell<HashMap<u64, Timestamp>>,
     /// Sockets that have ended, what their connections carried included; noted only while a page is open.
     pub(super) ended: RefCell<Option<Vec<diag::Socket>>>,
     /// Whether ends may have been missed of sockets that no list shows.
     missed: Cell<bool>,
+}
+
+/// How many changes of ports in all spaces came faster than they could be told; whoever follows events says so.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Untold(Rc<Cell<u64>>);
+
+impl Untold {
+    fn add(&self, count: u64) {
+        self.0.set(self.0.get() + count);
+    }
+
+    /// How many since `before`, which is brought up to now.
+    pub(super) fn since(&self, before: &mut u64) -> Option<u64> {
+        let now = self.0.get();
+        let more = now - std::mem::replace(before, now);
+        (more > 0).then_some(more)
+    }
+
+    /// How many until now.
+    pub(super) fn count(&self) -> u64 {
+        self.0.get()
+    }
 }
 
 /// The processes that hold sockets, oldest first, by the inodes of these.
@@ -60,7 +85,7 @@ impl Ports {
         space: &str,
         namespace: NetNamespace,
         diag: OwnedFd,
-        events: broadcast::Sender<Event>,
+        (events, untold): (broadcast::Sender<Event>, Untold),
     ) -> Self {
         Self {
             space: space.to_owned(),
@@ -69,11 +94,25 @@ impl Ports {
             ledger: Arc::new(Ledger::new()),
             attendance: Attendance::default(),
             events,
+            untold,
             releases: OnceCell::new(),
             hidden: RefCell::default(),
+            recalled: RefCell::default(),
             ended: RefCell::default(),
             missed: Cell::new(true),
         }
+    }
+
+    /// Knows from now on what a former daemon has seen. To be called before anything is told.
+    pub(super) fn recall(&self, since: HashMap<u64, Timestamp>) {
+        self.ledger.record().recall(since.clone());
+        self.recalled.replace(since);
+    }
+
+    /// Whether a former daemon has told it.
+    fn is_old_news(&self, owner: &Owner, event: table::Event) -> bool {
+        let recalled = self.recalled.borrow();
+        event != table::Event::Released && recalled.get(&owner.socket.cookie) == Some(&owner.since)
     }
 
     /// Hears of the ends of sockets from now on, by a diag socket made inside for this.
@@ -212,11 +251,18 @@ impl Ports {
     fn tell_changes(&self) {
         let (mut changes, missed) = self.ledger.record().changes();
         if missed > 0 {
-            tracing::debug!("{missed} changes of ports in {} are not told", self.space);
+            tracing::warn!(
+                "{missed} changes of ports in {} came faster than they can be told",
+                self.space
+            );
+            self.untold.add(missed);
         }
         self.name_programs(&mut changes);
         for change in changes {
             let owner = change.holding.owner;
+            if self.is_old_news(&owner, change.event) {
+                continue;
+            }
             let (kind, at) = match change.event {
                 table::Event::Bound => (Kind::Bound, owner.since),
                 table::Event::Listening => (Kind::Listening, owner.since),
@@ -378,7 +424,12 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let (events, mut told) = broadcast::channel(1024);
         let namespace = NetNamespace::own().unwrap();
-        let ports = Ports::new("shop", namespace, diag::open().unwrap(), events);
+        let ports = Ports::new(
+            "shop",
+            namespace,
+            diag::open().unwrap(),
+            (events, Untold::default()),
+        );
         let mut kinds = || {
             let told = std::iter::from_fn(|| told.try_recv().ok());
             let about = told.filter(|event| event.port.get() == port);

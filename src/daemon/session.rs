@@ -82,8 +82,8 @@ pub(super) async fn reply(ask: Ask, spaces: &Rc<Spaces>) -> Result<Reply> {
     match ask {
         Ask::Survey { places, question } => survey(places, &question, spaces),
         Ask::Programs(places) => {
-            let programs = spaces.running(&looked_at(&places, spaces)?)?;
-            Ok(Reply::Programs(programs))
+            let running = spaces.running(&looked_at(&places, spaces)?)?;
+            Ok(Reply::Programs(running))
         }
         Ask::Reach(reach) => super::reach::reply(reach, spaces).await,
         Ask::Web => {
@@ -152,7 +152,7 @@ struct Welcome {
 }
 
 /// Whether the command needs the space's namespaces.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum Namespaces {
     Wanted,
     Known,
@@ -179,10 +179,9 @@ async fn stay(
         space.namespaces.user.as_fd(),
         space.namespaces.network.as_fd(),
     ];
-    let descriptors = if wanted == Namespaces::Wanted {
-        &descriptors[..]
-    } else {
-        &[]
+    let descriptors = match wanted {
+        Namespaces::Wanted => &descriptors[..],
+        Namespaces::Known => &[],
     };
     let mut notices = space.ports.attendance.enter(run);
     let sent = channel.send(&entered, descriptors).await;
@@ -191,6 +190,7 @@ async fn stay(
         Err(_) => End::CutOff,
     };
     space.ports.attendance.leave(run);
+    space.forget(run);
     if end == End::CutOff {
         tracing::info!(
             "a run in {} was cut off; what is left of it is ended",
@@ -233,9 +233,9 @@ async fn accompany(
         match progress {
             Progress::Supervised => {
                 if let Some(listener) = descriptors.pop() {
-                    spaces.supervise(space, run, Listener::new(listener)).await;
+                    let listener = Listener::new(listener);
+                    spaces.supervise(space, run, listener, Some(channel)).await;
                 }
-                channel.send(&Notice::Kept, &[]).await.ok();
             }
             Progress::Unsupervised => space.ports.attendance.is_unsupervised(run),
             Progress::Finished => {
@@ -255,6 +255,7 @@ async fn accompany(
 /// Tells the events of one space, or of all, until the command hangs up.
 async fn follow(space: Option<String>, channel: &mut AsyncChannel, spaces: &Spaces) -> Result<()> {
     let mut events = spaces.events.subscribe();
+    let mut untold = spaces.untold.count();
     channel.send(&Reply::Following, &[]).await?;
     loop {
         let news = tokio::select! {
@@ -266,6 +267,9 @@ async fn follow(space: Option<String>, channel: &mut AsyncChannel, spaces: &Spac
             // The command has nothing to say: whatever comes is its end.
             _ = channel.receive::<Progress>() => return Ok(()),
         };
+        if let Some(count) = spaces.untold.since(&mut untold) {
+            channel.send(&News::Missed(count), &[]).await?;
+        }
         if let News::Event(event) = &news
             && space.as_ref().is_some_and(|space| !event.concerns(space))
         {

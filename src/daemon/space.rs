@@ -18,21 +18,22 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::keeper::{Handover, Keeper};
-use super::ports::Ports;
+use super::ports::{Ports, Untold};
 use crate::binding;
 use crate::binding::clerk::{Clerk, Ward};
 use crate::binding::notify::Listener;
 use crate::binding::policy::Policy;
+use crate::channel::AsyncChannel;
 use crate::event::Event;
 use crate::failure::{Failure, status};
 use crate::list::{self, Member, NetNamespace, Protocol, diag, holders};
-use crate::protocol::SpaceInfo;
+use crate::protocol::{Notice, SpaceInfo};
 use crate::relay::denials::Attempt;
 use crate::relay::{self, Guest, Relay};
 use crate::space::book::Entry;
@@ -71,6 +72,8 @@ pub(super) struct Space {
     diag: OwnedFd,
     namespace: NetNamespace,
     keeper_pid: Pid,
+    /// The keeper's pidfd, unless it ended at once.
+    keeper_process: Option<OwnedFd>,
     /// Its thread ends when this goes.
     relay: Relay,
     /// Cookies of sockets that were made here for whoever comes from the machine; noted only while a page is open.
@@ -78,8 +81,8 @@ pub(super) struct Space {
     /// The programs behind listeners, by the cookie of these: looked up once for each.
     programs: RefCell<HashMap<u64, String>>,
     runs: Cell<usize>,
-    /// The runs whose binds arrive at clerks.
-    supervised: RefCell<HashSet<String>>,
+    /// What is in hand of the runs whose binds arrive at a clerk.
+    supervised: RefCell<HashMap<String, OwnedFd>>,
     changed: Notify,
 }
 
@@ -110,7 +113,7 @@ impl Space {
         routes: &relay::Routes,
         names: relay::Names,
         attempts: mpsc::Sender<Attempt>,
-        events: broadcast::Sender<Event>,
+        told: (broadcast::Sender<Event>, Untold),
     ) -> Result<Rc<Self>> {
         let (isolation, ears) = (relay::Isolation::default(), relay::Ears::default());
         isolation.set(handover.charter.isolated);
@@ -141,7 +144,7 @@ impl Space {
         })?;
         let namespace = NetNamespace::of(&namespaces.network)?;
         let name = &charter.entry.name;
-        let ports = Rc::new(Ports::new(name, namespace, diag.try_clone()?, events));
+        let ports = Rc::new(Ports::new(name, namespace, diag.try_clone()?, told));
         if let Err(error) = ports.hear_with(ends) {
             tracing::warn!("ends of sockets in {name} are not announced: {error}");
         }
@@ -160,6 +163,7 @@ impl Space {
             servants: RefCell::default(),
             diag,
             keeper_pid: pid,
+            keeper_process: pidfd_open(pid, PidfdFlags::empty()).ok(),
             relay,
             visitors: RefCell::default(),
             programs: RefCell::default(),
@@ -453,17 +457,30 @@ impl Space {
         }
     }
 
-    /// Has the binds of a run arrive at a clerk, and, when this process dies, at the keeper. Nothing happens if they do.
-    pub(super) async fn supervise(&self, run: &str, listener: Listener) -> Result<()> {
-        if !self.supervised.borrow_mut().insert(run.to_owned()) {
+    /// Has the binds of a run arrive at a clerk, and, when this process dies, at the keeper, or when that is gone too, at the run,
+    /// which is told by its channel. Nothing but this happens if they do.
+    pub(super) async fn supervise(
+        &self,
+        run: &str,
+        listener: Listener,
+        channel: Option<&mut AsyncChannel>,
+    ) -> Result<()> {
+        let known = self.supervised.borrow().get(run).map(OwnedFd::try_clone);
+        if let Some(in_hand) = known {
+            self.tell_kept(channel, &in_hand?).await;
             return Ok(());
         }
         let clerk = Clerk::new()?;
         let copy = listener.as_fd().try_clone_to_owned()?;
         let in_hand = clerk.in_hand().try_clone_to_owned()?;
-        // First, so that there is no call in hand that the keeper doesn't know of. Without a keeper, it goes on as long as
-        // this process lives.
+        let seen = in_hand.try_clone()?;
+        self.supervised
+            .borrow_mut()
+            .insert(run.to_owned(), in_hand.try_clone()?);
+        // First, so that there is no call in hand that the keeper and the run don't know of. Without a keeper, it goes on as
+        // long as this process lives.
         let kept = self.keeper.keep(run, copy, in_hand).await;
+        self.tell_kept(channel, &seen).await;
         clerk.attend(Ward {
             listener,
             run: run.into(),
@@ -471,6 +488,24 @@ impl Space {
             namespace: binding::netns_cookie(self.diag.as_fd()).ok(),
         })?;
         Ok(kept?)
+    }
+
+    /// Tells a run, if it is there, what it needs to stand in for daemon and keeper.
+    async fn tell_kept(&self, channel: Option<&mut AsyncChannel>, in_hand: &OwnedFd) {
+        let Some(channel) = channel else { return };
+        let keeper = self.keeper_process.as_ref();
+        let descriptors: Vec<_> = [Some(in_hand), keeper]
+            .into_iter()
+            .flatten()
+            .map(AsFd::as_fd)
+            .collect();
+        // If it is gone, that is heard next.
+        channel.send(&Notice::Kept, &descriptors).await.ok();
+    }
+
+    /// A run has ended; whatever lives on of it is dealt with as before.
+    pub(super) fn forget(&self, run: &str) {
+        self.supervised.borrow_mut().remove(run);
     }
 }
 

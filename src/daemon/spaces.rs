@@ -1,7 +1,7 @@
 //! All spaces that run, by name, and the book that they are entered in.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use tokio::sync::{Mutex, Notify, broadcast, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -18,12 +19,14 @@ use super::denials;
 use super::front::Doors;
 use super::keeper::{self, Handover};
 use super::names::{self, NameService};
+use super::ports::Untold;
 use super::space::{Attached, Space};
 use super::web::Web;
 use crate::binding::notify::Listener as BindListener;
 use crate::binding::standin::Kept;
 use crate::channel::AsyncChannel;
 use crate::event::Event;
+use crate::history;
 use crate::list::running::Running;
 use crate::list::{self, Hold, Question};
 use crate::name::Scheme;
@@ -39,8 +42,8 @@ use crate::space::keeper::{Charter, new_socket};
 /// How long a new daemon waits for each keeper, which has nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How many events a follower may be behind before it misses some.
-const EVENTS_KEPT: usize = 1024;
+/// How many events a follower may be behind before it misses some: more than one space tells at once.
+const EVENTS_KEPT: usize = 2048;
 
 /// The spaces.
 pub(super) struct Spaces {
@@ -53,6 +56,8 @@ pub(super) struct Spaces {
     attempts: mpsc::Sender<Attempt>,
     /// What happens to ports, for everybody who follows it.
     pub(super) events: broadcast::Sender<Event>,
+    /// How many changes came faster than they could be told.
+    pub(super) untold: Untold,
     ids: Cell<u64>,
     commands: Cell<usize>,
     /// Wait for the keepers that this daemon started.
@@ -74,6 +79,14 @@ impl fmt::Debug for Spaces {
             .field("running", &self.running)
             .finish_non_exhaustive()
     }
+}
+
+/// Since when the sockets are as they are that a former daemon has seen.
+fn recall() -> HashMap<u64, Timestamp> {
+    history::since(list::boot()).unwrap_or_else(|error| {
+        tracing::warn!("since when ports are held is not recalled: {error:#}");
+        HashMap::new()
+    })
 }
 
 /// A command is being served: the daemon stays.
@@ -98,6 +111,7 @@ impl Spaces {
             names,
             attempts,
             events: broadcast::Sender::new(EVENTS_KEPT),
+            untold: Untold::default(),
             ids: Cell::new(0),
             commands: Cell::new(0),
             keepers: RefCell::default(),
@@ -177,16 +191,18 @@ impl Spaces {
 
     /// Takes up the spaces of a daemon that died: their keepers wait at their sockets.
     pub(super) async fn adopt(self: &Rc<Self>) -> Result<()> {
+        let mut since = None;
         for file in fs::read_dir(paths::keepers()?)? {
             let path = file?.path();
             match UnixStream::connect(&path) {
                 Ok(socket) => {
+                    let since = since.get_or_insert_with(recall).clone();
                     socket.set_nonblocking(true)?;
                     let channel = AsyncChannel::new(tokio::net::UnixStream::from_std(socket)?);
                     let handover = timeout(PATIENCE, keeper::take_over(channel)).await;
                     let handover = handover.context("its keeper does not answer").flatten();
                     match handover {
-                        Ok(handover) => self.go_on(handover).await,
+                        Ok(handover) => self.go_on(handover, since).await,
                         Err(error) => tracing::error!("{} is lost: {error:#}", path.display()),
                     }
                 }
@@ -200,13 +216,14 @@ impl Spaces {
     }
 
     /// Carries on the space of a daemon that died, and the supervision of its runs.
-    async fn go_on(self: &Rc<Self>, mut handover: Handover) {
+    async fn go_on(self: &Rc<Self>, mut handover: Handover, since: HashMap<u64, Timestamp>) {
         let name = handover.charter.entry.name.clone();
         let kept = std::mem::take(&mut handover.kept);
         match self.carry(handover) {
             Ok(space) => {
+                space.ports.recall(since);
                 for Kept { run, listener } in kept {
-                    self.supervise(&space, &run, listener).await;
+                    self.supervise(&space, &run, listener, None).await;
                 }
                 self.furnish(&space).await;
                 tracing::info!("{name} goes on");
@@ -215,9 +232,15 @@ impl Spaces {
         }
     }
 
-    /// Has the binds of a run arrive here.
-    pub(super) async fn supervise(&self, space: &Space, run: &str, listener: BindListener) {
-        if let Err(error) = space.supervise(run, listener).await {
+    /// Has the binds of a run arrive here, and tells it, if it is there, what it needs to stand in.
+    pub(super) async fn supervise(
+        &self,
+        space: &Space,
+        run: &str,
+        listener: BindListener,
+        channel: Option<&mut AsyncChannel>,
+    ) {
+        if let Err(error) = space.supervise(run, listener, channel).await {
             tracing::error!("binds of a run in {}: {error:#}", space.entry.name);
         }
     }
@@ -272,7 +295,8 @@ impl Spaces {
         self.ids.set(self.ids.get() + 1);
         let (names, events) = (self.names.clone(), self.events.clone());
         let (id, attempts) = (self.ids.get(), self.attempts.clone());
-        let space = Space::carry(id, handover, &self.routes, names, attempts, events)?;
+        let told = (events, self.untold.clone());
+        let space = Space::carry(id, handover, &self.routes, names, attempts, told)?;
         space.employ(Rc::clone(&space.ports).follow());
         self.running
             .borrow_mut()

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 
 use super::space::Space;
+use crate::list::diag::Bytes;
 use crate::list::holders::{Scope, holders};
 use crate::list::{Process, Protocol, States, Wanted, diag};
 
@@ -29,7 +30,7 @@ impl Space {
             states: States::All,
             protocol: Some(protocol),
             port: NonZeroU16::new(inside.port()),
-            bytes: diag::Bytes::Untold,
+            bytes: Bytes::Untold,
         };
         let sockets = diag::dump_wanted(self.diag(), &wanted).ok()?;
         let socket = sockets

@@ -5,6 +5,7 @@
 
 pub(crate) mod when;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -15,7 +16,7 @@ use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OpenFlags, Row, params};
 
-use crate::event::Event;
+use crate::event::{Event, Kind, Source};
 use crate::paths;
 
 /// Events older than this are forgotten.
@@ -201,6 +202,36 @@ pub(crate) fn read(wanted: &Wanted<'_>) -> Result<Vec<Event>> {
     read_from(&file, wanted).with_context(|| format!("cannot read {}", file.display()))
 }
 
+/// Since when the sockets that were never seen to end are as they are, by their cookies: what another daemon saw since the
+/// machine started.
+///
+/// # Errors
+/// When the file can't be read.
+pub(crate) fn since(boot: Timestamp) -> Result<HashMap<u64, Timestamp>> {
+    let wanted = Wanted {
+        since: Some(boot),
+        ..Wanted::default()
+    };
+    Ok(since_of(&read(&wanted)?))
+}
+
+fn since_of(events: &[Event]) -> HashMap<u64, Timestamp> {
+    let mut since = HashMap::new();
+    for event in events {
+        match (&event.kind, event.source) {
+            (Kind::Bound | Kind::Listening, Source::Call) => {
+                since.insert(event.socket, event.at);
+            }
+            // When it really happened isn't known.
+            (Kind::Bound | Kind::Listening, Source::Dump) | (Kind::Released, _) => {
+                since.remove(&event.socket);
+            }
+            (Kind::Conflict { .. } | Kind::Denied { .. }, _) => {}
+        }
+    }
+    since
+}
+
 fn read_from(file: &Path, wanted: &Wanted<'_>) -> Result<Vec<Event>> {
     let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(PATIENCE)?;
@@ -265,6 +296,26 @@ mod tests {
             ..Wanted::default()
         };
         assert_eq!(ports(&file, &wanted), [3000, 5432]);
+    }
+
+    #[test]
+    fn a_socket_is_as_it_is_since_it_was_last_seen_to_become_so() {
+        let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
+        let told = |second, socket, kind, source| Event {
+            socket,
+            kind,
+            source,
+            ..event(at(second), "shop", 3000)
+        };
+        let since = since_of(&[
+            told(1, 7, Kind::Bound, Source::Call),
+            told(2, 7, Kind::Listening, Source::Call),
+            told(3, 8, Kind::Bound, Source::Call),
+            told(4, 9, Kind::Bound, Source::Call),
+            told(5, 9, Kind::Listening, Source::Dump),
+            told(6, 8, Kind::Released, Source::Call),
+        ]);
+        assert_eq!(since, HashMap::from([(7, at(2))]));
     }
 
     #[test]

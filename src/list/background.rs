@@ -120,8 +120,14 @@ fn orphan(stat: &Stat<'_>, parents: &[Ancestor]) -> Option<Orphan> {
     let adopts = |parent: &Ancestor| ["systemd", "init"].contains(&parent.program.as_str());
     let adopted = stat.parent == INIT || parents.first().is_some_and(adopts);
     let leader = stat.group;
-    let led = leader <= 0 || open(leader).is_some();
+    let led = leader <= 0 || runs(leader);
     (adopted && !led).then_some(Orphan { leader })
+}
+
+/// Whether that process has not ended; one whose parent hasn't asked how it ended has.
+fn runs(pid: i32) -> bool {
+    let stat = open(pid).and_then(|process| file(process.as_fd(), c"stat", RECORD_BYTES));
+    stat.is_some_and(|line| Stat::parse(&line).is_none_or(|stat| !stat.ended))
 }
 
 /// The value of a variable in a process's environment as it was started; `prefix` is its name and `=`.

@@ -52,7 +52,7 @@ pub(crate) use elsewhere::elsewhere;
 pub(crate) use hold::{Hold, SinceFrom, protocol_by_name};
 pub(crate) use holders::NetNamespace;
 pub(crate) use members::{Member, processes_in, residents};
-pub(crate) use process::{Detail, Process, process_of_thread, program_of_thread};
+pub(crate) use process::{Detail, Process, boot, process_of_thread, program_of_thread};
 
 use holders::Scope;
 use process::Lookup;

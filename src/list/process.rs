@@ -138,6 +138,11 @@ pub(crate) struct Moment {
     ticks_per_second: u64,
 }
 
+/// When the machine started.
+pub(crate) fn boot() -> Timestamp {
+    Moment::now().boot
+}
+
 impl Moment {
     /// Reads the clocks.
     pub(crate) fn now() -> Self {
@@ -175,6 +180,8 @@ fn hundredth(time: Timestamp) -> Timestamp {
 pub(super) struct Stat<'a> {
     /// The name that the process gave itself, at most 15 bytes, any of them.
     pub(super) name: &'a [u8],
+    /// Field 3: whether it has ended, and its parent hasn't asked how.
+    pub(super) ended: bool,
     /// Field 4: the parent's number.
     pub(super) parent: i32,
     /// Field 5: the number of the process group, which is that of its leader.
@@ -192,12 +199,14 @@ impl<'a> Stat<'a> {
         let name = line.get(opening + 1..closing)?;
         let rest = str::from_utf8(line.get(closing + 1..)?).ok()?;
         // Field 3 is the first one after the name.
-        let mut fields = rest.split_ascii_whitespace().skip(1);
+        let mut fields = rest.split_ascii_whitespace();
+        let ended = matches!(fields.next()?, "Z" | "X");
         let parent = fields.next()?.parse().ok()?;
         let group = fields.next()?.parse().ok()?;
         let start_ticks = fields.nth(22 - 6)?.parse().ok()?;
         Some(Self {
             name,
+            ended,
             parent,
             group,
             start_ticks,
@@ -380,6 +389,7 @@ mod tests {
                 stat,
                 Stat {
                     name: name.as_bytes(),
+                    ended: false,
                     parent: 7,
                     group: 8,
                     start_ticks: 987

@@ -80,7 +80,9 @@ impl<S: Spaces> Front<S> {
             .ok_or_else(|| explain::nobody(&space, port).link(links(&space, &listeners, asked)))?;
         let upstream = self.upstream(&space, listener, &listeners);
         // Over HTTPS it would have had the connection untouched.
-        if let Some((Kind::Secure, _)) = *upstream.kind.lock().await {
+        if let Ok(known) = upstream.kind.try_lock()
+            && let Some((Kind::Secure, _)) = *known
+        {
             return Err(explain::speaks_tls(&space, listener));
         }
         let passage = Passage {

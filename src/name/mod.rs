@@ -79,14 +79,6 @@ pub(crate) use listen::Door;
 
 use crate::web;
 
-/// The space that an authority names, whether there is one or not: `shop` for `3000.shop.localhost:7070`.
-pub(crate) fn space_named(authority: &str) -> Option<String> {
-    match host::place(authority)? {
-        host::Place::Space { name, .. } => Some(name),
-        _ => None,
-    }
-}
-
 /// Whether something that listens at this port may be a web server; not where another protocol has its usual port.
 pub(crate) fn may_be_web(port: u16) -> bool {
     route::is_web(port)

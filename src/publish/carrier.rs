@@ -16,6 +16,7 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 use super::naming::{self, FirstWords};
 use super::{Place, datagrams, splice};
+use crate::confine;
 use crate::list::Protocol;
 
 /// Connections that may wait for the daemon to find their program; the rest wait to be accepted.
@@ -108,7 +109,10 @@ impl Carrier {
             .build()?;
         std::thread::Builder::new()
             .name("carrier".into())
-            .spawn(move || LocalSet::new().block_on(&runtime, obey(orders, Errands(errand))))?;
+            .spawn(move || {
+                confine::thread();
+                LocalSet::new().block_on(&runtime, obey(orders, Errands(errand)));
+            })?;
         Ok((Self(order), errands))
     }
 

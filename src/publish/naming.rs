@@ -15,7 +15,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use crate::name;
+use crate::name::{self, ByName};
 
 /// How long a client may take to say anything.
 const FIRST_WORD: Duration = Duration::from_millis(300);
@@ -73,8 +73,16 @@ fn name(said: &[u8]) -> Heard {
         of_http(said)
     };
     match heard {
-        Some(authority) => Heard::Name(authority.and_then(|name| name::space_named(&name))),
+        Some(authority) => Heard::Name(authority.and_then(|authority| space(&authority))),
         None => Heard::Nothing,
+    }
+}
+
+/// The space that an authority names, whether there is one or not.
+fn space(authority: &str) -> Option<String> {
+    match name::by_name(authority)? {
+        ByName::Space { name, .. } => Some(name),
+        _ => None,
     }
 }
 

@@ -48,6 +48,7 @@ pub(crate) use guest::Guest;
 pub(crate) use names::{Names, Query};
 pub(crate) use routes::{Isolation, Routes};
 
+use crate::confine;
 use crate::space::book::Number;
 use crate::space::network::Kind;
 
@@ -111,7 +112,10 @@ impl Relay {
         let engine = engine::Engine::new(setting, received, back.clone())?;
         let thread = std::thread::Builder::new()
             .name("relay".into())
-            .spawn(move || engine.run())?;
+            .spawn(move || {
+                confine::thread();
+                engine.run();
+            })?;
         Ok(Self {
             back,
             thread: Some(thread),

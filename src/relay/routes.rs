@@ -54,12 +54,11 @@ impl Post {
         }
     }
 
-    /// What the link cannot take now is dropped, as by any router.
+    /// What the link cannot take now is dropped, as by any router. It is heard before it can be answered.
     fn take(&self, frame: &[u8]) {
         let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
-        if link.send(&[IoSlice::new(frame)]).is_ok() {
-            self.ears.hear(Direction::Inbound, std::iter::once(frame));
-        }
+        self.ears.hear(Direction::Inbound, std::iter::once(frame));
+        link.send(&[IoSlice::new(frame)]).ok();
     }
 }
 

@@ -5,7 +5,8 @@
 //! - [`keeper`]: the process inside that holds a space open and makes sockets there;
 //! - [`ids`]: its users and groups;
 //! - [`network`]: the device, addresses and routes inside;
-//! - [`enter`]: how a program gets in.
+//! - [`enter`]: how a program gets in;
+//! - [`standby`]: who lets its binds pass when daemon and keeper are gone.
 
 pub(crate) mod book;
 pub(crate) mod enter;
@@ -13,5 +14,6 @@ pub(crate) mod ids;
 pub(crate) mod keeper;
 pub(crate) mod network;
 pub(crate) mod project;
+pub(crate) mod standby;
 
 pub(crate) use network::Device;

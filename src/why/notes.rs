@@ -287,8 +287,12 @@ pub(super) fn on_many(holds: &[&Hold], shown: &[&Hold]) -> Vec<Note> {
         .count();
     let told = shown.iter().any(|hold| hold.state == State::TimeWait);
     if waits > 0 && !told {
+        let them = match waits {
+            1 => "1 closed connection is".to_owned(),
+            waits => format!("{waits} closed connections are"),
+        };
         let text = format!(
-            "{waits} closed connections are in TIME-WAIT besides. They hinder only a server that starts without SO_REUSEADDR."
+            "{them} in TIME-WAIT besides, which hinders only a server that starts without SO_REUSEADDR."
         );
         notes.push(note(Topic::TimeWait, text));
     }

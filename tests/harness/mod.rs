@@ -22,6 +22,8 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 pub(crate) use process::Process;
 pub(crate) use world::{Project, User, World};
 
@@ -70,6 +72,15 @@ pub(crate) fn play(name: &str, user: User, scene: fn(&World) -> Played) {
 pub(crate) fn aloud(sentence: &str) {
     let line = format!("{sentence}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();
+}
+
+/// Kills a process, and waits until it is no more.
+#[track_caller]
+pub(crate) fn kill(pid: Pid) {
+    kill_process(pid, Signal::KILL).unwrap();
+    await_that("the killed process has ended", || {
+        (!traces::runs(pid)).then_some(())
+    });
 }
 
 /// Waits until `look` finds what it looks for.

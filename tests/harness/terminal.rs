@@ -99,6 +99,11 @@ impl Terminal {
             .unwrap_or_else(|shown| panic!("the terminal never showed {text:?}, but\n{shown}"));
     }
 
+    /// What was ever on the screen.
+    pub(crate) fn shown(&self) -> String {
+        self.screen.text()
+    }
+
     /// Waits for a number after `head` on the screen.
     #[track_caller]
     pub(crate) fn number_after(&self, head: &str) -> i32 {

@@ -2,7 +2,9 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/io_uring.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
@@ -11,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -163,14 +166,60 @@ static int uring(int port)
     return 0;
 }
 
+static void *for_ever(void *unused)
+{
+    while (!many(20000, 1000))
+        ;
+    return unused;
+}
+
+/* A thread binds all the time; meanwhile the program becomes itself again, so many times. */
+static int becomes(int count)
+{
+    pthread_t thread;
+    char left[16];
+    if (!count) {
+        printf("%d failed\n", many(20000, 1000));
+        return 0;
+    }
+    pthread_create(&thread, NULL, for_ever, NULL);
+    usleep(count * 37 % 1000);
+    snprintf(left, sizeof left, "%d", count - 1);
+    execl("/proc/self/exe", "binds", "becomes", left, NULL);
+    return 1;
+}
+
+/* Has a filter with a listener, as some containers' runtimes do, and becomes the program that is named. */
+static int watched(char **command)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0xffff, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {sizeof code / sizeof *code, code};
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    int listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &filter);
+    /* It has one as long as this is open. */
+    if (listener < 0 || dup(listener) < 0) {
+        printf("skipped: seccomp: %s\n", strerror(errno));
+        return 0;
+    }
+    execvp(*command, command);
+    return 1;
+}
+
 int main(int count, char **words)
 {
     int number = count > 2 ? atoi(words[2]) : 0;
+    if (count > 2 && !strcmp(words[1], "watched"))
+        return watched(words + 2);
     struct {
         const char *name;
         int (*command)(int);
     } commands[] = {{"storm", storm},         {"threads", threads}, {"signals", signals},
-                    {"old-calls", old_calls}, {"uring", uring}};
+                    {"old-calls", old_calls}, {"uring", uring},     {"becomes", becomes}};
     for (size_t i = 0; count > 1 && i < sizeof commands / sizeof *commands; i++)
         if (!strcmp(words[1], commands[i].name))
             return commands[i].command(number);

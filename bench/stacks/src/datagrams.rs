@@ -1,7 +1,7 @@
 //! What a datagram costs that arrives for one of many sockets, from the frame to the reader.
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant as Clock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use smoltcp::socket::udp as smol_udp;
@@ -12,7 +12,7 @@ use wharf_net::wire::{ipv4, udp};
 use wharf_net::{Capabilities, Frame, Host, Instant, Offload, SocketId};
 use wharf_port::{Domain, Endpoint, Port, Protocol};
 
-use crate::measure::{Report, batches};
+use crate::measure::{Clock, Report, batches};
 use crate::smol::{End, Wire};
 use crate::wire::config;
 

@@ -1,9 +1,9 @@
 //! What a TCP/IP stack costs: wharf-net beside smoltcp, tcp_ip and the kernel, over memory, in one run, as a Markdown table.
 //!
 //! `cargo run --release` in this directory; words choose measures: `stream`, `trips`, `datagrams`, `openings`, `idle`,
-//! `million`; `alone` with one of `stream`, `trains`, `trips`, `openings`, `datagrams` runs wharf-net's part once, for a
-//! profiler, and `beside` with one of `stream`, `trips`, `openings` smoltcp's. Each contestant is driven in one thread; they take turns, and the table has medians. On a machine that is
-//! busy the ratios mean more than the figures.
+//! `million`. `alone` with one of `stream`, `trains`, `trips`, `openings`, `datagrams` runs wharf-net's part once, for a
+//! profiler, and `beside` with one of `stream`, `trips`, `openings` smoltcp's. Each contestant is driven in one thread; they
+//! take turns, and the table has medians of processor time. On a machine that is busy the ratios mean more than the figures.
 
 mod datagrams;
 mod idle;

@@ -1,11 +1,12 @@
 //! wharf-net.
 
-use std::time::{Duration, Instant as Clock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use wharf_net::SocketId;
 use wharf_port::Endpoint;
 
+use crate::measure::Clock;
 use crate::wire::{Kind, PLAIN, Pair};
 use crate::{PIECE, REQUEST};
 

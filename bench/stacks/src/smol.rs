@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::{Duration, Instant as Clock};
+use std::time::{Duration, Instant as Wall};
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
@@ -11,6 +11,7 @@ use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr};
 
+use crate::measure::Clock;
 use crate::wire::FRAMES;
 use crate::{PIECE, REQUEST};
 
@@ -106,7 +107,7 @@ impl End {
 struct Pair {
     ends: [End; 2],
     handles: [SocketHandle; 2],
-    start: Clock,
+    start: Wall,
     skipped: Duration,
 }
 
@@ -126,7 +127,7 @@ impl Pair {
         Self {
             ends,
             handles,
-            start: Clock::now(),
+            start: Wall::now(),
             skipped: Duration::ZERO,
         }
     }

@@ -1,12 +1,13 @@
 //! tcp_ip: two stacks of tasks on one thread, packets carried between them in batches, as its own example does.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant as Clock};
+use std::time::Duration;
 
 use tcp_ip::tcp::{TcpListener, TcpStream};
 use tcp_ip::{IpStackConfig, IpStackRecv, IpStackSend, ip_stack};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::measure::Clock;
 use crate::{PIECE, REQUEST};
 
 const MTU: u16 = 1500;

@@ -74,6 +74,10 @@ impl Record {
 
     /// A socket that is in the kernel's list, with whatever state the record has it in.
     fn found(&mut self, row: &diag::Socket, at: Timestamp) {
+        let (at, source) = match self.recalled.remove(&row.cookie) {
+            Some(since) => (since, Source::Call),
+            None => (at, Source::Dump),
+        };
         let hold = match self.holds.get(&row.cookie) {
             Some(&hold) => Some(hold),
             None => {
@@ -91,13 +95,13 @@ impl Record {
                     multipath: false,
                 };
                 let place = Place::new(row.address, row.port.get());
-                place.and_then(|place| self.place(socket, place, None, at, Source::Dump))
+                place.and_then(|place| self.place(socket, place, None, at, source))
             }
         };
         if let Some(hold) = hold
             && row.protocol == Protocol::Tcp
         {
-            self.listen(hold, at, Source::Dump, None);
+            self.listen(hold, at, source, None);
         }
     }
 }

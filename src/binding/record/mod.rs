@@ -47,6 +47,10 @@ pub(crate) struct Record {
     reservations: Vec<Reservation>,
     policy: Policy,
     conflicts: VecDeque<Conflict>,
+    /// Since when sockets are as they are that a former daemon has seen, by their cookies.
+    recalled: HashMap<u64, Timestamp>,
+    /// How many conflicts were not kept since that was asked last.
+    dropped: u64,
     /// When what was refused to whom last.
     refusals: LruCache<(Protocol, Place, Arc<str>), Timestamp>,
     /// The next change that hasn't been told.
@@ -128,6 +132,8 @@ impl Record {
             reservations: Vec::new(),
             policy: Policy::default(),
             conflicts: VecDeque::new(),
+            dropped: 0,
+            recalled: HashMap::new(),
             refusals: LruCache::new(REFUSALS_KEPT),
             told: 0,
             age: 0,
@@ -174,6 +180,11 @@ impl Record {
         }
     }
 
+    /// Knows from now on what a former daemon has seen.
+    pub(crate) fn recall(&mut self, since: HashMap<u64, Timestamp>) {
+        self.recalled = since;
+    }
+
     /// A socket got a place.
     pub(in crate::binding) fn bound(&mut self, deed: &Deed, place: Place) {
         self.place(
@@ -203,13 +214,15 @@ impl Record {
         if noted.is_some_and(|noted| deed.at.duration_since(noted) < AGAIN) {
             return;
         }
-        if self.conflicts.len() < CONFLICTS_KEPT {
-            self.conflicts.push_back(Conflict {
-                deed,
-                place,
-                obstacle,
-            });
+        if self.conflicts.len() == CONFLICTS_KEPT {
+            self.dropped += 1;
+            return;
         }
+        self.conflicts.push_back(Conflict {
+            deed,
+            place,
+            obstacle,
+        });
     }
 
     /// Something happened that the record doesn't show: it wants to be compared.
@@ -344,6 +357,12 @@ impl Record {
         holders
     }
 
+    /// The socket of that cookie, if it has a port.
+    pub(in crate::binding) fn socket(&self, cookie: u64) -> Option<Socket> {
+        let owner = self.table.owner(*self.holds.get(&cookie)?)?;
+        Some(owner.socket)
+    }
+
     /// Since when the socket of that cookie is as it is, if it was seen to become so.
     pub(crate) fn since(&self, cookie: u64) -> Option<Timestamp> {
         let owner = self.table.owner(*self.holds.get(&cookie)?)?;
@@ -356,7 +375,7 @@ impl Record {
             .update_owner(hold, |owner| owner.program = Some(program));
     }
 
-    /// What changed since this was asked last, and how many changes were not kept for that long.
+    /// What changed since this was asked last, and how many changes and conflicts were not kept for that long.
     pub(crate) fn changes(&mut self) -> (Vec<Change<Owner>>, u64) {
         let missed = match self.table.changes(self.told) {
             Ok(_) => 0,
@@ -371,7 +390,7 @@ impl Record {
             .cloned()
             .collect();
         self.told = self.table.next_change();
-        (changes, missed)
+        (changes, missed + std::mem::take(&mut self.dropped))
     }
 
     /// The conflicts since this was asked last.

@@ -72,8 +72,10 @@ fn a_sockets_life_is_told_once() {
         record.listens(&deed(socket(1)), place(3000));
     }
     assert_eq!(happened(&mut record), [(1, Bound), (1, Listening)]);
+    assert_eq!(record.socket(1), Some(socket(1)));
     record.released(1);
     record.released(1);
+    assert_eq!(record.socket(1), None);
     assert_eq!(happened(&mut record), [(1, Released)]);
     assert!(record.table.is_empty() && record.holds.is_empty());
 }

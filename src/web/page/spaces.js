@@ -166,7 +166,9 @@ function programs(tr, { holds }, model) {
 function reached({ holds, places }, space) {
   const reach = [...new Set(holds.flatMap((hold) => hold.reach))];
   const only = reach.length > 0 && !reach.some((text) => text.includes(".internal:"));
-  const texts = reach.filter((text) => !text.endsWith(` in ${space.name}`));
+  // Places have a line of their own, which says more.
+  const published = new Set(places.map((place) => endpoint(place.address, place.port)));
+  const texts = reach.filter((text) => !text.endsWith(` in ${space.name}`) && !published.has(text));
   const reached = texts.map((text) => [text, null]);
   if (only) reached.push(["its own loopback only", null]);
   return [...reached, ...places.map((place) => [`${endpoint(place.address, place.port)} published`, place])];

@@ -5,6 +5,9 @@
 //! (5, and 30 round trips), with so many streams at once (8), whose losses are independent: their sum scatters less than one. Each figure is taken in so many rounds (1),
 //! one after the other, so that what else the machine does meets all of them. It runs in namespaces of its own. The wires
 //! are TAPs whose frames this program carries through `wharf_link::Impaired`, delay and loss in both directions.
+//!
+//! All of it is in real time, and our host shares a thread with its wire: on a machine that is busy with other things figures scatter by a
+//! third, and ours are the lower ones. Only what an idle machine says counts.
 
 #![allow(clippy::unwrap_used, reason = "a measurement ends by it")]
 

@@ -4,6 +4,7 @@
 //! a frame's buffer of 64 KiB, nor cost more in bookkeeping than in content. Buffers for copies are filled again once they are read; those
 //! that nobody has needed for a while are [given back](Inbox::give_back).
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -27,8 +28,14 @@ const CHUNK_COST: usize = 96;
 pub(super) struct Inbox {
     chunks: VecDeque<Chunk>,
     len: usize,
-    /// Buffers of [`GATHERED`] octets that were read: with those in use, never more than were in use at once.
-    spares: Vec<Vec<u8>>,
+    /// Nothing for most connections, and one word.
+    spares: Option<Box<Spares>>,
+}
+
+/// Buffers of [`GATHERED`] octets that were read: with those in use, never more than were in use at once.
+#[derive(Debug, Default)]
+struct Spares {
+    buffers: Vec<Vec<u8>>,
     /// One of them was needed since somebody last asked.
     needed: bool,
 }
@@ -103,26 +110,28 @@ impl Inbox {
     }
 
     fn spare(&mut self) -> Option<Vec<u8>> {
-        let spare = self.spares.pop()?;
-        self.needed = true;
+        let spares = self.spares.as_mut()?;
+        let spare = spares.buffers.pop()?;
+        spares.needed = true;
         Some(spare)
     }
 
     /// Whether there are buffers to be given back in time.
     pub(super) fn has_spares(&self) -> bool {
-        !self.spares.is_empty()
+        self.spares.is_some()
     }
 
     /// Lets go of spare buffers, unless one was needed since this was last called.
     pub(super) fn give_back(&mut self) {
-        if !core::mem::take(&mut self.needed) {
+        let spares = self.spares.as_mut();
+        if !spares.is_some_and(|spares| core::mem::take(&mut spares.needed)) {
             self.forget_spares();
         }
     }
 
     /// Lets go of spare buffers.
     pub(super) fn forget_spares(&mut self) {
-        self.spares = Vec::new();
+        self.spares = None;
     }
 
     /// Puts a payload in front of everything.
@@ -174,7 +183,7 @@ impl Inbox {
                 && octets.capacity() == GATHERED
             {
                 octets.clear();
-                self.spares.push(octets);
+                self.spares.get_or_insert_default().buffers.push(octets);
             }
         }
         consumed
@@ -238,7 +247,8 @@ mod tests {
                 inbox.push(Bytes::from(vec![turn; 1460]));
             }
             inbox.consume(usize::MAX);
-            assert!(inbox.spares.len() <= 10, "11 payloads fit into each");
+            let spares = inbox.spares.as_ref().map(|spares| spares.buffers.len());
+            assert!(spares <= Some(10), "11 payloads fit into each");
         }
         assert!(inbox.has_spares());
         inbox.give_back();

@@ -23,12 +23,13 @@ pub(super) struct Rtt {
     /// RTTVAR, in nanoseconds.
     variation: u64,
     minimum: Duration,
-    initial: Duration,
+    /// The handshake's own segment was lost.
+    unlucky: bool,
     /// The least that the variation counts for, in nanoseconds.
     floor: u64,
     backoff: u8,
-    /// What follows from all this.
-    timeout: Duration,
+    /// What follows from all this, in nanoseconds.
+    timeout: u64,
 }
 
 impl Rtt {
@@ -37,10 +38,10 @@ impl Rtt {
             smoothed: None,
             variation: 0,
             minimum: Duration::MAX,
-            initial: INITIAL_RTO,
+            unlucky: false,
             floor: saturating_nanos(floor),
             backoff: 0,
-            timeout: INITIAL_RTO,
+            timeout: saturating_nanos(INITIAL_RTO),
         }
     }
 
@@ -65,7 +66,7 @@ impl Rtt {
 
     /// The handshake's own segment was lost.
     pub(super) fn handshake_was_lost(&mut self) {
-        self.initial = INITIAL_RTO_AFTER_LOSS;
+        self.unlucky = true;
         self.reckon();
     }
 
@@ -81,7 +82,7 @@ impl Rtt {
 
     /// The retransmission timeout, backed off.
     pub(super) fn timeout(&self) -> Duration {
-        self.timeout
+        Duration::from_nanos(self.timeout)
     }
 
     fn reckon(&mut self) {
@@ -90,11 +91,11 @@ impl Rtt {
                 let variation = self.variation.saturating_mul(4);
                 saturating_nanos(smoothed).saturating_add(variation.max(self.floor))
             }
-            None => saturating_nanos(self.initial),
+            None if self.unlucky => saturating_nanos(INITIAL_RTO_AFTER_LOSS),
+            None => saturating_nanos(INITIAL_RTO),
         };
         let most = const { MAX_RTO.as_nanos() as u64 };
-        let timeout = (base.min(most) << self.backoff.min(16)).min(most);
-        self.timeout = Duration::from_nanos(timeout);
+        self.timeout = (base.min(most) << self.backoff.min(16)).min(most);
     }
 
     /// The timer expired (RFC 6298 §5.5).
