@@ -54,11 +54,13 @@ fn closeness(socket: &diag::Socket, inside: SocketAddr, other: SocketAddr) -> Op
     let plain = |address: SocketAddr| (address.ip().to_canonical(), address.port());
     match socket.peer {
         Some(peer) => (plain(peer) == plain(other)).then_some(2),
-        None => match socket.address.to_canonical() {
-            address if address == inside.ip() => Some(1),
-            IpAddr::V4(any) if any.is_unspecified() => Some(0),
-            IpAddr::V6(any) if any.is_unspecified() => Some(0),
-            _ => None,
+        None if socket.address.to_canonical() == inside.ip() => Some(1),
+        None => match socket.address {
+            IpAddr::V4(any) => (any.is_unspecified() && inside.is_ipv4()).then_some(0),
+            IpAddr::V6(any) => {
+                let takes = inside.is_ipv6() || socket.ipv6_only != Some(true);
+                (any.is_unspecified() && takes).then_some(0)
+            }
         },
     }
 }
