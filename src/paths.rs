@@ -52,9 +52,18 @@ pub(crate) fn runtime_place() -> PathBuf {
 
 /// The directory of what must last: `$XDG_STATE_HOME/wharf`, else `~/.local/state/wharf`, else the runtime directory.
 pub(crate) fn state() -> Result<PathBuf> {
+    let directory = state_place();
+    match private(&directory) {
+        Err(error) if apart("state").is_some() => Err(error),
+        Err(_) => runtime(),
+        Ok(()) => Ok(directory),
+    }
+}
+
+/// Where the directory of what must last is or would be, if it can be made; nothing is made.
+pub(crate) fn state_place() -> PathBuf {
     if let Some(directory) = apart("state") {
-        private(&directory)?;
-        return Ok(directory);
+        return directory;
     }
     let named = env::var_os("XDG_STATE_HOME")
         .map(PathBuf::from)
@@ -64,12 +73,10 @@ pub(crate) fn state() -> Result<PathBuf> {
             .filter(|path| path.is_absolute())
             .map(|home| home.join(".local/state"))
     };
-    if let Some(directory) = named.or_else(home).map(|parent| parent.join("wharf"))
-        && private(&directory).is_ok()
-    {
-        return Ok(directory);
+    match named.or_else(home) {
+        Some(parent) => parent.join("wharf"),
+        None => runtime_place(),
     }
-    runtime()
 }
 
 /// The daemon's socket.

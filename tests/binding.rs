@@ -306,6 +306,8 @@ fn while_the_daemon_is_killed_again_and_again_no_bind_fails(world: &World) -> Pl
         kill_process(daemon, Signal::KILL).ok();
     }
     assert_eq!(run.line_after("begun\n"), "0 failed");
+    // The last one tidies up.
+    await_that("a daemon runs", || world.daemon());
     Ok(())
 }
 

@@ -42,6 +42,7 @@ fn worktrees_with_the_same_file_have_spaces_of_their_own(world: &World) -> Playe
     for project in [&one, &other] {
         write(project, "name = \"shop\"\n");
     }
+    let _held = [one.hold(), other.hold()];
     assert_ne!(one.network(), other.network());
     let name = |project: &Project<'_>| project.run(["sh", "-c", "echo $WHARF_SPACE"]).out();
     assert_eq!([name(&one), name(&other)], ["shop\n", "shop-2\n"]);

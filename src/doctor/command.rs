@@ -18,7 +18,7 @@ pub(crate) fn doctor(typed: &cli::Doctor) -> Result<ExitCode> {
     }
     let checks = examine(&Settings {
         names_port: daemon::names_port(),
-        https_port: daemon::https_port().filter(|_| trust::is_set_up().unwrap_or(false)),
+        https_port: daemon::https_port().filter(|_| trust::is_set_up()),
         runtime_directory: paths::runtime_place(),
         daemon: client::daemon_pid(),
     });

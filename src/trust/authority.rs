@@ -41,8 +41,8 @@ pub(crate) struct Files {
 
 impl Files {
     /// Those of this user; they need not be there.
-    pub(crate) fn of_user() -> Result<Self> {
-        Ok(Self::below(&paths::state()?.join("authority")))
+    pub(crate) fn of_user() -> Self {
+        Self::below(&paths::state_place().join("authority"))
     }
 
     /// Those in a directory.

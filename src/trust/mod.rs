@@ -21,8 +21,8 @@ use authority::{Authority, Draft, Files};
 use stores::{CERTUTIL, Database, System};
 
 /// Whether this user has an authority, and so HTTPS is wanted.
-pub(crate) fn is_set_up() -> Result<bool> {
-    Ok(Files::of_user()?.exist())
+pub(crate) fn is_set_up() -> bool {
+    Files::of_user().exist()
 }
 
 /// One thing that is done.
@@ -57,7 +57,7 @@ impl fmt::Display for Step {
 
 /// Makes the authority, and has it believed.
 pub(crate) fn trust(typed: &cli::Trust) -> Result<ExitCode> {
-    let files = Files::of_user()?;
+    let files = Files::of_user();
     let databases = databases();
     let draft = (!files.exist()).then(Draft::new).transpose()?;
     let name = match &draft {
@@ -186,7 +186,7 @@ fn explain(name: &str, files: &Files, system: Option<System>) {
 
 /// Undoes what [`trust`] did.
 pub(crate) fn untrust() -> Result<ExitCode> {
-    let files = Files::of_user()?;
+    let files = Files::of_user();
     if !files.exist() {
         // What half an authority there is goes all the same.
         files.remove()?;
