@@ -197,7 +197,7 @@ fn what_cannot_be_done_is_an_error_in_words(world: &World) -> Played {
         (
             "wait",
             json!({ "port": "--help" }),
-            "a port from 1 to 65535 is wanted",
+            "there is no port in",
         ),
         (
             "wait",
