@@ -194,11 +194,7 @@ fn what_cannot_be_done_is_an_error_in_words(world: &World) -> Played {
     let mut agent = Agent::greet(world, &[]);
     for (tool, arguments, said) in [
         ("wait", json!({ "port": "http" }), "http is no port"),
-        (
-            "wait",
-            json!({ "port": "--help" }),
-            "there is no port in",
-        ),
+        ("wait", json!({ "port": "--help" }), "there is no port in"),
         (
             "wait",
             json!({ "port": free_port().to_string(), "timeout_seconds": 1 }),

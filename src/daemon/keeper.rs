@@ -139,7 +139,9 @@ impl Wish {
                 answer.send(keep(channel, run, &descriptors).await).ok();
             }
             Self::Isolate(isolated) => {
-                channel.send(&Order::Isolate(isolated), &[]).await.ok();
+                if channel.send(&Order::Isolate(isolated), &[]).await.is_ok() {
+                    channel.receive::<Report>().await.ok();
+                }
             }
         }
     }

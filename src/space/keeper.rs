@@ -59,7 +59,8 @@ pub(crate) enum Order {
         /// The run's name.
         run: String,
     },
-    /// From now on the space is isolated, or not, for the next daemon to know. Not answered.
+    /// From now on the space is isolated, or not, for the next daemon to know. Answered like every order: with one at
+    /// a time under way none can wait unseen behind another.
     Isolate(bool),
     /// The space ends.
     End,
@@ -104,6 +105,8 @@ pub(crate) enum Report {
     },
     /// The socket asked for, as the one descriptor.
     Socket,
+    /// The space is isolated, or isn't, as it was told.
+    Isolated,
     /// It can't be done.
     Failed {
         /// Where it failed.
@@ -287,7 +290,10 @@ impl Inside {
                 self.stand_in.keep(Kept { run, listener }, in_hand);
                 daemon.send(&kept, &[])?;
             }
-            Some((Order::Isolate(isolated), _)) => self.charter.isolated = isolated,
+            Some((Order::Isolate(isolated), _)) => {
+                self.charter.isolated = isolated;
+                daemon.send(&Report::Isolated, &[])?;
+            }
             Some((Order::Make(_) | Order::Mapped, _)) => {}
         }
         Ok(Next::Stay)
