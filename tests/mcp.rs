@@ -210,7 +210,7 @@ fn what_cannot_be_done_is_an_error_in_words(world: &World) -> Played {
             json!({ "port": "3000", "at": "noon" }),
             "a time is wanted",
         ),
-        ("stop", json!({ "what": "--all" }), "no space"),
+        ("stop", json!({ "what": "--all" }), "space's name"),
         (
             "why",
             json!({ "port": "1", "directory": "/nowhere" }),

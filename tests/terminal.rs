@@ -1,5 +1,7 @@
 //! In a terminal: keys, job control, size, and what a shell makes of it.
 
+use rustix::process::{Signal, kill_process};
+
 use crate::harness::terminal::{CTRL_BACKSLASH, CTRL_C, CTRL_Z, Terminal};
 use crate::harness::{Played, Skipped, World, await_that, scenes, traces};
 
@@ -110,7 +112,11 @@ fn an_interactive_shell_inside_controls_its_own_jobs(world: &World) -> Played {
         traces::is_stopped(sleep).then_some(())
     });
     // The shell inside is not: it answers.
-    terminal.types("kill %1; wait %1; echo status'='$?.\n");
+    terminal.types("fg; echo status'='$?.\n");
+    await_that("sleep goes on", || {
+        (!traces::is_stopped(sleep)).then_some(())
+    });
+    kill_process(sleep, Signal::TERM).unwrap();
     assert_eq!(terminal.number_after("status="), 143);
     terminal.types("exit 5\n");
     terminal.types("echo left'='$?.\n");
