@@ -395,8 +395,8 @@ fn a_file_that_is_written_block_by_block_has_names_comments_and_statistics() {
     assert!(holds(
         b"\x02\0\x16\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01local\0"
     ));
-    // The statistics, at the very end: options 4 and 5 of 8 bytes each.
+    // The statistics, at the very end: options 4 and 5 of 8 bytes each, and the length of the block, 52.
     assert!(file.ends_with(
-        b"\x04\0\x08\0\x09\0\0\0\0\0\0\0\x05\0\x08\0\x06\0\0\0\0\0\0\0\0\0\0\0\x30\0\0\0"
+        b"\x04\0\x08\0\x09\0\0\0\0\0\0\0\x05\0\x08\0\x06\0\0\0\0\0\0\0\0\0\0\0\x34\0\0\0"
     ));
 }
