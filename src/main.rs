@@ -33,6 +33,7 @@ mod mcp;
 mod name;
 mod paths;
 mod place;
+mod process;
 mod protocol;
 mod ps;
 mod publish;

@@ -15,9 +15,9 @@ scenes![
 ];
 
 /// Listens at port 8000, wants it once more, and leaves a process behind.
-const SCRIPT: &str = "python3 -c \"$PEER\" listen tcp 127.0.0.1 8000 < wait > ready & \
-    read -r _ < ready; python3 -c \"$PEER\" listen tcp 127.0.0.1 8000 < /dev/null; \
-    sleep 1000 > /dev/null 2>&1 & exit 3";
+const SCRIPT: &str = "sleep 1000 > /dev/null 2>&1 & \
+    python3 -c \"$PEER\" listen tcp 127.0.0.1 8000 < wait > ready & \
+    read -r _ < ready; python3 -c \"$PEER\" listen tcp 127.0.0.1 8000 < /dev/null; exit 3";
 
 #[track_caller]
 fn summary(project: &Project<'_>, words: &[&str]) -> (crate::harness::process::Outcome, Value) {
@@ -129,10 +129,15 @@ fn annotations_are_written_where_they_are_wanted(world: &World) -> Played {
     let ci = |workflow: &str| {
         let line = shop.wharf(["ci", "--annotate", "auto", "--", "sh", "-c"]);
         let line = line.word("sleep 1000 > /dev/null 2>&1 &");
-        line.with("GITHUB_ACTIONS", workflow).run().stderr
+        line.with("GITHUB_ACTIONS", workflow).run().ended_with(0)
     };
-    assert!(ci("true").contains("::warning title=Left behind::"));
-    assert!(!ci("false").contains("::warning"));
+    let outcome = ci("true");
+    assert!(
+        outcome.stderr.contains("::warning title=Left behind::"),
+        "{outcome}"
+    );
+    let outcome = ci("false");
+    assert!(!outcome.stderr.contains("::warning"), "{outcome}");
     Ok(())
 }
 

@@ -54,12 +54,12 @@ fn rows_are_filtered_and_looked_at(world: &World) -> Played {
         line.word(&world.binary).words(["ls", "--watch"])
     })?;
     for word in ["DIRECTORY", "3000", "5432", "127.0.0.1"] {
-        terminal.shows(word);
+        terminal.pictures(word);
     }
     terminal.types("/:5432\r");
-    terminal.shows("filter:");
+    terminal.pictures("filter:");
     terminal.types("\r");
-    terminal.shows("worktree");
+    terminal.pictures("worktree");
     terminal.types("qq");
     assert_eq!(terminal.ended(), 0);
     Ok(())
@@ -71,14 +71,13 @@ fn rows_are_put_in_order(world: &World) -> Played {
     let mut terminal = Terminal::open(world, |line| {
         line.word(&world.binary).words(["ls", "--watch"])
     })?;
-    terminal.shows("3000");
-    // Only what differs is drawn: "list" becomes "port", that "program", and that "directory".
-    for drawn in ["\x1b[1;26Hpor", "rogram", "\x1b[1;26Hdirectory"] {
+    terminal.pictures("3000");
+    for order in ["port", "program", "directory"] {
         terminal.types("o");
-        terminal.shows(drawn);
+        terminal.pictures(&format!("order: {order} ↑"));
     }
     terminal.types("r");
-    terminal.shows("\x1b[1;36H↓");
+    terminal.pictures("order: directory ↓");
     // Whatever the size, it is drawn.
     for (columns, rows) in [(20, 5), (1, 1), (300, 100)] {
         terminal.resize(columns, rows);
@@ -94,15 +93,15 @@ fn a_program_is_ended_after_a_yes(world: &World) -> Played {
     let mut terminal = Terminal::open(world, |line| {
         line.word(&world.binary).words(["ls", "-w", "shop"])
     })?;
-    terminal.shows("3000");
+    terminal.pictures("3000");
     terminal.types("x");
-    terminal.shows("ends");
+    terminal.pictures("ends");
     terminal.types("n");
-    terminal.shows("nothing");
+    terminal.pictures("nothing");
     assert!(server.runs());
     terminal.types("xy");
     server.outcome().ended_with(143);
-    terminal.shows("ended");
+    terminal.pictures("ended");
     terminal.types("\x03");
     terminal.shows(LEFT);
     assert_eq!(terminal.ended(), 0);
@@ -116,7 +115,7 @@ fn a_signal_gives_the_terminal_back(world: &World) -> Played {
         let terminal = Terminal::open(world, |line| {
             line.word(&world.binary).words(["ls", "--watch"])
         })?;
-        terminal.shows("3000");
+        terminal.pictures("3000");
         terminal.signal(signal);
         terminal.shows(LEFT);
         assert_eq!(terminal.ended(), 0);

@@ -14,9 +14,9 @@ use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::background::Stage;
@@ -27,14 +27,11 @@ use crate::history::{self, Wanted};
 use crate::list::running::Running;
 use crate::protocol::{Ask, Target};
 use crate::run;
-use crate::{cli, paths, ps, sys};
+use crate::{cli, paths, process, ps, sys};
 use summary::Summary;
 
 /// How long the daemon may take to end; it has nothing more to do.
-const PATIENCE: Timespec = Timespec {
-    tv_sec: 10,
-    tv_nsec: 0,
-};
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs the program, tells, and ends with the program's exit status.
 pub(crate) fn ci(typed: cli::Ci) -> Result<ExitCode> {
@@ -107,7 +104,7 @@ impl Apart {
             _ => {}
         }
         if let Ok(daemon) = daemon {
-            poll(&mut [PollFd::new(&daemon, PollFlags::IN)], Some(&PATIENCE))
+            process::ends_by(&daemon, Instant::now() + PATIENCE)
                 .context("cannot wait for the daemon's end")?;
         }
         Ok(())

@@ -8,7 +8,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -16,6 +15,7 @@ use crate::client;
 use crate::failure::{Failure, status};
 use crate::list::{Detail, Hold, Process};
 use crate::place::{Place, named, who};
+use crate::process::ends_by;
 use crate::space::project;
 
 /// How long a process has after SIGTERM, before SIGKILL, and how long after that, when nothing can hold it any more.
@@ -132,15 +132,8 @@ impl Plan {
     fn all_end_within(&self, time: Duration) -> Result<bool> {
         let deadline = Instant::now() + time;
         for (_, pidfd) in &self.doomed {
-            loop {
-                let left = deadline.saturating_duration_since(Instant::now());
-                let left = Timespec::try_from(left).context("that is too long a time")?;
-                match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&left)) {
-                    Ok(0) => return Ok(false),
-                    Ok(_) => break,
-                    Err(Errno::INTR) => {}
-                    Err(errno) => return Err(errno).context("cannot wait for a process"),
-                }
+            if !ends_by(pidfd, deadline).context("cannot wait for a process")? {
+                return Ok(false);
             }
         }
         Ok(true)

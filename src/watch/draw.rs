@@ -157,11 +157,11 @@ fn command(program: &Process) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crossterm::event::{KeyCode, KeyEvent};
     use jiff::Timestamp;
     use jiff::tz::TimeZone;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
-    use ratatui::crossterm::event::{KeyCode, KeyEvent};
 
     use super::*;
     use crate::list::Protocol;

@@ -17,6 +17,14 @@ pub(crate) const CTRL_Z: &str = "\x1a";
 /// The key Ctrl-\.
 pub(crate) const CTRL_BACKSLASH: &str = "\x1c";
 
+/// The size it has first.
+const SIZE: Winsize = Winsize {
+    ws_row: 24,
+    ws_col: 200,
+    ws_xpixel: 0,
+    ws_ypixel: 0,
+};
+
 /// A terminal with a program that leads its session; closing it hangs the program up.
 #[derive(Debug)]
 pub(crate) struct Terminal {
@@ -37,13 +45,7 @@ impl Terminal {
         let path = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
         world.own(path.as_ref());
         let slave = File::options().read(true).write(true).open(path).unwrap();
-        let size = Winsize {
-            ws_row: 24,
-            ws_col: 200,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        tcsetwinsize(&master, size).unwrap();
+        tcsetwinsize(&master, SIZE).unwrap();
         let mut command = line(
             world
                 .program("setsid")
@@ -85,8 +87,7 @@ impl Terminal {
         let size = Winsize {
             ws_row: rows,
             ws_col: columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
+            ..SIZE
         };
         tcsetwinsize(&self.master, size).unwrap();
     }
@@ -97,6 +98,24 @@ impl Terminal {
         self.screen
             .await_text(text)
             .unwrap_or_else(|shown| panic!("the terminal never showed {text:?}, but\n{shown}"));
+    }
+
+    /// Waits until this is in the picture that all that was drawn makes, at the first size.
+    ///
+    /// A program that draws a picture sends only what differs from the one before: [`Self::shows`] would depend on what differed.
+    #[track_caller]
+    pub(crate) fn pictures(&self, text: &str) {
+        let picture = |drawn: &str| {
+            let [rows, columns] = [SIZE.ws_row, SIZE.ws_col].map(|side| side.try_into().unwrap());
+            let mut parser = vt100::Parser::new(rows, columns, 0);
+            parser.process(drawn.as_bytes());
+            parser.screen().contents()
+        };
+        self.screen
+            .await_that(|drawn| picture(drawn).contains(text).then_some(()))
+            .unwrap_or_else(|drawn| {
+                panic!("the picture never had {text:?}, but\n{}", picture(&drawn))
+            });
     }
 
     /// What was ever on the screen.
