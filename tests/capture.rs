@@ -42,19 +42,39 @@ fn a_capture_ends_cleanly_and_counts(world: &World) -> Played {
     capture.warns("capturing in shop");
     let lines = shop.wharf(["capture", "."]).start();
     lines.warns("capturing in shop");
+    let objects = shop.wharf(["capture", ".", "--json"]).start();
+    objects.warns("capturing in shop");
     let client = other.run(["python3", "-c", CLIENT, &to]).start();
     client.says("200 OK");
     lines.says(&format!("> {to}:8000  tcp SYN  0 bytes"));
     let said = lines.line_that(|line| line.contains("tcp SYN ").then(|| line.to_owned()));
     assert!(said.contains(" in other → python3"), "{said}");
-    for capture in [lines, capture] {
+    let opening = objects.line_that(|line| {
+        let frame: serde_json::Value = serde_json::from_str(line).ok()?;
+        (frame["flags"] == "SYN").then_some(frame)
+    });
+    assert_eq!(
+        (&opening["destination"], &opening["destination_port"]),
+        (&to.as_str().into(), &8000.into())
+    );
+    assert!(
+        opening["comment"]
+            .as_str()
+            .unwrap()
+            .contains(" in other → python3"),
+        "{opening}"
+    );
+    let [_, counted, _] = [lines, objects, capture].map(|capture| {
         capture.signal(Signal::INT);
         let outcome = capture.outcome().ended_with(0);
         assert!(
             outcome.stderr.contains(" frames captured, 0 dropped"),
             "{outcome}"
         );
-    }
+        outcome
+    });
+    let last = counted.stdout.lines().last().expect("it counts");
+    assert!(last.ends_with("\"missed\":0,\"schema\":1}"), "{counted}");
     let recorded = std::fs::read(&file).unwrap();
     assert_eq!(recorded[..4], [0x0a, 0x0d, 0x0d, 0x0a]);
     // A space that ends takes its captures with it; one that doesn't run has none.

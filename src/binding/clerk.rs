@@ -1,9 +1,8 @@
 //! The clerk of one run: a thread of the daemon that performs the calls of the run's programs, and does nothing else.
 //!
 //! A program waits while its call is dealt with, so nothing here waits for anything but the next call. Each clerk waits at one
-//! listener alone, because then the kernel switches from the program to the clerk and back on one processor
-//! (`SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP`). An epoll(7) between the two forgets that they are in step, and the clerk is woken on
-//! another processor, which sleeps: that takes longer than all else that is done for a bind.
+//! listener alone, with nothing between the two: the kernel then switches from the program to the clerk and back on one processor
+//! (`SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP`).
 
 use std::io;
 use std::os::fd::BorrowedFd;

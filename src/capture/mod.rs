@@ -1,13 +1,15 @@
-//! `wharf capture`: the frames of a space, into a pcapng file, or line by line.
+//! `wharf capture`: the frames of a space, into a pcapng file, or line by line, for people or as JSON.
 //!
 //! - [`filter`]: which frames are wanted;
-//! - [`headers`]: what a frame's headers say.
+//! - [`headers`]: what a frame's headers say;
+//! - [`object`]: the same as JSON.
 //!
 //! The daemon writes pcapng into a socket, and this passes it on or reads it. Whoever reads slowly misses frames, which are
 //! counted; the space waits for nobody.
 
 pub(crate) mod filter;
 pub(crate) mod headers;
+mod object;
 
 use std::fs::File;
 use std::io::{self, BufReader, Write};
@@ -16,7 +18,6 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -53,9 +54,16 @@ pub(crate) fn capture(typed: &cli::Capture) -> Result<ExitCode> {
     eprintln!("wharf: capturing in {}; Ctrl-C ends it", space.name);
     match &mut output {
         Some(output) => pass_on(&stream, output)?,
-        None => tell(&stream)?,
+        None if typed.json => tell(&stream, |packet| object::of_frame(packet).to_string())?,
+        None => {
+            let zone = TimeZone::system();
+            tell(&stream, |packet| line(packet, &zone))?;
+        }
     }
     if let Some((Reply::Captured { captured, missed }, _)) = channel.receive()? {
+        if typed.json {
+            say(&object::of_end(captured, missed).to_string())?;
+        }
         eprintln!("wharf: {captured} frames captured, {missed} dropped");
     }
     Ok(ExitCode::SUCCESS)
@@ -109,18 +117,20 @@ fn pass_on(mut stream: &UnixStream, output: &mut dyn Write) -> Result<()> {
 }
 
 /// A line for each frame.
-fn tell(stream: &UnixStream) -> Result<()> {
+fn tell(stream: &UnixStream, line: impl Fn(&Packet) -> String) -> Result<()> {
     let mut reader = Reader::open(BufReader::new(stream)).context("the daemon sent no capture")?;
-    let zone = TimeZone::system();
     while let Some(packet) = reader.read().context("cannot read what was captured")? {
-        writeln!(io::stdout(), "{}", line(&packet, &zone)).context("cannot write")?;
+        say(&line(&packet))?;
     }
     Ok(())
 }
 
+fn say(line: &str) -> Result<()> {
+    writeln!(io::stdout(), "{line}").context("cannot write")
+}
+
 fn line(packet: &Packet, zone: &TimeZone) -> String {
-    let time = Timestamp::try_from(std::time::SystemTime::UNIX_EPOCH + packet.time);
-    let time = time.unwrap_or_default().to_zoned(zone.clone());
+    let time = object::moment(packet.time).to_zoned(zone.clone());
     let direction = match packet.direction {
         Some(Direction::Inbound) => "in ",
         _ => "out",

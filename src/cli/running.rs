@@ -46,6 +46,10 @@ pub(crate) struct Capture {
     #[arg(short, long, value_name = "N")]
     pub(crate) count: Option<u64>,
 
+    /// Tell of each frame as a JSON object on a line (docs/json.md)
+    #[arg(long, conflicts_with = "write")]
+    pub(crate) json: bool,
+
     /// Only these: tcp, udp, icmp, arp, ip, ip6, [src|dst] port N, [src|dst] host ADDRESS, with and, or, not and brackets
     pub(crate) filter: Vec<String>,
 }
