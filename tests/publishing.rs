@@ -15,6 +15,7 @@ scenes![
     a_published_port_follows_its_listener,
     a_server_is_shown_and_opened,
     connections_that_stand_outlive_the_publication,
+    datagrams_from_the_network_are_seen_by_the_clients_own_address,
     datagrams_find_their_way_back,
     each_space_has_a_face_of_its_own,
     everything_is_published_as_it_opens,
@@ -170,6 +171,98 @@ fn a_client_from_the_network_is_seen_by_its_own_address(world: &World) -> Played
             (visit.stdout == expected).then_some(())
         });
     }
+    Ok(())
+}
+
+/// Answers each datagram with its sender's address and port, and what it said.
+const WHO_SAYS: &str = "
+import socket, sys, threading
+def serve(address):
+    family = socket.AF_INET6 if ':' in address else socket.AF_INET
+    server = socket.socket(family, socket.SOCK_DGRAM)
+    server.bind((address, int(sys.argv[1])))
+    print('ready', flush=True)
+    while True:
+        said, peer = server.recvfrom(65535)
+        for part in range(3):
+            server.sendto(f'{peer[0]} {peer[1]} {part} '.encode() + said, peer)
+for address in sys.argv[2:]:
+    threading.Thread(target=serve, args=(address,), daemon=True).start()
+sys.stdin.read()
+";
+
+/// Says who it was seen as, and whether everything came back from where it went. Datagrams may be lost: it asks again.
+const ASK: &str = "
+import socket, sys
+source, place, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+family = socket.AF_INET6 if ':' in place else socket.AF_INET
+sock = socket.socket(family, socket.SOCK_DGRAM)
+sock.bind((source, 0))
+sock.connect((place, port))
+sock.settimeout(2)
+own = sock.getsockname()
+for said in (b'', b'x', b'y' * 9000):
+    for attempt in range(5):
+        sock.send(said)
+        try:
+            heard = [sock.recv(65535).split(b' ', 3) for part in range(3)]
+            break
+        except OSError:
+            pass
+    else:
+        sys.exit('silent')
+    whole = [part for _, _, part, rest in heard if rest == said] == [b'0', b'1', b'2']
+    seen = [word.decode() for word in heard[0][:2]]
+    print('own' if seen == [own[0], str(own[1])] else seen[0], whole)
+";
+
+fn datagrams_from_the_network_are_seen_by_the_clients_own_address(world: &World) -> Played {
+    world.machine()?;
+    let shop = world.project("shop");
+    let server = |port: &str, addresses: &[&str]| {
+        let server = shop.run(["python3", "-c", WHO_SAYS, port]).words(addresses);
+        let server = server.start();
+        server.says("ready");
+        server
+    };
+    let everywhere = server("3000", &["0.0.0.0"]);
+    let _inside_only = server("3001", &["127.0.0.1"]);
+    let _sixth = server("3002", &["::"]);
+    let places = [
+        ("3000", IPV4),
+        ("3001", IPV4),
+        ("3002", IPV4),
+        ("3002", IPV6),
+    ];
+    for (port, address) in places {
+        shop.wharf(["publish", &format!("{port}/udp"), "--at", address])
+            .out();
+    }
+    shop.wharf(["publish", "127.0.0.1:3000:3000/udp"]).out();
+    let ask = |source: &str, place: &str, port: &str, seen: &str| {
+        let asked = world
+            .program("python3")
+            .words(["-c", ASK, source, place, port]);
+        let expected = format!("{seen} True\n").repeat(3);
+        let outcome = asked.run();
+        (outcome.stdout == expected).then_some(())
+    };
+    let mapped = format!("::ffff:{IPV4}");
+    let cases = [
+        (IPV4, IPV4, "3000", "own"),
+        (IPV6, IPV6, "3002", "own"),
+        // A socket for both families sees IPv4 in its mapped form.
+        (IPV4, IPV4, "3002", &mapped),
+        ("127.0.0.1", "127.0.0.1", "3000", "127.0.0.1"),
+        (IPV4, IPV4, "3001", "127.0.0.1"),
+    ];
+    for (source, place, port, seen) in cases {
+        await_that("the place is served", || ask(source, place, port, seen));
+    }
+    // The machine's port is free as soon as it is published no longer, whoever was just there.
+    shop.wharf(["unpublish", &format!("{IPV4}:3002/udp")]).out();
+    let taken = world.serve(&["echo", "udp", IPV4, "3002"]);
+    drop((taken, everywhere));
     Ok(())
 }
 

@@ -8,7 +8,6 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
-use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -25,7 +24,7 @@ use super::spaces::Spaces;
 use crate::failure::{Failure, status};
 use crate::list::Protocol;
 use crate::paths;
-use crate::publish::carrier::{Carrier, Errand, Named, Reached};
+use crate::publish::carrier::{Carrier, Errand, Guest, Named, Reached};
 use crate::publish::taking::{conflict, take, why_not};
 use crate::publish::wish::{Outside, Wish};
 use crate::publish::{Place, Publication, State};
@@ -432,7 +431,7 @@ impl Board {
     async fn reach(
         &self,
         place: Place,
-        guest: Option<(SocketAddr, OwnedFd)>,
+        guest: Option<Guest>,
         named: &Named,
     ) -> io::Result<Reached> {
         if *named == Named::Unasked && self.claimed.borrow().takes_a_name(place) {
@@ -448,10 +447,18 @@ impl Board {
             .spaces
             .find(&claim.space)
             .ok_or(io::ErrorKind::NotConnected)?;
-        if let Some((client, outside)) = guest
-            && let Some(()) = space.welcome(client, outside, claim.inside).await
-        {
-            return Ok(Reached::Already);
+        match guest {
+            Some(Guest::Connection(client, outside)) => {
+                if let Some(()) = space.welcome(client, outside, claim.inside).await {
+                    return Ok(Reached::Already);
+                }
+            }
+            Some(Guest::Datagrams(client)) => {
+                if let Some(way) = space.way(client, claim.inside)? {
+                    return Ok(Reached::As(way));
+                }
+            }
+            None => {}
         }
         Ok(Reached::By(match place.protocol {
             Protocol::Tcp => space.dial(claim.inside.get()).await?.into_std()?.into(),

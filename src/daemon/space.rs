@@ -335,14 +335,38 @@ impl Space {
         answer.await.ok()
     }
 
+    /// The way of a client's datagrams to a port inside, so that the program there sees the client's own address; `None`
+    /// where it listens on the space's loopback only, or has nothing of the client's address family.
+    pub(super) fn way(
+        &self,
+        client: SocketAddr,
+        port: NonZeroU16,
+    ) -> io::Result<Option<relay::Way>> {
+        let number = self.entry.number;
+        let hears = |socket: &diag::Socket| match (client.ip().to_canonical(), socket.address) {
+            (IpAddr::V4(_), IpAddr::V4(own)) => own.is_unspecified() || own == number.ipv4(),
+            (IpAddr::V6(_), IpAddr::V6(own)) => own.is_unspecified() || own == number.ipv6(),
+            (IpAddr::V4(_), IpAddr::V6(own)) => {
+                own.is_unspecified() && socket.ipv6_only == Some(false)
+            }
+            (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        };
+        let heard = self.datagram_sockets(port)?.iter().any(hears);
+        Ok(heard.then(|| self.relay.way(client, port)))
+    }
+
+    /// The UDP sockets at a port inside that take datagrams of anybody.
+    fn datagram_sockets(&self, port: NonZeroU16) -> io::Result<Vec<diag::Socket>> {
+        let mut sockets = diag::dump(self.diag.as_fd()).map_err(io::Error::other)?;
+        sockets.retain(|socket| socket.protocol == Protocol::Udp && socket.port == port);
+        Ok(sockets)
+    }
+
     /// A UDP socket that is connected to a port inside.
     pub(super) async fn dial_datagrams(&self, port: NonZeroU16) -> io::Result<OwnedFd> {
-        let sockets = diag::dump(self.diag.as_fd()).map_err(io::Error::other)?;
-        let mut there = sockets
-            .iter()
-            .filter(|socket| socket.protocol == Protocol::Udp && socket.port == port);
-        let listens = there
-            .next()
+        let listens = self
+            .datagram_sockets(port)?
+            .first()
             .ok_or(io::ErrorKind::ConnectionRefused)?
             .address;
         let address = match listens {

@@ -18,6 +18,7 @@ use super::naming::{self, FirstWords};
 use super::{Place, datagrams, splice};
 use crate::confine;
 use crate::list::Protocol;
+use crate::relay::Way;
 
 /// Connections that may wait for the daemon to find their program; the rest wait to be accepted.
 const ERRANDS_MAX: usize = 256;
@@ -38,12 +39,21 @@ enum Order {
 #[derive(Debug)]
 pub(crate) struct Errand {
     pub(crate) place: Place,
-    /// The client's connection, if the program should see it come from the client itself.
-    pub(crate) guest: Option<(SocketAddr, OwnedFd)>,
+    /// Who comes, if the program should see the client itself.
+    pub(crate) guest: Option<Guest>,
     /// Whom the client named.
     pub(crate) named: Named,
     /// Takes the outcome.
     pub(crate) reply: oneshot::Sender<io::Result<Reached>>,
+}
+
+/// A client from the network.
+#[derive(Debug)]
+pub(crate) enum Guest {
+    /// With this connection.
+    Connection(SocketAddr, OwnedFd),
+    /// With datagrams.
+    Datagrams(SocketAddr),
 }
 
 /// A program is reached.
@@ -53,6 +63,8 @@ pub(crate) enum Reached {
     By(OwnedFd),
     /// The guest's connection is carried already.
     Already,
+    /// The guest's datagrams have this way.
+    As(Way),
     /// Several spaces are there: it takes a name to know which is meant.
     Unclear,
 }
@@ -73,12 +85,7 @@ pub(crate) enum Named {
 pub(super) struct Errands(mpsc::Sender<Errand>);
 
 impl Errands {
-    async fn run(
-        &self,
-        place: Place,
-        guest: Option<(SocketAddr, OwnedFd)>,
-        named: Named,
-    ) -> io::Result<Reached> {
+    async fn run(&self, place: Place, guest: Option<Guest>, named: Named) -> io::Result<Reached> {
         let (reply, answer) = oneshot::channel();
         let errand = Errand {
             place,
@@ -91,11 +98,13 @@ impl Errands {
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    pub(super) async fn connect_datagrams(&self, place: Place) -> io::Result<UdpSocket> {
-        match self.run(place, None, Named::Nobody).await? {
-            Reached::By(socket) => UdpSocket::from_std(socket.into()),
-            Reached::Already | Reached::Unclear => Err(io::ErrorKind::NotConnected.into()),
-        }
+    pub(super) async fn find_datagrams_way(
+        &self,
+        place: Place,
+        client: SocketAddr,
+    ) -> io::Result<Reached> {
+        let guest = comes_from_the_network(client).then_some(Guest::Datagrams(client));
+        self.run(place, guest, Named::Nobody).await
     }
 }
 
@@ -189,6 +198,11 @@ async fn serve_one(place: Place, mut outside: TcpStream, client: SocketAddr, err
     }
 }
 
+/// Who comes over the machine's loopback comes over the space's.
+fn comes_from_the_network(client: SocketAddr) -> bool {
+    !client.ip().to_canonical().is_loopback()
+}
+
 /// Connects with the program; `None` if the connection is carried elsewhere from now on.
 async fn connect(
     place: Place,
@@ -196,15 +210,16 @@ async fn connect(
     client: SocketAddr,
     errands: &Errands,
 ) -> io::Result<Option<TcpStream>> {
-    // Who comes over the machine's loopback comes over the space's.
-    let guest = if client.ip().to_canonical().is_loopback() {
-        None
-    } else {
-        Some((client, outside.as_fd().try_clone_to_owned()?))
+    let guest = match comes_from_the_network(client) {
+        true => Some(Guest::Connection(
+            client,
+            outside.as_fd().try_clone_to_owned()?,
+        )),
+        false => None,
     };
     match errands.run(place, guest, Named::Unasked).await? {
         Reached::By(socket) => TcpStream::from_std(socket.into()).map(Some),
-        Reached::Already => Ok(None),
+        Reached::Already | Reached::As(_) => Ok(None),
         Reached::Unclear => connect_by_name(place, outside, errands).await.map(Some),
     }
 }

@@ -96,10 +96,15 @@ impl Engine {
             self.sources.remove(key);
             return Err(error);
         }
+        self.keep_used(name, key);
+        Ok(key)
+    }
+
+    /// Keeps a source under this name as used now, in the place of the one before; the longest unused makes room if need be.
+    pub(super) fn keep_used(&mut self, name: Name, key: DefaultKey) {
         if let Some((_, (evicted, _))) = self.associations.used.push(name, (key, self.now)) {
             self.sources.remove(evicted);
         }
-        Ok(key)
     }
 
     /// Ends an association.

@@ -9,7 +9,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use bytes::Bytes;
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg, setsockopt, sockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt,
+    sockopt,
 };
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
@@ -74,7 +75,7 @@ impl Engine {
             .and_then(|machine| {
                 datagrams
                     .iter()
-                    .try_for_each(|datagram| send(&machine, &[datagram], None))
+                    .try_for_each(|datagram| send(&machine, None, &[datagram], None))
             });
         if let Err(error) = sent {
             tracing::debug!("a datagram without a source port to {local} is lost: {error}");
@@ -117,15 +118,25 @@ impl Engine {
         payloads: &[Bytes],
         segment: Option<u16>,
     ) -> rustix::io::Result<()> {
-        // An association that just made room for another has nobody to send for.
-        let Some(Source::Association(association)) = self.sources.get(key) else {
-            return Ok(());
+        let place;
+        let (machine, to) = match self.sources.get(key) {
+            Some(Source::Association(association)) => (&association.machine, None),
+            Some(Source::Visitor(visitor)) => {
+                let Some(socket) = visitor.place.upgrade() else {
+                    // It is published no longer.
+                    return Ok(());
+                };
+                place = socket;
+                (&*place, Some(visitor.client))
+            }
+            // An association that just made room for another has nobody to send for.
+            _ => return Ok(()),
         };
-        match (send(&association.machine, payloads, segment), segment) {
+        match (send(machine, to, payloads, segment), segment) {
             (Err(Errno::INVAL | Errno::MSGSIZE | Errno::IO), Some(size)) => payloads
                 .iter()
                 .flat_map(|payload| payload.chunks(size.into()))
-                .try_for_each(|datagram| send(&association.machine, &[datagram], None)),
+                .try_for_each(|datagram| send(machine, to, &[datagram], None)),
             (outcome, _) => outcome,
         }
     }
@@ -224,9 +235,10 @@ pub(super) fn hear_errors(machine: &OwnedFd, target: IpAddr) -> rustix::io::Resu
     .map_err(errno)
 }
 
-/// Sends these bytes in one call, as one datagram or, with `segment`, as a train.
+/// Sends these bytes in one call, as one datagram or, with `segment`, as a train; from an unconnected socket, to that address.
 fn send(
     machine: &OwnedFd,
+    to: Option<SocketAddr>,
     payloads: &[impl AsRef<[u8]>],
     segment: Option<u16>,
 ) -> rustix::io::Result<()> {
@@ -235,12 +247,13 @@ fn send(
         .map(|payload| IoSlice::new(payload.as_ref()))
         .collect();
     let train = segment.as_ref().map(ControlMessage::UdpGsoSegments);
-    sendmsg::<()>(
+    let to = to.map(SockaddrStorage::from);
+    sendmsg(
         machine.as_raw_fd(),
         &slices,
         train.as_slice(),
         MsgFlags::MSG_NOSIGNAL,
-        None,
+        to.as_ref(),
     )
     .map(drop)
     .map_err(errno)

@@ -32,6 +32,7 @@ use super::names::Names;
 use super::outside::{self, Targets};
 use super::routes::{Entered, Isolation, Post, Routes};
 use super::stream::Stream;
+use super::visitor::Visitor;
 use super::{Back, Command, Setting, attach};
 use crate::space::book::Number;
 use crate::space::network::{GATEWAY_IPV4, GATEWAY_IPV6, GATEWAY_MAC};
@@ -80,6 +81,7 @@ pub(super) struct Engine {
 pub(super) enum Source {
     Stream(Stream),
     Association(Association),
+    Visitor(Visitor),
 }
 
 /// The descriptors that are watched.
@@ -318,6 +320,7 @@ impl Engine {
                     self.host.refuse(self.now, knock, verdict);
                 }
                 Ok(Command::Welcome(guest)) => self.welcome(guest),
+                Ok(Command::Visit(visit)) => self.receive_visit(visit),
                 Ok(Command::End) | Err(TryRecvError::Disconnected) => return Next::End,
                 Err(TryRecvError::Empty) => return Next::Turn,
             }
@@ -400,8 +403,8 @@ impl Engine {
         match self.sources.get(key) {
             Some(Source::Stream(_)) => self.attend_stream(key, flags),
             Some(Source::Association(_)) => self.attend_association(key),
-            // It ended earlier in this turn.
-            None => {}
+            // Others wait for what comes to a visitor's socket; or it ended earlier in this turn.
+            Some(Source::Visitor(_)) | None => {}
         }
     }
 }

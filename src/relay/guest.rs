@@ -54,9 +54,7 @@ impl Engine {
             admitted,
         } = guest;
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
-        if self.routes.leads_to(client.ip())
-            || [IpAddr::V4(GATEWAY_IPV4), IpAddr::V6(GATEWAY_IPV6)].contains(&client.ip())
-        {
+        if !self.may_speak_as(client.ip()) {
             return;
         }
         let Some(socket) = self.speak_as(client, inside) else {
@@ -91,7 +89,7 @@ impl Engine {
 
     /// Has the host know where the space is: nobody there answers questions, and it may not have said a word yet. An empty
     /// packet from it does.
-    fn meet(&mut self, space: IpAddr) {
+    pub(super) fn meet(&mut self, space: IpAddr) {
         let ethertype = if space.is_ipv4() {
             EtherType::Ipv4
         } else {

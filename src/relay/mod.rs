@@ -9,7 +9,7 @@
 //!
 //! - [`engine`]: the event loop;
 //! - [`stream`]: TCP connections; [`datagram`]: UDP flows ([`train`]: several at once); [`echo`]: pings; [`association`]: what these two share;
-//! - [`guest`]: clients of published ports, who come from the network;
+//! - [`guest`]: clients of published ports, who come from the network; [`visitor`]: those of UDP ports;
 //! - [`outside`]: which address of the machine's network an address inside stands for;
 //! - [`routes`]: frames from space to space, which need no host;
 //! - [`names`]: queries for names, which the daemon answers;
@@ -29,8 +29,11 @@ mod outside;
 mod routes;
 mod stream;
 mod train;
+mod visitor;
 
 use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -47,6 +50,8 @@ pub(crate) use ears::Ears;
 pub(crate) use guest::Guest;
 pub(crate) use names::{Names, Query};
 pub(crate) use routes::{Isolation, Routes};
+use visitor::Visit;
+pub(crate) use visitor::Way;
 
 use crate::confine;
 use crate::space::book::Number;
@@ -97,6 +102,7 @@ enum Command {
     /// What a program inside wanted of another space is refused.
     Refuse(KnockId),
     Welcome(Guest),
+    Visit(Visit),
     End,
 }
 
@@ -131,6 +137,13 @@ impl Relay {
         if queued.is_ok() {
             self.back.wake();
         }
+    }
+}
+
+impl Relay {
+    /// The way of a client's datagrams to a port inside, as its own.
+    pub(crate) fn way(&self, client: SocketAddr, inside: NonZeroU16) -> Way {
+        Way::new(self.back.clone(), client, inside)
     }
 }
 
