@@ -162,6 +162,43 @@ fn disconnecting_resets_the_peer_and_the_socket_connects_anew() {
 }
 
 #[test]
+fn the_name_of_a_closed_socket_is_void_while_its_connection_finishes() {
+    let mut network = pair();
+    let server = listener(&mut network.right, "10.0.0.2:80");
+    let client = opened(&mut network.left, Protocol::Tcp);
+    let now = network.now;
+    network
+        .left
+        .connect(now, client, at("10.0.0.2:80"))
+        .unwrap();
+    network.await_ready(Side::Left, client, Ready::CONNECTED);
+    network.await_ready(Side::Right, server, Ready::READABLE);
+    let accepted = network.right.accept(server).unwrap();
+    let now = network.now;
+    network
+        .left
+        .write(now, client, Bytes::from_static(b"last"))
+        .unwrap();
+    network.left.close(now, client);
+    assert_eq!(network.left.socket_count(), 1, "it has words to deliver");
+    assert!(network.left.disconnect(now, client).is_err());
+    assert!(network.left.unlisten(now, client).is_err());
+    assert!(network.left.listen(client, 1).is_err());
+    assert!(network.left.bind(client, local("10.0.0.1:5000")).is_err());
+    let again = network.left.connect(now, client, at("10.0.0.2:80"));
+    assert!(again.is_err());
+    assert!(network.left.bound(client).is_none());
+    network.await_ready(Side::Right, accepted, Ready::READABLE);
+    network.pass(Duration::from_secs(1));
+    assert_eq!(network.right.readable(accepted), 4);
+    assert_eq!(network.right.error(accepted), None);
+    let now = network.now;
+    network.right.close(now, accepted);
+    network.pass(Duration::from_secs(120));
+    assert_eq!(network.left.socket_count(), 0);
+}
+
+#[test]
 fn a_refused_attempt_leaves_a_socket_that_is_bound_as_before_and_can_try_again() {
     let mut network = pair();
     let client = opened(&mut network.left, Protocol::Tcp);

@@ -41,7 +41,7 @@ impl Host {
             .table
             .bind(hold, local)
             .map_err(OwnBindError::Refused)?;
-        if let Some(found) = self.sockets.find_mut(socket) {
+        if let Some(found) = self.sockets.named_mut(socket) {
             found.address = None;
         }
         Ok(bound)
@@ -54,7 +54,7 @@ impl Host {
     /// [`OwnBindError`]; without a port there is nobody in the way.
     pub fn bind_address(&mut self, socket: SocketId, address: IpAddr) -> Result<(), OwnBindError> {
         let hold = self.bindable(socket, address)?;
-        let found = self.sockets.find_mut(socket).ok_or(NoSuchSocket)?;
+        let found = self.sockets.named_mut(socket).ok_or(NoSuchSocket)?;
         if self.table.port(hold).is_some() {
             return Err(OwnBindError::Refused(BindError::AlreadyBound));
         }
@@ -66,7 +66,7 @@ impl Host {
 
     /// Whether a socket can be bound to an address as far as the host is concerned.
     fn bindable(&self, socket: SocketId, address: IpAddr) -> Result<Hold, OwnBindError> {
-        let hold = self.sockets.find(socket).ok_or(NoSuchSocket)?.hold;
+        let hold = self.sockets.named(socket).ok_or(NoSuchSocket)?.hold;
         let holding = self.table.holding(hold).ok_or(NoSuchSocket)?;
         let address = address.to_canonical();
         if let IpAddr::V6(v6) = address {

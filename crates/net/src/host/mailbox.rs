@@ -219,7 +219,7 @@ impl Host {
     }
 
     fn flow_towards(&mut self, id: SocketId, remote: Option<Endpoint>) -> Result<Flow, SendError> {
-        let socket = self.sockets.find(id).ok_or(SendError::Gone)?;
+        let socket = self.sockets.named(id).ok_or(SendError::Gone)?;
         let (hold, domain) = (socket.hold, socket.domain);
         let connected = self.table.flow(hold);
         let Some(remote) = remote.or(connected.map(|flow| flow.remote)) else {
@@ -281,7 +281,7 @@ impl Host {
     /// # Errors
     /// [`RecvError`]; a refusal is still to be told by [`recv_from`](Self::recv_from).
     pub fn peek_from(&self, socket: SocketId) -> Result<&Received, RecvError> {
-        let found = self.sockets.find(socket).ok_or(RecvError::Gone)?;
+        let found = self.sockets.named(socket).ok_or(RecvError::Gone)?;
         let Role::Datagrams(mailbox) = &found.role else {
             return Err(RecvError::Gone);
         };
@@ -300,7 +300,7 @@ impl Host {
     /// The peer that a UDP socket is connected to.
     #[must_use]
     pub fn peer(&self, socket: SocketId) -> Option<Endpoint> {
-        let hold = self.sockets.find(socket)?.hold;
+        let hold = self.sockets.named(socket)?.hold;
         self.table.flow(hold).map(|flow| flow.remote)
     }
 

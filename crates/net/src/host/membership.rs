@@ -60,7 +60,7 @@ impl Host {
         socket: SocketId,
         group: IpAddr,
     ) -> Result<(), GroupError> {
-        let found = self.sockets.find(socket).ok_or(GroupError::Gone)?;
+        let found = self.sockets.named(socket).ok_or(GroupError::Gone)?;
         let (domain, device) = (found.domain, self.group_device(found.hold));
         let mailbox = self.mailbox(socket).ok_or(GroupError::Gone)?;
         if !group.is_multicast() {
@@ -101,7 +101,7 @@ impl Host {
         socket: SocketId,
         group: IpAddr,
     ) -> Result<(), GroupError> {
-        let found = self.sockets.find(socket).ok_or(GroupError::Gone)?;
+        let found = self.sockets.named(socket).ok_or(GroupError::Gone)?;
         let device = self.group_device(found.hold);
         let mailbox = self.mailbox(socket).ok_or(GroupError::Gone)?;
         let entry = (device, group);

@@ -132,7 +132,7 @@ impl Host {
     /// # Errors
     /// [`OwnListenError`].
     pub fn listen(&mut self, socket: SocketId, backlog: usize) -> Result<Port, OwnListenError> {
-        let found = self.sockets.find_mut(socket).ok_or(NoSuchSocket)?;
+        let found = self.sockets.named_mut(socket).ok_or(NoSuchSocket)?;
         let hold = found.hold;
         if let Some(address) = found.address.filter(|_| self.table.port(hold).is_none()) {
             let local = Local {
@@ -162,7 +162,7 @@ impl Host {
     /// # Errors
     /// [`AcceptError`].
     pub fn accept(&mut self, listener: SocketId) -> Result<SocketId, AcceptError> {
-        let found = self.sockets.find_mut(listener).ok_or(NoSuchSocket)?;
+        let found = self.sockets.named_mut(listener).ok_or(NoSuchSocket)?;
         let Role::Listener(queue) = &mut found.role else {
             return Err(NoSuchSocket.into());
         };
@@ -191,7 +191,7 @@ impl Host {
         socket: SocketId,
         remote: Endpoint,
     ) -> Result<Flow, OwnConnectError> {
-        let found = self.sockets.find(socket).ok_or(NoSuchSocket)?;
+        let found = self.sockets.named(socket).ok_or(NoSuchSocket)?;
         if found.stream().is_some() {
             return Err(OwnConnectError::Connected);
         }
@@ -239,7 +239,7 @@ impl Host {
         socket: SocketId,
         setting: Setting,
     ) -> Result<(), NoSuchSocket> {
-        let found = self.sockets.find_mut(socket).ok_or(NoSuchSocket)?;
+        let found = self.sockets.named_mut(socket).ok_or(NoSuchSocket)?;
         match setting {
             Setting::Domain(domain) => found.domain = domain,
             Setting::Reuse(_)
@@ -297,7 +297,7 @@ impl Host {
     /// Where a socket is bound: its port and the addresses that it covers; nothing without a port.
     #[must_use]
     pub fn bound(&self, socket: SocketId) -> Option<(wharf_port::Cover, Port)> {
-        let holding = self.table.holding(self.sockets.find(socket)?.hold)?;
+        let holding = self.table.holding(self.sockets.named(socket)?.hold)?;
         holding.port.map(|port| (holding.cover, port))
     }
 }

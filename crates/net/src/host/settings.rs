@@ -42,7 +42,7 @@ impl Host {
     /// What is set on a socket; nothing if there is no such socket.
     #[must_use]
     pub fn settings(&self, socket: SocketId) -> Option<Settings> {
-        let found = self.sockets.find(socket)?;
+        let found = self.sockets.named(socket)?;
         let (options, defaults) = (found.options(), &self.tcp);
         let holding = self.table.holding(found.hold);
         let sending = match &found.role {

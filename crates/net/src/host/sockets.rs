@@ -172,6 +172,15 @@ impl Socket {
         self.ready |= ready;
     }
 
+    /// Whether its caller has let go of it.
+    fn is_closed(&self) -> bool {
+        match &self.role {
+            Role::Stream(stream) => stream.keeper == Keeper::Nobody,
+            Role::Resting(_) => true,
+            Role::Fresh | Role::Listener(_) | Role::Datagrams(_) => false,
+        }
+    }
+
     pub(super) fn stream(&self) -> Option<&Stream> {
         match &self.role {
             Role::Stream(stream) => Some(stream),
@@ -242,6 +251,16 @@ impl Sockets {
         } else {
             None
         }
+    }
+
+    /// As [`find`](Self::find), for calls: a socket that was closed has no name any more, even while its connection finishes.
+    pub(super) fn named(&self, id: SocketId) -> Option<&Socket> {
+        self.find(id).filter(|socket| !socket.is_closed())
+    }
+
+    /// As [`find_mut`](Self::find_mut), for calls: see [`named`](Self::named).
+    pub(super) fn named_mut(&mut self, id: SocketId) -> Option<&mut Socket> {
+        self.find_mut(id).filter(|socket| !socket.is_closed())
     }
 
     /// The name of the socket that has this number now.

@@ -81,12 +81,12 @@ impl Host {
     /// Lets go of a socket of any kind: its name is void from now on. A connection finishes alone: what is queued is sent, then a
     /// FIN. Connections that a listener has not handed out are reset.
     pub fn close(&mut self, now: Instant, socket: SocketId) {
-        let Some(found) = self.sockets.find_mut(socket) else {
+        let Some(found) = self.sockets.named_mut(socket) else {
             return;
         };
         found.ready = Ready::NONE;
         match &mut found.role {
-            Role::Stream(stream) if stream.keeper != Keeper::Nobody => {
+            Role::Stream(stream) => {
                 stream.keeper = Keeper::Nobody;
                 stream.connection.close(now);
                 // Nothing was ever said that a peer would have to be told about: its port is free at once.
@@ -96,8 +96,8 @@ impl Host {
                     self.settle(socket);
                 }
             }
-            // The caller has no name for these.
-            Role::Stream(_) | Role::Resting(..) => {}
+            // It has no name.
+            Role::Resting(..) => {}
             Role::Listener(listener) => {
                 let queue = core::mem::take(&mut listener.queue);
                 self.discard(socket);
@@ -149,12 +149,10 @@ impl Host {
 
     /// A connection that the caller has.
     fn stream(&self, socket: SocketId) -> Option<&Stream> {
-        let stream = self.sockets.find(socket)?.stream()?;
-        (stream.keeper != Keeper::Nobody).then_some(stream)
+        self.sockets.named(socket)?.stream()
     }
 
     fn stream_mut(&mut self, socket: SocketId) -> Option<&mut Stream> {
-        let stream = self.sockets.find_mut(socket)?.stream_mut()?;
-        (stream.keeper != Keeper::Nobody).then_some(stream)
+        self.sockets.named_mut(socket)?.stream_mut()
     }
 }

@@ -18,7 +18,7 @@ impl Host {
     /// # Errors
     /// [`NoSuchSocket`] for what does not listen.
     pub fn unlisten(&mut self, now: Instant, socket: SocketId) -> Result<(), NoSuchSocket> {
-        let found = self.sockets.find_mut(socket).ok_or(NoSuchSocket)?;
+        let found = self.sockets.named_mut(socket).ok_or(NoSuchSocket)?;
         let hold = found.hold;
         let Role::Listener(listener) = &mut found.role else {
             return Err(NoSuchSocket);
@@ -37,7 +37,7 @@ impl Host {
     /// # Errors
     /// [`NoSuchSocket`].
     pub fn disconnect(&mut self, now: Instant, socket: SocketId) -> Result<(), NoSuchSocket> {
-        let found = self.sockets.find_mut(socket).ok_or(NoSuchSocket)?;
+        let found = self.sockets.named_mut(socket).ok_or(NoSuchSocket)?;
         if matches!(found.role, Role::Listener(_)) {
             return self.unlisten(now, socket);
         }
