@@ -5,7 +5,8 @@
 //! To list sockets, the kernel walks tables that all namespaces share; for a small page that is more work than everything
 //! else. So the list is remembered until the record of the space's ports changes, and that it does before a program's
 //! listen returns: whoever starts a server and asks it is never told of a time before. What no call announced, and the
-//! ends of sockets, are seen when the list is [`STALE`].
+//! ends of sockets, are seen when the list is [`STALE`]; until then, who asks for a server that has ended is told that it
+//! can't be reached, and may be restarting.
 
 use std::cell::RefCell;
 use std::rc::Rc;
