@@ -169,34 +169,9 @@ impl name::Spaces for Directory {
         self.0.all().iter().map(|space| reference(space)).collect()
     }
 
-    async fn listeners(&self, space: &SpaceRef) -> Vec<PortInfo> {
-        let Some(space) = self.0.find(&space.name) else {
-            return Vec::new();
-        };
-        let sockets = space.listening().unwrap_or_else(|error| {
-            tracing::error!("cannot list {}: {error}", space.entry.name);
-            Vec::new()
-        });
-        let mut ports: Vec<PortInfo> = Vec::new();
-        for (socket, program) in sockets
-            .into_iter()
-            .filter(|(socket, _)| socket.protocol == Protocol::Tcp)
-        {
-            match ports
-                .iter_mut()
-                .find(|known| known.port == socket.port.get())
-            {
-                Some(known) => known.addresses.push(socket.address),
-                None => ports.push(PortInfo {
-                    port: socket.port.get(),
-                    addresses: vec![socket.address],
-                    program,
-                    listener: socket.cookie,
-                }),
-            }
-        }
-        ports.sort_by_key(|known| known.port);
-        ports
+    async fn listeners(&self, space: &SpaceRef) -> Rc<[PortInfo]> {
+        let space = self.0.find(&space.name);
+        space.map_or_else(Rc::default, |space| space.listeners())
     }
 
     async fn dial(&self, space: &SpaceRef, port: &PortInfo) -> io::Result<TcpStream> {

@@ -13,6 +13,7 @@ mod eye;
 mod from_host;
 mod front;
 mod keeper;
+mod listeners;
 mod names;
 mod ports;
 mod reach;

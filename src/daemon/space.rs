@@ -24,6 +24,7 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::keeper::{Handover, Keeper};
+use super::listeners::Remembered;
 use super::ports::{Ports, Untold};
 use crate::binding;
 use crate::binding::clerk::{Clerk, Ward};
@@ -80,6 +81,8 @@ pub(super) struct Space {
     pub(super) visitors: RefCell<Option<HashSet<u64>>>,
     /// The programs behind listeners, by the cookie of these: looked up once for each.
     programs: RefCell<HashMap<u64, String>>,
+    /// What listens, as the by-name front was told last.
+    pub(super) remembered: Remembered,
     runs: Cell<usize>,
     /// What is in hand of the runs whose binds arrive at a clerk.
     supervised: RefCell<HashMap<String, OwnedFd>>,
@@ -167,6 +170,7 @@ impl Space {
             relay,
             visitors: RefCell::default(),
             programs: RefCell::default(),
+            remembered: Remembered::default(),
             runs: Cell::new(0),
             supervised: RefCell::default(),
             changed: Notify::new(),
@@ -384,7 +388,7 @@ impl Space {
         Ok(socket)
     }
 
-    /// What listens inside, and the name of the program that does. Cheap enough to be asked for each request.
+    /// What listens inside, and the name of the program that does.
     pub(super) fn listening(&self) -> Result<Vec<(diag::Socket, String)>> {
         let hidden = self.ports.hidden();
         let mut sockets = diag::dump(self.diag.as_fd())?;

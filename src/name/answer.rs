@@ -77,7 +77,7 @@ impl<S: Spaces> Front<S> {
             None => self.web_server(&space, &listeners, asked).await?,
         };
         let listener = listener
-            .ok_or_else(|| explain::nobody(&space, port).link(links(&space, &listeners, asked)))?;
+            .ok_or_else(|| explain::nobody(&space, port).link(links(&space, &*listeners, asked)))?;
         let upstream = self.upstream(&space, listener, &listeners);
         // Over HTTPS it would have had the connection untouched.
         if let Ok(known) = upstream.kind.try_lock()

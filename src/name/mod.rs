@@ -118,7 +118,7 @@ pub(crate) trait Spaces: 'static {
 
     /// The TCP listeners of a space, at most one entry for a port. It is asked once for each
     /// request, so the answer should come from memory. Empty if the space has gone.
-    fn listeners(&self, space: &SpaceRef) -> impl Future<Output = Vec<PortInfo>>;
+    fn listeners(&self, space: &SpaceRef) -> impl Future<Output = Rc<[PortInfo]>>;
 
     /// Connects to a listener from inside the space, so that one on loopback is reached: to
     /// 127.0.0.1, then ::1, or to the address that the listener is bound to. The front sets the

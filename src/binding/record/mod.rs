@@ -375,6 +375,11 @@ impl Record {
             .update_owner(hold, |owner| owner.program = Some(program));
     }
 
+    /// The number that the next change will have.
+    pub(crate) const fn next_change(&self) -> u64 {
+        self.table.next_change()
+    }
+
     /// What changed since this was asked last, and how many changes and conflicts were not kept for that long.
     pub(crate) fn changes(&mut self) -> (Vec<Change<Owner>>, u64) {
         let missed = match self.table.changes(self.told) {
@@ -389,7 +394,7 @@ impl Record {
             .flatten()
             .cloned()
             .collect();
-        self.told = self.table.next_change();
+        self.told = self.next_change();
         (changes, missed + std::mem::take(&mut self.dropped))
     }
 

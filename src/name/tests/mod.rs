@@ -66,7 +66,7 @@ impl Spaces for Rc<Census> {
             .collect()
     }
 
-    async fn listeners(&self, space: &SpaceRef) -> Vec<PortInfo> {
+    async fn listeners(&self, space: &SpaceRef) -> Rc<[PortInfo]> {
         let spaces = self.spaces.borrow();
         let ports = spaces
             .iter()
