@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 use smallvec::SmallVec;
 use wharf_link::pcap::Direction;
-use wharf_link::{BATCH, Link, Slots};
+use wharf_link::{BATCH, FRAME_CAPACITY, Link, Slots};
 use wharf_net::wire::ethernet::Mac;
 use wharf_net::{
     Capabilities, Cidr, Config, ErrorRate, Event, Frame, Host, Instant, Refusal, SocketId,
@@ -39,6 +39,8 @@ use crate::sys;
 
 /// Events taken from the kernel per turn.
 const EVENTS: usize = 128;
+/// Frames taken from the link per turn, however small: datagrams in them travel on [together](super::train).
+const FRAMES: usize = 64;
 /// How long after the last stream memory is given back.
 const TIDY: time::Duration = time::Duration::from_secs(1);
 /// The link's and the wake-up's names among the events; connections have those of their slots.
@@ -86,15 +88,18 @@ pub(super) enum Source {
 pub(super) struct Poll(OwnedFd);
 
 impl Poll {
-    /// Watches a socket of the machine for every change (edge-triggered: told once, so nothing is ever disarmed).
-    pub(super) fn watch(&self, socket: impl AsFd, key: DefaultKey) -> rustix::io::Result<()> {
-        use epoll::EventFlags as On;
-        let on = On::IN | On::OUT | On::RDHUP | On::ET;
+    /// Watches a socket of the machine for these changes (edge-triggered: told once, so nothing is ever disarmed).
+    pub(super) fn watch(
+        &self,
+        socket: impl AsFd,
+        key: DefaultKey,
+        on: epoll::EventFlags,
+    ) -> rustix::io::Result<()> {
         epoll::add(
             &self.0,
             socket,
             epoll::EventData::new_u64(key.data().as_ffi()),
-            on,
+            on | epoll::EventFlags::ET,
         )
     }
 
@@ -260,20 +265,24 @@ impl Engine {
 
     /// Takes a batch of frames: for other spaces straight on, else to the host.
     fn take_frames(&mut self) -> io::Result<()> {
-        for _ in 0..BATCH {
+        let mut room = BATCH * FRAME_CAPACITY;
+        for _ in 0..FRAMES {
             let bytes = match self.slots.receive(&mut *self.link) {
                 Ok(bytes) => bytes,
                 Err(error) if is_transient(&error) => return Ok(()),
                 Err(error) => return Err(error),
             };
+            room = room.saturating_sub(bytes.len());
             self.ears
                 .hear(Direction::Outbound, std::iter::once(&bytes[..]));
-            let Some(bytes) = self.routes.pass_on(bytes, &self.isolation) else {
-                continue;
-            };
             // The host counts what it discards, and why.
-            if let Ok(frame) = Frame::from_link(bytes) {
+            if let Some(bytes) = self.routes.pass_on(bytes, &self.isolation)
+                && let Ok(frame) = Frame::from_link(bytes)
+            {
                 self.host.receive(self.now, frame);
+            }
+            if room < FRAME_CAPACITY {
+                break;
             }
         }
         Ok(())

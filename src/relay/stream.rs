@@ -143,7 +143,8 @@ impl Engine {
         let Some(Source::Stream(stream)) = self.sources.get(key) else {
             return;
         };
-        if let Err(error) = self.poll.watch(&stream.machine, key) {
+        let on = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP;
+        if let Err(error) = self.poll.watch(&stream.machine, key, on) {
             tracing::error!("cannot watch a connection: {error}");
             return self.cut(key);
         }
