@@ -69,6 +69,8 @@ pub(super) struct Engine {
     link: Box<dyn Link>,
     link_descriptor: OwnedFd,
     slots: Slots,
+    /// Whether frames came in the turn before, too.
+    flowing: bool,
     /// A frame that the link had no room for; none other is made before it is gone.
     stuck: Option<Frame>,
     isolation: Isolation,
@@ -162,6 +164,7 @@ impl Engine {
             link,
             link_descriptor,
             slots: Slots::default(),
+            flowing: false,
             stuck: None,
             _entered: routes.enter(
                 [number.ipv4().into(), number.ipv6().into()],
@@ -193,10 +196,15 @@ impl Engine {
     fn turn(&mut self, events: &mut Vec<epoll::Event>) -> io::Result<Next> {
         self.wait(events)?;
         self.read_clock();
+        let flowing = std::mem::take(&mut self.flowing);
         let mut ready = SmallVec::<[(DefaultKey, epoll::EventFlags); EVENTS]>::new();
         for event in events.drain(..) {
             match event.data.u64() {
-                LINK => self.take_frames()?,
+                LINK => {
+                    // One that comes alone is passed on at once: whether it was alone, the kernel says as well.
+                    self.take_frames(if flowing { FRAMES } else { 1 })?;
+                    self.flowing = true;
+                }
                 WAKE => {
                     if self.obey() == Next::End {
                         return Ok(Next::End);
@@ -263,10 +271,10 @@ impl Engine {
         self.now = Instant::default() + self.started.elapsed();
     }
 
-    /// Takes a batch of frames: for other spaces straight on, else to the host.
-    fn take_frames(&mut self) -> io::Result<()> {
+    /// Takes as many frames as are there, up to `most` and to a batch's bytes: for other spaces straight on, else to the host.
+    fn take_frames(&mut self, most: usize) -> io::Result<()> {
         let mut room = BATCH * FRAME_CAPACITY;
-        for _ in 0..FRAMES {
+        for _ in 0..most {
             let bytes = match self.slots.receive(&mut *self.link) {
                 Ok(bytes) => bytes,
                 Err(error) if is_transient(&error) => return Ok(()),
