@@ -25,6 +25,7 @@ use wharf_net::{
 
 use super::association::{Association, Associations, Name};
 use super::buffers::Buffers;
+use super::courtesy::Courtesy;
 use super::denials::Denials;
 use super::ears::Ears;
 use super::echo::Ping;
@@ -71,6 +72,7 @@ pub(super) struct Engine {
     slots: Slots,
     /// Whether frames came in the turn before, too.
     flowing: bool,
+    pub(super) courtesy: Courtesy,
     /// A frame that the link had no room for; none other is made before it is gone.
     stuck: Option<Frame>,
     isolation: Isolation,
@@ -165,6 +167,7 @@ impl Engine {
             link_descriptor,
             slots: Slots::default(),
             flowing: false,
+            courtesy: Courtesy::default(),
             stuck: None,
             _entered: routes.enter(
                 [number.ipv4().into(), number.ipv6().into()],
@@ -238,6 +241,12 @@ impl Engine {
     /// Waits for the next thing to do, whichever clock or descriptor brings it.
     fn wait(&mut self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
         self.read_clock();
+        if self.courtesy.is_due(self.now) {
+            let before = self.now;
+            rustix::thread::sched_yield();
+            self.read_clock();
+            self.courtesy.went(before, self.now);
+        }
         let deadline = [
             self.host.deadline(),
             self.associations.deadline(),

@@ -9,6 +9,7 @@
 //!
 //! - [`engine`]: the event loop;
 //! - [`stream`]: TCP connections; [`datagram`]: UDP flows ([`train`]: several at once); [`echo`]: pings; [`association`]: what these two share;
+//! - [`courtesy`]: when others go first;
 //! - [`guest`]: clients of published ports, who come from the network;
 //! - [`outside`]: which address of the machine's network an address inside stands for;
 //! - [`routes`]: frames from space to space, which need no host;
@@ -18,6 +19,7 @@
 
 mod association;
 mod buffers;
+mod courtesy;
 mod datagram;
 pub(crate) mod denials;
 pub(crate) mod ears;
