@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lru::LruCache;
 use nix::sys::socket::{MsgFlags, SockaddrStorage, recvmsg};
+use rustix::event::epoll::EventFlags;
 use slotmap::DefaultKey;
 use wharf_net::Instant;
 use wharf_port::Flow;
@@ -90,8 +91,9 @@ impl Engine {
     pub(super) fn associate(&mut self, association: Association) -> rustix::io::Result<DefaultKey> {
         let name = association.name;
         let key = self.sources.insert(Source::Association(association));
+        // Nobody waits for room: a datagram that finds none is lost. So that there is some again is nothing to wake up for.
         if let Some(Source::Association(association)) = self.sources.get(key)
-            && let Err(error) = self.poll.watch(&association.machine, key)
+            && let Err(error) = self.poll.watch(&association.machine, key, EventFlags::IN)
         {
             self.sources.remove(key);
             return Err(error);

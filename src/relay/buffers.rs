@@ -10,6 +10,8 @@ use crate::sys;
 const CAPACITY: usize = 512 << 10;
 /// With less room than this left in a buffer, the next one is taken: a whole datagram fits.
 const ROOM_MIN: usize = 64 << 10;
+/// Where this much is there and asked for, a read takes it.
+pub(super) const READ_MIN: usize = ROOM_MIN;
 /// Buffers that are kept to be used again.
 const KEPT: usize = 4;
 /// Up to this many bytes are copied, so that a few that stay long don't keep a buffer.

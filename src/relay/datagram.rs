@@ -164,7 +164,10 @@ impl Engine {
     /// Datagrams from the machine's network for the program inside.
     pub(super) fn datagrams_in(&mut self, key: DefaultKey, flow: Flow) {
         let (mut train, mut start) = (Train::default(), 0);
-        for _ in 0..SHARE {
+        for count in 0..SHARE {
+            if count > 1 {
+                self.courtesy.owe();
+            }
             let mut end = start + train.bytes();
             if SCRATCH - end < DATAGRAM_MAX {
                 self.arrive(flow, start, train);

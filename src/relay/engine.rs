@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 use smallvec::SmallVec;
 use wharf_link::pcap::Direction;
-use wharf_link::{BATCH, Link, Slots};
+use wharf_link::{BATCH, FRAME_CAPACITY, Link, Slots};
 use wharf_net::wire::ethernet::Mac;
 use wharf_net::{
     Capabilities, Cidr, Config, ErrorRate, Event, Frame, Host, Instant, Refusal, SocketId,
@@ -25,6 +25,7 @@ use wharf_net::{
 
 use super::association::{Association, Associations, Name};
 use super::buffers::Buffers;
+use super::courtesy::Courtesy;
 use super::denials::Denials;
 use super::ears::Ears;
 use super::echo::Ping;
@@ -40,6 +41,8 @@ use crate::sys;
 
 /// Events taken from the kernel per turn.
 const EVENTS: usize = 128;
+/// Frames taken from the link per turn, however small: datagrams in them travel on [together](super::train).
+const FRAMES: usize = 64;
 /// How long after the last stream memory is given back.
 const TIDY: time::Duration = time::Duration::from_secs(1);
 /// The link's and the wake-up's names among the events; connections have those of their slots.
@@ -68,6 +71,9 @@ pub(super) struct Engine {
     link: Box<dyn Link>,
     link_descriptor: OwnedFd,
     slots: Slots,
+    /// Whether frames came in the turn before, too.
+    flowing: bool,
+    pub(super) courtesy: Courtesy,
     /// A frame that the link had no room for; none other is made before it is gone.
     stuck: Option<Frame>,
     isolation: Isolation,
@@ -88,15 +94,18 @@ pub(super) enum Source {
 pub(super) struct Poll(OwnedFd);
 
 impl Poll {
-    /// Watches a socket of the machine for every change (edge-triggered: told once, so nothing is ever disarmed).
-    pub(super) fn watch(&self, socket: impl AsFd, key: DefaultKey) -> rustix::io::Result<()> {
-        use epoll::EventFlags as On;
-        let on = On::IN | On::OUT | On::RDHUP | On::ET;
+    /// Watches a socket of the machine for these changes (edge-triggered: told once, so nothing is ever disarmed).
+    pub(super) fn watch(
+        &self,
+        socket: impl AsFd,
+        key: DefaultKey,
+        on: epoll::EventFlags,
+    ) -> rustix::io::Result<()> {
         epoll::add(
             &self.0,
             socket,
             epoll::EventData::new_u64(key.data().as_ffi()),
-            on,
+            on | epoll::EventFlags::ET,
         )
     }
 
@@ -159,6 +168,8 @@ impl Engine {
             link,
             link_descriptor,
             slots: Slots::default(),
+            flowing: false,
+            courtesy: Courtesy::default(),
             stuck: None,
             _entered: routes.enter(
                 [number.ipv4().into(), number.ipv6().into()],
@@ -190,10 +201,15 @@ impl Engine {
     fn turn(&mut self, events: &mut Vec<epoll::Event>) -> io::Result<Next> {
         self.wait(events)?;
         self.read_clock();
+        let flowing = std::mem::take(&mut self.flowing);
         let mut ready = SmallVec::<[(DefaultKey, epoll::EventFlags); EVENTS]>::new();
         for event in events.drain(..) {
             match event.data.u64() {
-                LINK => self.take_frames()?,
+                LINK => {
+                    // One that comes alone is passed on at once: whether it was alone, the kernel says as well.
+                    self.take_frames(if flowing { FRAMES } else { 1 })?;
+                    self.flowing = true;
+                }
                 WAKE => {
                     if self.obey() == Next::End {
                         return Ok(Next::End);
@@ -227,6 +243,12 @@ impl Engine {
     /// Waits for the next thing to do, whichever clock or descriptor brings it.
     fn wait(&mut self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
         self.read_clock();
+        if self.courtesy.is_due(self.now) {
+            let before = self.now;
+            rustix::thread::sched_yield();
+            self.read_clock();
+            self.courtesy.went(before, self.now);
+        }
         let deadline = [
             self.host.deadline(),
             self.associations.deadline(),
@@ -260,22 +282,26 @@ impl Engine {
         self.now = Instant::default() + self.started.elapsed();
     }
 
-    /// Takes a batch of frames: for other spaces straight on, else to the host.
-    fn take_frames(&mut self) -> io::Result<()> {
-        for _ in 0..BATCH {
+    /// Takes as many frames as are there, up to `most` and to a batch's bytes: for other spaces straight on, else to the host.
+    fn take_frames(&mut self, most: usize) -> io::Result<()> {
+        let mut room = BATCH * FRAME_CAPACITY;
+        for _ in 0..most {
             let bytes = match self.slots.receive(&mut *self.link) {
                 Ok(bytes) => bytes,
                 Err(error) if is_transient(&error) => return Ok(()),
                 Err(error) => return Err(error),
             };
+            room = room.saturating_sub(bytes.len());
             self.ears
                 .hear(Direction::Outbound, std::iter::once(&bytes[..]));
-            let Some(bytes) = self.routes.pass_on(bytes, &self.isolation) else {
-                continue;
-            };
             // The host counts what it discards, and why.
-            if let Ok(frame) = Frame::from_link(bytes) {
+            if let Some(bytes) = self.routes.pass_on(bytes, &self.isolation)
+                && let Ok(frame) = Frame::from_link(bytes)
+            {
                 self.host.receive(self.now, frame);
+            }
+            if room < FRAME_CAPACITY {
+                break;
             }
         }
         Ok(())

@@ -10,6 +10,7 @@
 //! - [`engine`]: the event loop;
 //! - [`stream`]: TCP connections; [`datagram`]: UDP flows ([`train`]: several at once); [`echo`]: pings; [`association`]: what these two share;
 //! - [`guest`]: clients of published ports, who come from the network; [`visitor`]: those of UDP ports;
+//! - [`courtesy`]: when others go first;
 //! - [`outside`]: which address of the machine's network an address inside stands for;
 //! - [`routes`]: frames from space to space, which need no host;
 //! - [`names`]: queries for names, which the daemon answers;
@@ -18,6 +19,7 @@
 
 mod association;
 mod buffers;
+mod courtesy;
 mod datagram;
 pub(crate) mod denials;
 pub(crate) mod ears;

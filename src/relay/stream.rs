@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use wharf_net::{Host, Instant, KnockId, Ready, Refusal, SocketId, Unreachable};
 use wharf_port::Flow;
 
-use super::buffers::Buffers;
+use super::buffers::{self, Buffers};
 use super::engine::{Engine, Source};
 use super::names::Query;
 use super::outside::{self, Targets};
@@ -37,6 +37,8 @@ pub(super) struct Stream {
     /// Whether the machine's socket is known to have nothing to read, or no room.
     readable: bool,
     writable: bool,
+    /// Whether something has come that a read stops at, with more behind it: urgent data, an error, the end.
+    marked: bool,
     /// Whether the machine has said all (its end of stream was read), and heard all (ours was sent).
     said: bool,
     heard: bool,
@@ -143,7 +145,8 @@ impl Engine {
         let Some(Source::Stream(stream)) = self.sources.get(key) else {
             return;
         };
-        if let Err(error) = self.poll.watch(&stream.machine, key) {
+        let on = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI;
+        if let Err(error) = self.poll.watch(&stream.machine, key, on) {
             tracing::error!("cannot watch a connection: {error}");
             return self.cut(key);
         }
@@ -160,6 +163,7 @@ impl Engine {
         let broken = flags.intersects(EventFlags::ERR | EventFlags::HUP);
         stream.readable |= broken || flags.intersects(EventFlags::IN | EventFlags::RDHUP);
         stream.writable |= broken || flags.contains(EventFlags::OUT);
+        stream.marked |= broken || flags.intersects(EventFlags::PRI | EventFlags::RDHUP);
         if matches!(stream.stage, Stage::Connecting { .. }) {
             if stream.writable {
                 self.connected(key);
@@ -304,6 +308,7 @@ impl Stream {
             stage,
             readable: false,
             writable: false,
+            marked: false,
             said: false,
             heard: false,
             inside_said: false,
@@ -377,6 +382,8 @@ impl Stream {
                 }
                 Ok(bytes) => {
                     moved += bytes.len();
+                    // Less than there was room for is all there was (epoll(7)); what comes from now on is told anew.
+                    self.readable = self.marked || bytes.len() >= buffers::READ_MIN;
                     // There is room for all of it; a connection that has just failed says so by itself.
                     host.write(now, socket, bytes).ok();
                 }

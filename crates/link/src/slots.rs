@@ -7,19 +7,24 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{AsyncLink, FRAME_CAPACITY, Link};
 
-/// How many frames are worth receiving per wake-up: 8 × 64 KiB stay within one core's cache, and more gains nothing.
+/// How many full frames are worth receiving per wake-up: 8 × 64 KiB stay within one core's cache, and more gains nothing.
 pub const BATCH: usize = 8;
 
-/// [`BATCH`] buffers of [`FRAME_CAPACITY`] bytes, filled in turn.
+/// Buffers with room for [`BATCH`] frames of [`FRAME_CAPACITY`] bytes, or for many that are small.
 ///
-/// A frame that was let go of before its buffer's next turn gives its memory back to it: as long as the receiver
-/// consumes or copies what it gets, nothing is allocated, and nothing is ever zeroed. A frame that is kept longer
-/// keeps its memory, and its buffer gets a new one.
+/// Frames that were let go of before the next one is received give their memory back to it: as long as the receiver
+/// consumes or copies what it gets, nothing is allocated, nothing is ever zeroed, and small frames stay in the same few
+/// cache lines. A frame that is kept longer keeps its memory, and others are put beside it while there is room.
 #[derive(Debug)]
 pub struct Slots {
-    slots: [BytesMut; BATCH],
-    next: usize,
+    slots: [BytesMut; BATCH / FRAMES],
+    current: usize,
 }
+
+/// Full frames in a buffer.
+const FRAMES: usize = 2;
+/// Bytes of a buffer.
+const CAPACITY: usize = FRAMES * FRAME_CAPACITY;
 
 impl Slots {
     /// Receives one frame from `link`.
@@ -28,8 +33,9 @@ impl Slots {
     ///
     /// Those of [`Link::receive`].
     pub fn receive(&mut self, link: &mut (impl Link + ?Sized)) -> io::Result<Bytes> {
-        link.receive(&mut self.slots[self.next])?;
-        Ok(self.filled())
+        let slot = self.with_room();
+        link.receive(slot)?;
+        Ok(slot.split().freeze())
     }
 
     /// The same for a task that waits.
@@ -38,23 +44,31 @@ impl Slots {
         cx: &mut Context<'_>,
         link: &mut (impl AsyncLink + ?Sized),
     ) -> Poll<io::Result<Bytes>> {
-        ready!(link.poll_receive(cx, &mut self.slots[self.next]))?;
-        Poll::Ready(Ok(self.filled()))
+        let slot = self.with_room();
+        ready!(link.poll_receive(cx, slot))?;
+        Poll::Ready(Ok(slot.split().freeze()))
     }
 
-    /// The frame that was just received, and on to the next buffer.
-    fn filled(&mut self) -> Bytes {
-        let slot = &mut self.slots[self.next];
-        self.next = (self.next + 1) % BATCH;
-        slot.split().freeze()
+    /// A buffer with room for a frame: all of it where nothing in it is kept.
+    fn with_room(&mut self) -> &mut BytesMut {
+        let has_room =
+            |slot: &mut BytesMut| slot.try_reclaim(CAPACITY) || slot.capacity() >= FRAME_CAPACITY;
+        if !has_room(&mut self.slots[self.current]) {
+            self.current = (self.current + 1) % self.slots.len();
+            let slot = &mut self.slots[self.current];
+            if !has_room(slot) {
+                *slot = BytesMut::with_capacity(CAPACITY);
+            }
+        }
+        &mut self.slots[self.current]
     }
 }
 
 impl Default for Slots {
     fn default() -> Self {
         Self {
-            slots: std::array::from_fn(|_| BytesMut::with_capacity(FRAME_CAPACITY)),
-            next: 0,
+            slots: std::array::from_fn(|_| BytesMut::with_capacity(CAPACITY)),
+            current: 0,
         }
     }
 }
@@ -78,7 +92,7 @@ mod tests {
             assert_eq!(frame.len(), HEADER + turn);
             places.insert(frame.as_ptr() as usize);
         }
-        assert_eq!(places.len(), BATCH);
+        assert_eq!(places.len(), 1);
     }
 
     #[test]
