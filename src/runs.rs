@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -91,10 +91,7 @@ impl Account {
 
     /// Whether somebody attends it in the background still.
     pub(crate) fn is_attended(&self) -> bool {
-        let Ok(log) = self.file("log").and_then(|file| Ok(File::open(file)?)) else {
-            return false;
-        };
-        self.is_background() && flock(&log, FlockOperation::NonBlockingLockShared).is_err()
+        self.file("log").is_ok_and(|log| is_held(&log))
     }
 
     /// Writes it down, and forgets what is too old.
@@ -155,21 +152,59 @@ fn written(words: &[std::ffi::OsString]) -> Vec<String> {
         .collect()
 }
 
-/// All that are known, the oldest first.
+/// Whether somebody writes this log.
+fn is_held(log: &Path) -> bool {
+    File::open(log).is_ok_and(|log| flock(&log, FlockOperation::NonBlockingLockShared).is_err())
+}
+
+/// The runs that are known, the oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Those that somebody attends in the background.
+    pub(crate) attended: Vec<Account>,
+    /// The others: nothing will be added to what their accounts say.
+    pub(crate) over: Vec<Account>,
+}
+
+impl Known {
+    /// Forgets those that aren't meant.
+    pub(crate) fn retain(&mut self, mut meant: impl FnMut(&Account) -> bool) {
+        self.attended.retain(&mut meant);
+        self.over.retain(&mut meant);
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.attended.is_empty() && self.over.is_empty()
+    }
+}
+
+/// All that are known.
 ///
 /// # Errors
 /// Those of reading the directory; a file that isn't understood is left alone.
-pub(crate) fn all() -> Result<Vec<Account>> {
+pub(crate) fn all() -> Result<Known> {
     let directory = paths::runs()?;
     let listed = fs::read_dir(&directory);
     let listed = listed.with_context(|| format!("cannot read {}", directory.display()))?;
-    let mut accounts: Vec<Account> = listed
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|kind| kind == "json"))
-        .filter_map(|path| serde_json::from_slice(&fs::read(path).ok()?).ok())
-        .collect();
-    accounts.sort_by(|a, b| (a.started, &a.run).cmp(&(b.started, &b.run)));
-    Ok(accounts)
+    let mut known = Known::default();
+    for entry in listed.flatten() {
+        let path = entry.path();
+        if path.extension().is_none_or(|kind| kind != "json") {
+            continue;
+        }
+        // An attendant writes the end down before it lets the log go, so this order doesn't miss an end.
+        let place = match is_held(&path.with_extension("log")) {
+            true => &mut known.attended,
+            false => &mut known.over,
+        };
+        let account = fs::read(path).ok();
+        place.extend(account.and_then(|text| serde_json::from_slice(&text).ok()));
+    }
+    for accounts in [&mut known.attended, &mut known.over] {
+        accounts.sort_by(|a: &Account, b| (a.started, &a.run).cmp(&(b.started, &b.run)));
+    }
+    Ok(known)
 }
 
 /// Forgets the oldest that have ended, beyond what is kept.
@@ -178,8 +213,7 @@ fn prune() -> Result<()> {
     if count <= 2 * KEPT {
         return Ok(());
     }
-    let mut ended = all()?;
-    ended.retain(|account| !account.is_attended());
+    let ended = all()?.over;
     let mut room = KEPT_BYTES;
     for (place, account) in ended.iter().rev().enumerate() {
         let bytes = account.log_bytes();

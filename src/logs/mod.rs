@@ -37,16 +37,16 @@ pub(crate) fn logs(typed: cli::Logs) -> Result<ExitCode> {
 
 /// The programs that are meant: those that run, else the one that ended last.
 fn meant(what: Option<String>) -> Result<Vec<Account>> {
-    let mut accounts = runs::all()?;
-    accounts.retain(Account::is_background);
+    let mut known = runs::all()?;
+    known.retain(Account::is_background);
     let none = match what.as_deref().map(str::parse::<i32>) {
         Some(Ok(pid)) => {
-            accounts.retain(|account| account.pid == pid);
+            known.retain(|account| account.pid == pid);
             format!("no program in the background has or had the process id {pid}")
         }
         _ => {
             let target = run::target(what)?;
-            accounts.retain(|account| match &target {
+            known.retain(|account| match &target {
                 Target::Name(name) => account.space == *name,
                 target => target.is_of(account.project.as_deref()),
             });
@@ -58,17 +58,15 @@ fn meant(what: Option<String>) -> Result<Vec<Account>> {
             }
         }
     };
-    let (attended, mut ended): (Vec<_>, Vec<_>) =
-        accounts.into_iter().partition(Account::is_attended);
-    if attended.is_empty() {
+    if known.attended.is_empty() {
         let message = format!("{none}; `wharf run -d -- CMD` does that");
-        let last = ended.pop().ok_or(Failure {
+        let last = known.over.pop().ok_or(Failure {
             message,
             status: status::NOTHING,
         })?;
         return Ok(vec![last]);
     }
-    Ok(attended)
+    Ok(known.attended)
 }
 
 /// Tells of every change in the directory of the logs.

@@ -66,20 +66,19 @@ pub(crate) fn ps(typed: &cli::Ps) -> Result<ExitCode> {
 
 impl List {
     fn of(space: Option<&str>) -> Result<Self> {
-        let mut accounts = runs::all()?;
-        accounts.retain(|account| space.is_none_or(|space| account.space == space));
+        let mut known = runs::all()?;
+        known.retain(|account| space.is_none_or(|space| account.space == space));
         let running = match running(space) {
             // A space that has ended may have been one a moment ago.
             Err(error)
                 if status_of(&error) == status::NOTHING
-                    && (space.is_none() || !accounts.is_empty()) =>
+                    && (space.is_none() || !known.is_empty()) =>
             {
                 Vec::new()
             }
             running => running?,
         };
-        let (attended, gone): (Vec<_>, Vec<_>) =
-            accounts.into_iter().partition(Account::is_attended);
+        let runs::Known { attended, over } = known;
         let background = |running: &Running| {
             let run = running.run.as_ref();
             run.is_some_and(|run| attended.iter().any(|account| account.run == *run))
@@ -88,7 +87,7 @@ impl List {
             background: background(&running),
             running,
         });
-        let (programs, mut ended): (Vec<_>, _) = (programs.collect(), gone);
+        let (programs, mut ended): (Vec<_>, _) = (programs.collect(), over);
         // Somebody may attend what others of a program that has ended say.
         ended.extend(
             attended
