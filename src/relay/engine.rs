@@ -33,6 +33,7 @@ use super::names::Names;
 use super::outside::{self, Targets};
 use super::routes::{Entered, Isolation, Post, Routes};
 use super::stream::Stream;
+use super::vigil::Vigil;
 use super::visitor::Visitor;
 use super::{Back, Command, Setting, attach};
 use crate::space::book::Number;
@@ -74,6 +75,7 @@ pub(super) struct Engine {
     /// Whether frames came in the turn before, too.
     flowing: bool,
     pub(super) courtesy: Courtesy,
+    vigil: Vigil,
     /// A frame that the link had no room for; none other is made before it is gone.
     stuck: Option<Frame>,
     isolation: Isolation,
@@ -116,6 +118,26 @@ impl Poll {
             epoll::EventData::new_u64(name),
             epoll::EventFlags::IN,
         )
+    }
+
+    /// Takes what has happened, if anything has; waits for it that long at most.
+    fn take(
+        &self,
+        events: &mut Vec<epoll::Event>,
+        time: Option<time::Duration>,
+    ) -> io::Result<bool> {
+        let time = time.map(|time| {
+            Timespec::try_from(time).unwrap_or(Timespec {
+                tv_sec: 3600,
+                tv_nsec: 0,
+            })
+        });
+        let room = rustix::buffer::spare_capacity(events);
+        match epoll::wait(&self.0, room, time.as_ref()) {
+            Ok(count) => Ok(count > 0),
+            Err(Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn watch_room(&self, descriptor: BorrowedFd<'_>, wanted: bool) -> rustix::io::Result<()> {
@@ -170,6 +192,7 @@ impl Engine {
             slots: Slots::default(),
             flowing: false,
             courtesy: Courtesy::default(),
+            vigil: Vigil::new(std::thread::available_parallelism().map_or(1, usize::from)),
             stuck: None,
             _entered: routes.enter(
                 [number.ipv4().into(), number.ipv6().into()],
@@ -249,33 +272,29 @@ impl Engine {
             self.read_clock();
             self.courtesy.went(before, self.now);
         }
+        if !self.unfinished.is_empty() {
+            self.poll.take(events, Some(time::Duration::ZERO))?;
+            return Ok(());
+        }
+        let begun = self.now;
+        while self.vigil.goes_on(self.now - begun) {
+            if self.poll.take(events, Some(time::Duration::ZERO))? {
+                return Ok(());
+            }
+            rustix::thread::sched_yield();
+            self.read_clock();
+        }
         let deadline = [
             self.host.deadline(),
             self.associations.deadline(),
             self.tidy_at,
-        ]
-        .into_iter()
-        .flatten()
-        .min();
-        let timeout = if self.unfinished.is_empty() {
-            deadline.map(|deadline| deadline - self.now)
-        } else {
-            Some(time::Duration::ZERO)
-        };
-        let timeout = timeout.map(|timeout| {
-            Timespec::try_from(timeout).unwrap_or(Timespec {
-                tv_sec: 3600,
-                tv_nsec: 0,
-            })
-        });
-        match epoll::wait(
-            &self.poll.0,
-            rustix::buffer::spare_capacity(events),
-            timeout.as_ref(),
-        ) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        ];
+        let deadline = deadline.into_iter().flatten().min();
+        let timeout = deadline.map(|deadline| deadline - self.now);
+        self.poll.take(events, timeout)?;
+        self.read_clock();
+        self.vigil.slept(self.now - begun);
+        Ok(())
     }
 
     fn read_clock(&mut self) {
@@ -295,7 +314,7 @@ impl Engine {
             self.ears
                 .hear(Direction::Outbound, std::iter::once(&bytes[..]));
             // The host counts what it discards, and why.
-            if let Some(bytes) = self.routes.pass_on(bytes, &self.isolation)
+            if !self.routes.pass_on(&bytes, &self.isolation)
                 && let Ok(frame) = Frame::from_link(bytes)
             {
                 self.host.receive(self.now, frame);

@@ -11,6 +11,7 @@
 //! - [`stream`]: TCP connections; [`datagram`]: UDP flows ([`train`]: several at once); [`echo`]: pings; [`association`]: what these two share;
 //! - [`guest`]: clients of published ports, who come from the network; [`visitor`]: those of UDP ports;
 //! - [`courtesy`]: when others go first;
+//! - [`vigil`]: how long it looks for what comes next before it sleeps;
 //! - [`outside`]: which address of the machine's network an address inside stands for;
 //! - [`routes`]: frames from space to space, which need no host;
 //! - [`names`]: queries for names, which the daemon answers;
@@ -31,6 +32,7 @@ mod outside;
 mod routes;
 mod stream;
 mod train;
+mod vigil;
 mod visitor;
 
 use std::io;

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
 use wharf_link::pcap::Direction;
 use wharf_link::{HEADER, Link};
 use wharf_net::forward;
@@ -19,6 +19,9 @@ use wharf_net::wire::ethernet::Mac;
 
 use super::ears::Ears;
 use crate::space::network::{GATEWAY_MAC, SPACE_MAC};
+
+/// So many octets of a frame are copied to be changed; all headers are within them.
+const HEAD: usize = 256;
 
 /// Whether a space has to do with other spaces; can be changed at any time.
 #[derive(Debug, Clone, Default)]
@@ -55,10 +58,10 @@ impl Post {
     }
 
     /// What the link cannot take now is dropped, as by any router. It is heard before it can be answered.
-    fn take(&self, frame: &[u8]) {
+    fn take(&self, frame: [&[u8]; 2]) {
         let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
-        self.ears.hear(Direction::Inbound, std::iter::once(frame));
-        link.send(&[IoSlice::new(frame)]).ok();
+        self.ears.hear(Direction::Inbound, frame.into_iter());
+        link.send(&frame.map(IoSlice::new)).ok();
     }
 }
 
@@ -111,21 +114,20 @@ impl Routes {
         self.post(address).is_some()
     }
 
-    /// Sends `frame` (with its virtio header) on if it is for a space and the way from one that is `isolated` or not is open;
-    /// gives it back if not.
-    pub(super) fn pass_on(&self, frame: Bytes, isolated: &Isolation) -> Option<Bytes> {
+    /// Whether `frame` (with its virtio header) is for a space and the way from one that is `isolated` or not is open; then it
+    /// is sent on.
+    pub(super) fn pass_on(&self, frame: &[u8], isolated: &Isolation) -> bool {
         let post = forward::destination(&frame[HEADER..]).and_then(|address| self.post(address));
-        let Some(post) = post else { return Some(frame) };
+        let Some(post) = post else { return false };
         if isolated.is_set() || post.isolation.is_set() {
-            return Some(frame);
+            return false;
         }
-        let mut frame = frame
-            .try_into_mut()
-            .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-        if forward::prepare(&mut frame[HEADER..], Mac(GATEWAY_MAC), Mac(SPACE_MAC)) {
-            post.take(&frame);
+        let (head, body) = frame.split_at(frame.len().min(HEAD));
+        let mut head = SmallVec::<[u8; HEAD]>::from_slice(head);
+        if forward::prepare(&mut head[HEADER..], Mac(GATEWAY_MAC), Mac(SPACE_MAC)) {
+            post.take([&head, body]);
         }
-        None
+        true
     }
 
     /// Whether there is a space at `address`, and the way to it is closed.
