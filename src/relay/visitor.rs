@@ -120,6 +120,7 @@ impl Engine {
             *known = visitor;
             return;
         }
+        self.associations.visit(flow.remote.port());
         let key = self.sources.insert(Source::Visitor(visitor));
         self.keep_used(name, key);
     }

@@ -50,6 +50,8 @@ pub enum Discard {
     Multicast,
     /// A neighbour discovery message that RFC 4861 §7.1 forbids, or an answer that nobody asked for (§7.2.5, RFC 826).
     Neighbour,
+    /// Another station says that an address of ours is its own (RFC 5227 §2.4, RFC 4862 §5.4.4).
+    Conflict,
     /// A router advertisement, to a host that doesn't configure itself.
     Unconfigurable,
     /// An ICMP redirect: never followed, as anybody on the way could send them (RFC 1122 §3.2.2.2 and RFC 4861 §8.3 say "should").

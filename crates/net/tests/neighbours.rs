@@ -147,6 +147,90 @@ fn a_neighbour_that_moves_is_followed() {
     assert_eq!(send(&mut network), Some(moved.0.to_vec()));
 }
 
+/// RFC 5227 §2.4 (c).
+#[test]
+fn an_address_that_another_claims_is_announced_once_in_ten_seconds() {
+    let mut network = ordinary_pair();
+    let own = [10, 0, 0, 1];
+    let claims = [
+        (Operation::Request, own),           // an announcement
+        (Operation::Request, [10, 0, 0, 7]), // a question for somebody
+        (Operation::Reply, [10, 0, 0, 7]),
+        (Operation::Reply, own),
+        (Operation::Request, [10, 0, 0, 2]),
+    ];
+    let announcement = Packet {
+        operation: Operation::Request,
+        sender_mac: LEFT_MAC,
+        sender: own.into(),
+        target_mac: Mac::default(),
+        target: own.into(),
+    };
+    let mut counted = 0;
+    for (operation, target) in claims {
+        // At once; a moment before the pause is over, and when it is.
+        for (pause, said) in [(0, 1), (0, 0), (9_999, 0), (1, 1)] {
+            network.pass(Duration::from_millis(pause));
+            network.inject(Side::Left, arp(operation, OTHER, own, target));
+            let frames = network.drain(Side::Left);
+            assert_eq!(frames.len(), said, "{operation:?} {target:?} {pause}");
+            for frame in frames {
+                assert_eq!(frame[..6], Mac::BROADCAST.0);
+                assert_eq!(Packet::parse(&frame[14..]), Ok(announcement));
+            }
+            counted += 1;
+            assert_eq!(network.left.discards().of(Discard::Conflict), counted);
+        }
+        network.pass(Duration::from_secs(10));
+    }
+    assert_eq!(network.left.discards().total(), counted);
+}
+
+#[test]
+fn what_does_not_claim_an_address_is_no_conflict() {
+    let mut network = ordinary_pair();
+    let group = Mac([3, 0, 0, 0, 0, 9]);
+    let mut from_group = arp(Operation::Reply, group, [10, 0, 0, 1], [10, 0, 0, 9]);
+    from_group[6..12].copy_from_slice(&OTHER.0);
+    let mut own_station = arp(Operation::Request, LEFT_MAC, [10, 0, 0, 1], [10, 0, 0, 1]);
+    own_station[6..12].copy_from_slice(&OTHER.0); // sent back by whatever joins networks
+    for frame in [
+        from_group,
+        own_station,
+        arp(Operation::Request, OTHER, [0; 4], [10, 0, 0, 9]),
+        arp(Operation::Request, OTHER, [10, 0, 0, 9], [10, 0, 0, 9]),
+    ] {
+        network.inject(Side::Left, frame);
+        assert!(said(&mut network, Side::Left).is_empty());
+    }
+    assert_eq!(network.left.discards().of(Discard::Conflict), 0);
+}
+
+#[test]
+fn two_hosts_with_one_address_do_not_shout_for_ever() {
+    let none = Capabilities::NONE;
+    let mut right = ordinary(Side::Right, none);
+    right.addresses = vec!["10.0.0.1/24".parse().unwrap()];
+    let mut network = Network::new(ordinary(Side::Left, none), right);
+    let socket = network.left.open(Protocol::Udp, Domain::V4).unwrap();
+    let (now, remote) = (network.now, "10.0.0.9:9".parse().unwrap());
+    network.seen = Some(Vec::new());
+    network
+        .left
+        .send_to(now, socket, Some(remote), Bytes::from_static(b"x"))
+        .unwrap();
+    network.pass(Duration::from_secs(60));
+    let announced = |(_, frame): &&(Side, Bytes)| frame[28..32] == frame[38..42];
+    let seen = network.seen.take().unwrap();
+    let announced: Vec<Side> = seen
+        .iter()
+        .filter(announced)
+        .map(|(side, _)| *side)
+        .collect();
+    // The question for a third is a claim to the right, whose defence is one to the left, whose defence comes too soon for the right.
+    assert_eq!(announced, [Side::Right, Side::Left]);
+}
+
 fn solicitation(
     source: Ipv6Addr,
     destination: Ipv6Addr,
@@ -156,10 +240,24 @@ fn solicitation(
     let link = (!source.is_unspecified()).then_some(OTHER);
     let body = ndp::Body { target, link }.emit(ndp::Kind::Solicitation);
     let message = icmpv6::Message::NeighbourSolicitation.emit(&body, source, destination);
+    neighbour_message(
+        source,
+        destination,
+        hop_limit,
+        &[&message[..], &body].concat(),
+    )
+}
+
+fn neighbour_message(
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    hop_limit: u8,
+    message: &[u8],
+) -> Vec<u8> {
     let header = ipv6::Header {
         traffic_class: 0,
         flow_label: 0,
-        payload_len: (message.len() + body.len()) as u16,
+        payload_len: message.len() as u16,
         next_header: 58,
         hop_limit,
         source,
@@ -175,7 +273,7 @@ fn solicitation(
         source: OTHER,
         ethertype: EtherType::Ipv6,
     };
-    [&ethernet.emit()[..], &header.emit(), &message, &body].concat()
+    [&ethernet.emit()[..], &header.emit(), message].concat()
 }
 
 #[test]
@@ -236,6 +334,31 @@ fn a_solicitation_from_afar_or_for_another_is_not_answered() {
         solicitation(other, own, "fd00::7".parse().unwrap(), 255),
     );
     assert!(network.drain(Side::Left).is_empty());
+}
+
+/// RFC 4862 §5.4.4.
+#[test]
+fn an_advertisement_of_our_own_address_is_a_conflict_that_changes_nothing() {
+    let mut network = ordinary_pair();
+    let (own, all): (Ipv6Addr, Ipv6Addr) = ("fd00::1".parse().unwrap(), "ff02::1".parse().unwrap());
+    let body = ndp::Body {
+        target: own,
+        link: Some(OTHER),
+    }
+    .emit(ndp::Kind::Advertisement);
+    let from = "fe80::9".parse().unwrap();
+    let flags = ndp::OVERRIDE;
+    let claim = icmpv6::Message::NeighbourAdvertisement { flags };
+    for source in [from, own] {
+        let message = [&claim.emit(&body, source, all)[..], &body].concat();
+        network.inject(Side::Left, neighbour_message(source, all, 255, &message));
+        assert!(network.drain(Side::Left).is_empty());
+    }
+    // What says that it is from us is not even looked at.
+    assert_eq!(network.left.discards().of(Discard::Conflict), 1);
+    assert_eq!(network.left.discards().of(Discard::Source), 1);
+    network.inject(Side::Left, solicitation(from, own, own, 255));
+    assert_eq!(network.drain(Side::Left).len(), 1, "it is ours still");
 }
 
 #[test]

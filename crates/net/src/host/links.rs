@@ -10,6 +10,7 @@ use wharf_port::Device;
 
 use super::autoconf::Autoconf;
 use super::config::{Config, Interface};
+use super::defence::Defences;
 use super::groups::{Groups, Member, Telling};
 use super::keys::Keyed;
 use super::neighbour::Neighbours;
@@ -25,6 +26,7 @@ pub(super) struct Link {
     pub(super) mac: Mac,
     pub(super) capabilities: Capabilities,
     pub(super) neighbours: Neighbours,
+    pub(super) defences: Defences,
     pub(super) groups: Groups,
     pub(super) autoconf: Option<Box<Autoconf>>,
     /// Frames for it.
@@ -42,6 +44,7 @@ impl Link {
             mac,
             capabilities,
             neighbours: Neighbours::new(Keyed::new(&seed)),
+            defences: Defences::default(),
             groups,
             autoconf: interface
                 .autoconfiguration

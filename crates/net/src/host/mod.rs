@@ -1,7 +1,7 @@
 //! The host.
 //!
 //! One idea a file: `ingress` takes packets apart, `egress`, `outbound` and `edge` put them together, `route`, `neighbour`, `shortcut` and `resolve` find
-//! the way by which of the `links`, `autoconf` and `discovery` make addresses, `groups`, `membership` and `reporting` are about multicast, `fragments` and
+//! the way by which of the `links`, `autoconf` and `discovery` make addresses, `defence` keeps them, `groups`, `membership` and `reporting` are about multicast, `fragments` and
 //! `reassembly` join fragments, `icmp`, `icmp_error`, `error_rate` and `echo` speak ICMP, `udp`, `tcp`, `recent` and `knock` find sockets; `opening`, `cookie`
 //! and `life` keep connections, `stream`, `mailbox`, `own`, `settings`, `binding` and `undo` are what a caller does with sockets.
 
@@ -9,6 +9,7 @@ mod autoconf;
 mod binding;
 mod config;
 mod cookie;
+mod defence;
 mod discovery;
 mod echo;
 mod edge;

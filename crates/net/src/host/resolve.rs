@@ -1,6 +1,6 @@
 //! Questions and answers about hardware addresses: ARP and neighbour discovery. The memory is [`neighbour`](super::neighbour)'s.
 //!
-//! RFC 826, RFC 1122 §2.3.2, RFC 5227, RFC 4861 §7, RFC 1027 and RFC 4389 (answering for others).
+//! RFC 826, RFC 1122 §2.3.2, RFC 5227 §2.1.1, RFC 4861 §7, RFC 1027 and RFC 4389 (answering for others).
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -55,8 +55,12 @@ impl Host {
         packet: &[u8],
     ) -> Result<(), Discard> {
         let arp = Packet::parse(packet).map_err(malformed)?;
+        if self.is_claim(device, &arp) {
+            self.defend(now, device, arp.sender);
+            return Err(Discard::Conflict);
+        }
         let (sender, target) = (IpAddr::V4(arp.sender), IpAddr::V4(arp.target));
-        // RFC 5227 §2.1.1: a probe has no sender. A frame that claims an address of ours teaches nothing.
+        // RFC 5227 §2.1.1: a probe has no sender.
         let usable = !arp.sender.is_unspecified() && self.routes.is_possible_source(sender);
         let answered =
             arp.operation == Operation::Request && self.answers_for(device, target, sender);
@@ -101,7 +105,7 @@ impl Host {
         Ok(())
     }
 
-    fn put_arp(&mut self, device: Device, packet: &Packet, to: Mac) {
+    pub(super) fn put_arp(&mut self, device: Device, packet: &Packet, to: Mac) {
         let ethernet = ethernet::Header {
             destination: to,
             source: packet.sender_mac,
@@ -152,6 +156,10 @@ impl Host {
         }
         let solicited = flags & ndp::SOLICITED != 0;
         let group = body.link.is_some_and(Mac::is_group);
+        let ours = body.link.is_some_and(|mac| self.is_ours(mac));
+        if self.routes.is_own_on(device, target) && !ours {
+            return Err(Discard::Conflict);
+        }
         if self.routes.is_own(target) || group || solicited && inbound.destination.is_multicast() {
             return Err(Discard::Neighbour);
         }
