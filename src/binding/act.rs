@@ -11,11 +11,12 @@ use rustix::process::Pid;
 use wharf_port::Port;
 
 use super::call::{Call, Notification};
+use super::caller::{Asker, Caller};
 use super::hand::{Hand, Progress};
 use super::notify::{Answer, Listener};
 use super::policy::Verdict;
-use super::record::{Caller, Deed, Ledger, Obstacle, Record};
-use super::socket::{Socket, place};
+use super::record::{Deed, Ledger, Obstacle, Record};
+use super::socket::{Place, Socket, place};
 use super::sys;
 use super::target::{Address, Descriptors, Target};
 use crate::list;
@@ -185,8 +186,13 @@ impl Desk {
         self.hand.note(Progress::Acting);
         let result = sys::bind(matter.descriptor(), address.bytes());
         self.hand.note(Progress::Done(result));
-        matter.note_bind(&mut record, address, result);
+        if result.is_ok() {
+            matter.note_bind(&mut record, address);
+        }
         drop(record);
+        if result == Err(Errno::ADDRINUSE) {
+            matter.note_refusal(address.place(), Obstacle::Taken);
+        }
         Outcome {
             answer: Answer::Performed(result),
             bound: Some((cookie, Unheard { address, result })),
@@ -223,7 +229,7 @@ impl Matter<'_> {
             Verdict::Reserved(name) => (Errno::ADDRINUSE, Obstacle::Reserved(name)),
             Verdict::Forbidden(why) => (Errno::ACCESS, Obstacle::Forbidden(why)),
         };
-        self.note_refusal(&mut self.ward.ledger.writing(), address, obstacle);
+        self.note_refusal(address.place(), obstacle);
         Err(errno)
     }
 
@@ -234,34 +240,32 @@ impl Matter<'_> {
             .is_some_and(|program| program == name)
     }
 
-    fn note_bind(&self, record: &mut Record, address: Address, result: Result<(), Errno>) {
-        match result {
-            Ok(()) => {
-                // The kernel chose only where the program left it open.
-                if let Some(place) = address.place().or_else(|| place(&self.descriptor)) {
-                    record.bound(&self.deed(), place);
-                }
-            }
-            Err(Errno::ADDRINUSE) => self.note_refusal(record, address, Obstacle::Taken),
-            Err(_) => {}
+    fn note_bind(&self, record: &mut Record, address: Address) {
+        // The kernel chose only where the program left it open.
+        if let Some(place) = address.place().or_else(|| place(&self.descriptor)) {
+            record.bound(&self.deed(), place);
         }
     }
 
-    fn note_refusal(&self, record: &mut Record, address: Address, obstacle: Obstacle) {
-        if let Some(place) = address.place() {
-            record.refused(self.deed(), place, obstacle);
+    fn note_refusal(&self, place: Option<Place>, obstacle: Obstacle) {
+        if let Some(place) = place {
+            let asker = Asker::of(&self.caller);
+            let mut record = self.ward.ledger.writing();
+            record.refused(self.deed(), asker, place, obstacle);
         }
     }
 
     fn listen(self, backlog: i32) -> Answer {
         let mut record = self.ward.ledger.writing();
         let result = rustix::net::listen(&self.descriptor, backlog);
-        if let Some(place) = place(&self.descriptor) {
-            match result {
-                Ok(()) => record.listens(&self.deed(), place),
-                Err(Errno::ADDRINUSE) => record.refused(self.deed(), place, Obstacle::Taken),
-                Err(_) => {}
-            }
+        if result.is_ok()
+            && let Some(place) = place(&self.descriptor)
+        {
+            record.listens(&self.deed(), place);
+        }
+        drop(record);
+        if result == Err(Errno::ADDRINUSE) {
+            self.note_refusal(place(&self.descriptor), Obstacle::Taken);
         }
         Answer::Performed(result)
     }

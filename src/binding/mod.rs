@@ -20,6 +20,7 @@
 
 mod act;
 mod call;
+pub(crate) mod caller;
 pub(crate) mod clerk;
 pub(crate) mod filter;
 pub(crate) mod hand;

@@ -2,13 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::net::IpAddr;
 use std::rc::Rc;
 
 use tokio::sync::mpsc;
 
-use crate::binding::record::Caller;
+use crate::binding::record::Conflict;
 use crate::event::{Event, Kind, Reason};
 use crate::list::Protocol;
 use crate::protocol::Notice;
@@ -67,11 +66,15 @@ impl Attendance {
     }
 
     /// Tells the run that the program belongs to of its conflict; of the same conflict only once.
-    pub(super) fn tell(&self, caller: &Caller, event: &Event) {
+    pub(super) fn tell(&self, conflict: &Conflict, event: &Event) {
         let runs = self.0.borrow();
-        // A `wharf run` inside of another has its own terminal, perhaps, and marks what it starts.
-        let inner = mark(caller.thread).and_then(|run| runs.get(&run));
-        let Some(run) = inner.or_else(|| runs.get(&*caller.run)) else {
+        // A `wharf run` inside of another has its own terminal, perhaps.
+        let inner = conflict
+            .asker
+            .mark
+            .as_ref()
+            .and_then(|run| runs.get(&**run));
+        let Some(run) = inner.or_else(|| runs.get(&*conflict.deed.caller.run)) else {
             return;
         };
         let mut told = run.told.borrow_mut();
@@ -79,14 +82,6 @@ impl Attendance {
             run.notices.try_send(Notice::Conflict(event.clone())).ok();
         }
     }
-}
-
-/// The run that a process is marked with, in the environment that it was started with.
-fn mark(thread: i32) -> Option<String> {
-    let environment = fs::read(format!("/proc/{thread}/environ")).ok()?;
-    let mut variables = environment.split(|&byte| byte == 0);
-    let run = variables.find_map(|variable| variable.strip_prefix(b"WHARF_RUN="))?;
-    String::from_utf8(run.to_vec()).ok()
 }
 
 fn key(event: &Event) -> Told {

@@ -6,7 +6,6 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -14,17 +13,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rustix::process::Pid;
 use tokio::sync::broadcast;
 use wharf_port::table::{self, Change, State};
 use wharf_port::{Hold, Protocol};
 
 use super::attendance::Attendance;
 use super::releases::Releases;
-use crate::binding::record::{Caller, Conflict, Ledger, Obstacle, Owner};
+use crate::binding::record::{Conflict, Ledger, Obstacle, Owner};
 use crate::event::{Actor, Event, Holder, Kind, Reason, Source};
 use crate::list::holders::{self, Scope};
-use crate::list::{self, NetNamespace, Process, diag};
+use crate::list::{NetNamespace, Process, diag};
 
 /// How long what happens may wait for what happens next.
 const PORTION: Duration = Duration::from_millis(5);
@@ -287,7 +285,7 @@ impl Ports {
             let mut find = || match &owner.caller {
                 Some(caller) => callers
                     .entry(caller.thread)
-                    .or_insert_with(|| actor_of(caller).map(Arc::new))
+                    .or_insert_with(|| caller.program().map(Arc::new))
                     .clone(),
                 None => {
                     let process = held.get(&owner.socket.inode)?.first()?;
@@ -335,9 +333,9 @@ impl Ports {
         let inodes = with_holders.iter().flat_map(|(_, holders)| holders);
         let held = self.holders(inodes.map(|(owner, _)| owner.socket.inode).collect());
         for (conflict, holders) in with_holders {
-            let reason = match conflict.obstacle {
-                Obstacle::Reserved(name) => Reason::Reserved(name),
-                Obstacle::Forbidden(why) => Reason::Forbidden(why),
+            let reason = match &conflict.obstacle {
+                Obstacle::Reserved(name) => Reason::Reserved(name.clone()),
+                Obstacle::Forbidden(why) => Reason::Forbidden(why.clone()),
                 Obstacle::Taken => Reason::Held(
                     holders
                         .iter()
@@ -353,10 +351,10 @@ impl Ports {
                 address: conflict.place.address,
                 port: conflict.place.number(),
                 socket: conflict.deed.socket.cookie,
-                program: actor_of(&conflict.deed.caller),
+                program: conflict.asker.program.clone(),
                 source: Source::Call,
             };
-            self.attendance.tell(&conflict.deed.caller, &event);
+            self.attendance.tell(&conflict, &event);
             self.events.send(event).ok();
         }
     }
@@ -383,23 +381,6 @@ fn holder(owner: &Owner, state: State, held: &Holders) -> Holder {
             .map(Actor::from)
             .or_else(|| owner.program.as_deref().cloned()),
     }
-}
-
-/// The program that made a call; `None` if it has ended.
-fn actor_of(caller: &Caller) -> Option<Actor> {
-    let thread = Pid::from_raw(caller.thread)?;
-    let pid = list::process_of_thread(thread)?.as_raw_nonzero().get();
-    let directory = fs::read_link(format!("/proc/{pid}/cwd"));
-    // What the program calls itself, where its file may not be seen.
-    let own_name = || fs::read_to_string(format!("/proc/{pid}/comm")).ok();
-    Some(Actor {
-        pid,
-        program: list::program_of_thread(thread)
-            .or_else(|| Some(own_name()?.trim_end().to_owned()))?,
-        directory: directory
-            .ok()
-            .map(|path| path.to_string_lossy().into_owned()),
-    })
 }
 
 impl From<&Process> for Actor {

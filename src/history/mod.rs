@@ -53,9 +53,17 @@ pub(crate) fn file() -> Result<PathBuf> {
 #[derive(Debug)]
 pub(crate) struct Writer {
     events: mpsc::Sender<Event>,
-    /// How many wait. A bounded channel would take memory for as many as may wait, from the start.
-    waiting: Arc<AtomicUsize>,
+    queue: Arc<Queue>,
     thread: JoinHandle<()>,
+}
+
+/// What is in the channel. A bounded channel would take memory for as many as may wait, from the start.
+#[derive(Debug, Default)]
+struct Queue {
+    /// How many wait.
+    waiting: AtomicUsize,
+    /// How many did not get in since that was said last.
+    lost: AtomicUsize,
 }
 
 impl Writer {
@@ -66,13 +74,19 @@ impl Writer {
     pub(crate) fn start() -> Result<Self> {
         let file = file()?;
         let (events, coming) = mpsc::channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&waiting);
+        let queue = Arc::new(Queue::default());
+        let taken = Arc::clone(&queue);
         let thread = std::thread::Builder::new().name("history".into());
         let thread = thread.spawn(move || {
             let mut store = None;
             while let Some(events) = batch(&coming) {
-                count.fetch_sub(events.len(), Ordering::Relaxed);
+                taken.waiting.fetch_sub(events.len(), Ordering::Relaxed);
+                match taken.lost.swap(0, Ordering::Relaxed) {
+                    0 => {}
+                    lost => tracing::warn!(
+                        "{lost} events are not kept: they came faster than they can be written"
+                    ),
+                }
                 if let Err(error) = add(&mut store, &file, &events) {
                     tracing::error!("{} events are not kept: {error:#}", events.len());
                 }
@@ -80,17 +94,18 @@ impl Writer {
         })?;
         Ok(Self {
             events,
-            waiting,
+            queue,
             thread,
         })
     }
 
     /// Keeps an event, unless too many wait.
     pub(crate) fn keep(&self, event: Event) {
-        let full = self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING;
+        let Queue { waiting, lost } = &*self.queue;
+        let full = waiting.fetch_add(1, Ordering::Relaxed) >= WAITING;
         if full || self.events.send(event).is_err() {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            tracing::warn!("an event is not kept: they come faster than they can be written");
+            waiting.fetch_sub(1, Ordering::Relaxed);
+            lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -147,7 +147,7 @@ fn read(space: &str, member: &Member, lookup: &Lookup) -> Option<Running> {
 }
 
 /// The run's name in an environment.
-fn mark(environment: &[u8]) -> Option<String> {
+pub(crate) fn mark(environment: &[u8]) -> Option<String> {
     let mut variables = environment.split(|&byte| byte == 0);
     let run = variables.find_map(|variable| variable.strip_prefix(b"WHARF_RUN="))?;
     String::from_utf8(run.to_vec()).ok()

@@ -23,6 +23,7 @@ use wharf_port::table::{
 use wharf_port::{Hold, Port, Protocol, Table};
 
 pub(crate) use self::ledger::Ledger;
+use super::caller::{Asker, Caller};
 use super::policy::{Policy, Verdict};
 use super::socket::{Place, Socket};
 use crate::event::{Actor, Source};
@@ -78,15 +79,6 @@ pub(crate) struct Owner {
     age: u64,
 }
 
-/// Who made a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Caller {
-    /// The thread, as seen from the machine.
-    pub(crate) thread: i32,
-    /// The run whose filter sent the call.
-    pub(crate) run: Arc<str>,
-}
-
 /// A call that was noted.
 #[derive(Debug, Clone)]
 pub(crate) struct Deed {
@@ -103,6 +95,8 @@ pub(crate) struct Deed {
 pub(crate) struct Conflict {
     /// What the program did.
     pub(crate) deed: Deed,
+    /// What was seen of it.
+    pub(crate) asker: Asker,
     /// The place that it wanted.
     pub(crate) place: Place,
     /// What is in the way.
@@ -208,8 +202,15 @@ impl Record {
     }
 
     /// A program didn't get a port. One that tries again and again is noted once a second.
-    pub(in crate::binding) fn refused(&mut self, deed: Deed, place: Place, obstacle: Obstacle) {
-        let again = (deed.socket.protocol, place, Arc::clone(&deed.caller.run));
+    pub(in crate::binding) fn refused(
+        &mut self,
+        deed: Deed,
+        asker: Asker,
+        place: Place,
+        obstacle: Obstacle,
+    ) {
+        let run = asker.mark.as_ref().unwrap_or(&deed.caller.run);
+        let again = (deed.socket.protocol, place, Arc::clone(run));
         let noted = self.refusals.put(again, deed.at);
         if noted.is_some_and(|noted| deed.at.duration_since(noted) < AGAIN) {
             return;
@@ -220,6 +221,7 @@ impl Record {
         }
         self.conflicts.push_back(Conflict {
             deed,
+            asker,
             place,
             obstacle,
         });

@@ -183,12 +183,12 @@ fn the_same_refusal_is_noted_once_a_second_and_not_without_end() {
         ..deed(socket(1))
     };
     for seconds in [5, 5, 6] {
-        record.refused(at(seconds), place(3000), Obstacle::Taken);
+        record.refused(at(seconds), Asker::default(), place(3000), Obstacle::Taken);
     }
-    record.refused(at(6), place(3001), Obstacle::Taken);
+    record.refused(at(6), Asker::default(), place(3001), Obstacle::Taken);
     assert_eq!(record.conflicts().len(), 3);
     for port in 1..2000 {
-        record.refused(at(9), place(port), Obstacle::Taken);
+        record.refused(at(9), Asker::default(), place(port), Obstacle::Taken);
     }
     assert_eq!(record.conflicts().len(), CONFLICTS_KEPT);
 }
