@@ -33,7 +33,7 @@ use super::names::Names;
 use super::outside::{self, Targets};
 use super::routes::{Entered, Isolation, Post, Routes};
 use super::stream::Stream;
-use super::vigil::Vigil;
+use super::vigil::{Side, Vigil};
 use super::visitor::Visitor;
 use super::{Back, Command, Setting, attach};
 use crate::space::book::Number;
@@ -225,6 +225,7 @@ impl Engine {
         self.wait(events)?;
         self.read_clock();
         let flowing = std::mem::take(&mut self.flowing);
+        self.vigil.came(events.iter().map(side));
         let mut ready = SmallVec::<[(DefaultKey, epoll::EventFlags); EVENTS]>::new();
         for event in events.drain(..) {
             match event.data.u64() {
@@ -458,6 +459,13 @@ impl Engine {
 enum Next {
     Turn,
     End,
+}
+
+fn side(event: &epoll::Event) -> Side {
+    match event.data.u64() {
+        LINK => Side::Inside,
+        _ => Side::Outside,
+    }
 }
 
 /// Whether the link is still good after this.

@@ -166,7 +166,7 @@ impl Engine {
         stream.marked |= broken || flags.intersects(EventFlags::PRI | EventFlags::RDHUP);
         if matches!(stream.stage, Stage::Connecting { .. }) {
             if stream.writable {
-                self.connected(key);
+                self.connected(key, broken);
             }
             return;
         }
@@ -175,11 +175,14 @@ impl Engine {
     }
 
     /// The machine's connection stands, or can't be made.
-    fn connected(&mut self, key: DefaultKey) {
+    fn connected(&mut self, key: DefaultKey, broken: bool) {
         let Some(Source::Stream(stream)) = self.sources.get_mut(key) else {
             return;
         };
-        let outcome = sockopt::socket_error(&stream.machine);
+        let outcome = match broken {
+            true => sockopt::socket_error(&stream.machine),
+            false => Ok(Ok(())),
+        };
         let Stage::Connecting { knock, flow, next } = &mut stream.stage else {
             return;
         };
@@ -350,8 +353,10 @@ impl Stream {
             }
         }
         if self.inside_said && !self.heard && host.chunks(socket).next().is_none() {
-            // If the machine's side is gone, reading it says so.
-            shutdown(&self.machine, Shutdown::Write).ok();
+            // If the machine's side is gone, reading it says so; and if it has said all, closing says this.
+            if !self.said {
+                shutdown(&self.machine, Shutdown::Write).ok();
+            }
             self.heard = true;
         }
         Outcome::Idle
