@@ -224,12 +224,13 @@ const WANTED_QUEUE: usize = 4 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_carries, configure, in_own_network, ip};
+    use crate::testing::{assert_carries, await_carrier, configure, in_own_network, ip};
 
     fn veth() {
         ip("link add wire0 type veth peer name wire1");
         ip("link set wire1 arp off up");
         configure("wire0");
+        await_carrier(["wire0", "wire1"]);
     }
 
     #[test]
@@ -290,6 +291,7 @@ mod tests {
         let error = link.send(&[IoSlice::new(&[0; 80])]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NetworkDown);
         ip("link set wire1 up");
+        await_carrier(["wire0", "wire1"]);
         assert_carries(&mut link);
     }
 

@@ -3,7 +3,8 @@
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Command;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -71,6 +72,20 @@ pub(crate) fn configure(interface: &str) {
     ip(&format!(
         "neigh replace {OUTSIDE_ADDRESS} lladdr 02:00:00:00:00:01 dev {interface}"
     ));
+}
+
+/// Waits until both ends of a cable carry frames. The kernel makes them ready a moment after they are up, and drops all before.
+pub(crate) fn await_carrier(ends: [&str; 2]) {
+    let ready = |end: &&str| {
+        let output = Command::new("ip").args(["link", "show", end]).output();
+        let said = String::from_utf8(output.unwrap().stdout).unwrap();
+        said.contains(" state UP ") && !said.contains(" qdisc noop ")
+    };
+    let until = Instant::now() + Duration::from_secs(5);
+    while !ends.iter().all(ready) {
+        assert!(Instant::now() < until, "{ends:?} don't come up");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// The next frame of IPv4 and UDP; others (the kernel's own IPv6 chatter) are passed over.
