@@ -4,14 +4,14 @@
 
 mod network;
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bytes::Bytes;
 use network::{LEFT_MAC, Network, RIGHT_MAC, Side, ordinary};
 use wharf_net::wire::checksum::{self, Sum};
 use wharf_net::wire::ethernet::{self, EtherType, Mac};
 use wharf_net::wire::tcp::{Flags, Header};
-use wharf_net::wire::{icmpv4, icmpv6, ipv6, ndp};
+use wharf_net::wire::{icmpv4, icmpv6, ipv4, ipv6, ndp};
 use wharf_net::{Capabilities, Discard};
 use wharf_port::{Domain, Protocol};
 
@@ -101,7 +101,8 @@ fn answers(network: &mut Network, frame: Vec<u8>) -> Vec<Bytes> {
 fn answer_v4(network: &mut Network, frame: Vec<u8>) -> icmpv4::Message {
     let said = answers(network, frame);
     assert_eq!(said.len(), 1, "{said:02x?}");
-    icmpv4::Message::parse(&said[0][34..]).unwrap()
+    let (_, length) = ipv4::Header::parse(&said[0][14..]).unwrap();
+    icmpv4::Message::parse(&said[0][14 + length..]).unwrap()
 }
 
 fn answer_v6(network: &mut Network, frame: Vec<u8>) -> icmpv6::Message {
@@ -131,8 +132,23 @@ fn ipv4_options() {
             "{options:?}"
         );
     }
+    // RFC 1122 §3.2.2.6: the way and the times stand in the reply, with this host in them.
+    let mut way = vec![7, 39, 8, 10, 0, 0, 9];
+    way.resize(40, 0);
+    let said = answers(&mut network, v4(&way, 1, &ping(false)));
+    way[2] = 12;
+    way[7..11].copy_from_slice(&RIGHT.octets());
+    assert_eq!(said[0][14] & 15, 15, "fifteen words of header");
+    assert_eq!(said[0][34..74], way);
+    let (header, length) = ipv4::Header::parse(&said[0][14..]).unwrap();
+    assert_eq!((length, header.payload_len), (60, 8));
+    let stamps = [68, 8, 5, 0, 0, 0, 0, 0];
+    let said = answers(&mut network, v4(&stamps, 1, &ping(false)));
+    assert_eq!(said[0][34..38], [68, 8, 9, 0]);
+    assert!(said[0][38] & 0x80 != 0, "not counted from midnight");
     for (options, pointer) in [
         (&[7, 0, 0, 0][..], 20),
+        (&[7, 7, 6, 0, 0, 0, 0, 0], 20),
         (&[1, 1, 68, 9], 22),
         (&[1, 1, 1, 7], 23),
     ] {
@@ -260,6 +276,17 @@ fn neighbour_discovery_that_somebody_made_up() {
 
 /// A TCP segment from port 4000 with any octets of options.
 fn segment(port: u16, flags: Flags, options: &[u8], payload: &[u8]) -> Vec<u8> {
+    let addresses = (LEFT.into(), RIGHT.into());
+    v4(&[], 6, &tcp(addresses, port, flags, options, payload))
+}
+
+fn tcp(
+    (from, to): (IpAddr, IpAddr),
+    port: u16,
+    flags: Flags,
+    options: &[u8],
+    payload: &[u8],
+) -> Vec<u8> {
     let mut segment = vec![0; 20];
     segment[0..2].copy_from_slice(&4000_u16.to_be_bytes());
     segment[2..4].copy_from_slice(&port.to_be_bytes());
@@ -269,10 +296,10 @@ fn segment(port: u16, flags: Flags, options: &[u8], payload: &[u8]) -> Vec<u8> {
     segment[14..16].copy_from_slice(&5000_u16.to_be_bytes());
     segment.extend_from_slice(options);
     segment.extend_from_slice(payload);
-    let mut sum = Sum::pseudo(LEFT.into(), RIGHT.into(), 6, segment.len());
+    let mut sum = Sum::pseudo(from, to, 6, segment.len());
     sum.add(&segment);
     segment[16..18].copy_from_slice(&sum.checksum().to_be_bytes());
-    v4(&[], 6, &segment)
+    segment
 }
 
 fn listening() -> Network {
@@ -385,4 +412,31 @@ fn datagrams_at_the_edge() {
         let read = right(&mut network).ok();
         assert_eq!(read.as_deref(), got, "{length} of {payload:?}");
     }
+}
+
+/// RFC 6437 §3: what belongs to one flow has one label, which is not zero; other flows have others.
+#[test]
+fn flow_labels() {
+    let mut network = host();
+    let mut labels = |port: u16, count: usize| -> Vec<u32> {
+        (0..count)
+            .map(|_| {
+                let addresses = (LEFT_V6.into(), RIGHT_V6.into());
+                let syn = tcp(addresses, port, Flags::SYN, &[], b"");
+                let said = answers(&mut network, v6(6, 64, &syn));
+                ipv6::Header::parse(&said[0][14..]).unwrap().flow_label
+            })
+            .collect()
+    };
+    let first = labels(4000, 3);
+    assert!(
+        first.iter().all(|label| *label == first[0] && *label != 0),
+        "{first:?}"
+    );
+    let others: std::collections::BTreeSet<_> =
+        (4001..4033).flat_map(|port| labels(port, 1)).collect();
+    assert!(
+        others.len() > 30 && !others.contains(&first[0]),
+        "{others:?}"
+    );
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use network::{LEFT_MAC, Network, Side, ordinary};
 use wharf_net::wire::checksum::Sum;
 use wharf_net::wire::ethernet::{self, EtherType, Mac};
-use wharf_net::wire::{extension, icmpv6, igmp, ipv4, ipv6, mld, udp};
+use wharf_net::wire::{extension, icmpv6, igmp, ipv4, ipv4_options, ipv6, mld, udp};
 use wharf_net::{Capabilities, Discard, GroupError, RecvError, Setting, SocketId};
 use wharf_port::{Domain, Endpoint, Protocol, Reuse};
 
@@ -149,7 +149,7 @@ fn from_router(v6: bool, message: &[u8], hop_limit: u8) -> Vec<u8> {
         (
             EtherType::Ipv4,
             mac,
-            [&ip.emit_alert()[..], &message].concat(),
+            [&ip.emit_with(&ipv4_options::ROUTER_ALERT)[..], &message].concat(),
         )
     };
     let header = ethernet::Header {

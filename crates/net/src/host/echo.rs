@@ -13,11 +13,11 @@ use super::icmp_error::Trouble;
 use super::inbound::Inbound;
 use super::keys::Keyed;
 use super::mailbox::SendError;
-use super::outbound::Outbound;
+use super::outbound::{Marking, Outbound};
 use super::route::Scope;
 use crate::discard::Discard;
 use crate::time::Instant;
-use crate::wire::{icmpv4, icmpv6, udp};
+use crate::wire::{icmpv4, icmpv6, ipv4_options, udp};
 
 /// Echo requests that wait for their reply at once.
 const MAX_PINGS: usize = 1024;
@@ -112,7 +112,10 @@ impl Host {
         let payload = inbound.keep(icmpv4::LEN, inbound.payload().len());
         let (local, remote) = (inbound.destination, inbound.source);
         match inbound.scope {
-            Scope::Own => self.answer_echo(now, local, remote, (ident, sequence), payload),
+            Scope::Own => {
+                let marking = recorded(now, inbound);
+                self.answer_echo(now, (local, remote), marking, (ident, sequence), payload);
+            }
             Scope::Foreign => {
                 let echo = Event::Echo {
                     local,
@@ -132,7 +135,13 @@ impl Host {
                 let near = self.link(inbound.device).map(|link| link.device);
                 let own = self.routes.source_for(near, remote);
                 let own = own.ok_or(Discard::Group)?;
-                self.answer_echo(now, own, remote, (ident, sequence), payload);
+                self.answer_echo(
+                    now,
+                    (own, remote),
+                    Marking::Plain,
+                    (ident, sequence),
+                    payload,
+                );
             }
             Scope::Group => return Err(Discard::Group),
         }
@@ -142,8 +151,8 @@ impl Host {
     fn answer_echo(
         &mut self,
         now: Instant,
-        local: IpAddr,
-        remote: IpAddr,
+        (local, remote): (IpAddr, IpAddr),
+        marking: Marking,
         (ident, sequence): (u16, u16),
         payload: Bytes,
     ) {
@@ -158,6 +167,7 @@ impl Host {
             }
         };
         let mut packet = Outbound::new(local, remote, protocol, &header);
+        packet.marking = marking;
         packet.frame.set_body(SmallVec::from_iter([payload]));
         // What finds no room is counted there.
         let _ = self.send(now, &mut packet);
@@ -183,7 +193,8 @@ impl Host {
         if payload.len() > udp::max_payload(local) {
             return Err(SendError::TooLong);
         }
-        self.answer_echo(now, local, remote, (ident, sequence), payload);
+        let addresses = (local, remote);
+        self.answer_echo(now, addresses, Marking::Plain, (ident, sequence), payload);
         Ok(())
     }
 
@@ -206,6 +217,19 @@ impl Host {
             &quote,
             Trouble::Unreachable(unreachable),
         );
+    }
+}
+
+/// What the reply says of the way, if the request asked for that.
+fn recorded(now: Instant, request: &Inbound) -> Marking {
+    let IpAddr::V4(own) = request.destination else {
+        return Marking::Plain;
+    };
+    let header = &request.packet[..request.transport];
+    let options = ipv4_options::recorded(header, own, (now.as_nanos() / 1_000_000) as u32);
+    match &options[..] {
+        [] => Marking::Plain,
+        options => Marking::First(options.into()),
     }
 }
 

@@ -43,6 +43,9 @@ impl Host {
         packet
             .hop_limit
             .get_or_insert(self.routes.hop_limit(device, destination));
+        if packet.source.is_ipv6() {
+            packet.flow_label = self.keys.flow_label(packet);
+        }
         let copied = packet.own_copy == OwnCopy::IfHeard && self.hears(device, destination);
         let length = packet.ip_len() + packet.frame.len();
         let socket = packet.socket;

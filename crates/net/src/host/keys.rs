@@ -1,6 +1,6 @@
 //! What must be unpredictable to others: initial sequence numbers, timestamp offsets, identifications.
 //!
-//! RFC 6528 (initial sequence numbers), RFC 7323 §7.1 (timestamp offsets), RFC 6864 and RFC 7739 (identifications).
+//! RFC 6528 (initial sequence numbers), RFC 7323 §7.1 (timestamp offsets), RFC 6864 and RFC 7739 (identifications), RFC 6437 (flow labels).
 
 use core::hash::{BuildHasher, Hash, Hasher};
 use core::net::IpAddr;
@@ -10,6 +10,7 @@ use siphasher::sip::{SipHasher13, SipHasher24};
 use wharf_port::Flow;
 
 use super::cookie::Cookies;
+use super::outbound::Outbound;
 use crate::time::Instant;
 use crate::wire::tcp::SeqNum;
 
@@ -92,6 +93,7 @@ pub(super) struct Keys {
     sequence: SipHasher24,
     timestamp: SipHasher24,
     ident: SipHasher24,
+    flow_label: SipHasher24,
     cookies: Cookies,
     idents: [u32; COUNTERS],
 }
@@ -107,6 +109,7 @@ impl Keys {
         let mut hasher = |purpose: u8| SipHasher24::new_with_keys(next(purpose), next(purpose));
         let (sequence, timestamp, ident) = (hasher(1), hasher(2), hasher(3));
         let cookies = Cookies::new(hasher(4));
+        let flow_label = hasher(5);
         let mut idents = [0; COUNTERS];
         for (index, counter) in idents.iter_mut().enumerate() {
             *counter = hash(&ident, index) as u32;
@@ -115,6 +118,7 @@ impl Keys {
             sequence,
             timestamp,
             ident,
+            flow_label,
             cookies,
             idents,
         }
@@ -132,6 +136,13 @@ impl Keys {
             &self.timestamp,
             (flow.local.address(), flow.remote.address()),
         ) as u32
+    }
+
+    /// What all packets of a packet's flow have, and hardly another flow: 20 bits, not zero. RFC 6437 §3.
+    pub(super) fn flow_label(&self, packet: &Outbound) -> u32 {
+        let addresses = (packet.source, packet.destination);
+        let flow = (addresses, packet.protocol, packet.ports());
+        (hash(&self.flow_label, flow) % 0xf_ffff) as u32 + 1
     }
 
     /// What makes and checks SYN cookies.

@@ -2,17 +2,20 @@
 //!
 //! RFC 791 §2.3 and RFC 8200 §4.5 (fragmentation). Where it goes is [`egress`](super::egress)'s to say.
 
+use alloc::boxed::Box;
 use bytes::Bytes;
 use core::net::{IpAddr, Ipv6Addr};
-use wharf_port::Device;
+use wharf_port::{Device, Protocol};
 
 use super::egress::HOP_LIMIT;
 use super::event::SocketId;
 use crate::frame::{Body, Checksum, Frame, Offload, Segmentation, TRANSPORT};
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::{self, EtherType};
-use crate::wire::{extension, ipv4, ipv6};
+use crate::wire::{extension, ipv4, ipv4_options, ipv6};
 
+const TCP: u8 = Protocol::Tcp.number();
+const UDP: u8 = Protocol::Udp.number();
 /// Octets of the hop-by-hop options that hold a router alert.
 const ALERT_LEN_V6: usize = 8;
 
@@ -26,6 +29,8 @@ pub(super) struct Outbound {
     /// Nothing for the host's.
     pub(super) hop_limit: Option<u8>,
     pub(super) marking: Marking,
+    /// IPv6: the flow that it belongs to, 20 bits; 0 for none.
+    pub(super) flow_label: u32,
     /// The transport header, checksum field zero, and the payload; the other headers are put in front.
     pub(super) frame: Frame,
     /// Where in the transport header the checksum is still to be made, over a pseudo-header; nothing when it is there.
@@ -50,12 +55,24 @@ pub(super) enum Whole {
     IfItFits,
 }
 
-/// Whether routers are to look at a packet that is not for them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a packet tells those on its way.
+#[derive(Debug)]
 pub(super) enum Marking {
     Plain,
-    /// The router alert option: RFC 2113, RFC 2711.
+    /// Routers are to look at it though it is not for them: RFC 2113, RFC 2711.
     RouterAlert,
+    /// Options of an IPv4 header, of which only the first fragment has them.
+    First(Box<[u8]>),
+}
+
+impl Marking {
+    fn options(&self) -> &[u8] {
+        match self {
+            Self::Plain => &[],
+            Self::RouterAlert => &ipv4_options::ROUTER_ALERT,
+            Self::First(options) => options,
+        }
+    }
 }
 
 /// Whether a packet for a group comes back to the host that sends it.
@@ -92,6 +109,7 @@ impl Outbound {
             traffic_class: 0,
             hop_limit: None,
             marking: Marking::Plain,
+            flow_label: 0,
             frame: Frame::of(body),
             checksum_at: None,
             segment: Segmentation::None,
@@ -109,12 +127,20 @@ impl Outbound {
         self.frame.to_ethernet()
     }
 
+    /// The ports of the transport header, in four octets; zero where there are none.
+    pub(super) fn ports(&self) -> [u8; 4] {
+        let header = self.frame.headers().first_chunk();
+        match self.protocol {
+            TCP | UDP => header.copied().unwrap_or_default(),
+            _ => [0; 4],
+        }
+    }
+
     pub(super) fn ip_len(&self) -> usize {
-        match (self.source, self.marking) {
-            (IpAddr::V4(_), Marking::Plain) => ipv4::LEN,
-            (IpAddr::V4(_), Marking::RouterAlert) => ipv4::ALERT_LEN,
-            (IpAddr::V6(_), Marking::Plain) => ipv6::LEN,
+        match (self.source, &self.marking) {
+            (IpAddr::V4(_), marking) => ipv4::LEN + marking.options().len(),
             (IpAddr::V6(_), Marking::RouterAlert) => ipv6::LEN + ALERT_LEN_V6,
+            (IpAddr::V6(_), _) => ipv6::LEN,
         }
     }
 
@@ -152,22 +178,25 @@ impl Outbound {
                     source,
                     destination,
                 };
-                match self.marking {
-                    Marking::Plain => self.put(&header.emit()),
-                    Marking::RouterAlert => self.put(&header.emit_alert()),
+                match self.marking.options() {
+                    [] => self.put(&header.emit()),
+                    options => {
+                        let header = header.emit_with(options);
+                        self.put(&header);
+                    }
                 }
             }
             (source, destination) => {
                 let (next_header, options) = match self.marking {
-                    Marking::Plain => (self.protocol, 0),
                     Marking::RouterAlert => {
                         self.put(&extension::router_alert(self.protocol));
                         (extension::HOP_BY_HOP_HEADER, ALERT_LEN_V6)
                     }
+                    Marking::Plain | Marking::First(_) => (self.protocol, 0),
                 };
                 let header = ipv6::Header {
                     traffic_class: self.traffic_class,
-                    flow_label: 0,
+                    flow_label: self.flow_label,
                     payload_len: payload_len.saturating_add(options as u16),
                     next_header,
                     hop_limit: self.hop_limit.unwrap_or(HOP_LIMIT),
@@ -231,6 +260,9 @@ pub(super) fn fragments(
             packet.frame.headers_mut()[ethernet::LEN + 6] = extension::FRAGMENT_HEADER;
         } else {
             packet.put_headers(length, ident, (at as u16, more));
+            if matches!(packet.marking, Marking::First(_)) {
+                packet.marking = Marking::Plain;
+            }
         }
         packet.frame.take()
     })

@@ -1,14 +1,15 @@
 //! The IPv4 header. RFC 791 §3.1, RFC 6864 (identification), RFC 2474 and RFC 3168 (the type-of-service octet).
 
 use super::{Malformed, checksum};
+use alloc::vec::Vec;
 use core::fmt;
 use core::net::Ipv4Addr;
 
-/// Octets of a header without options, the only kind that is emitted.
+/// Octets of a header without options.
 pub const LEN: usize = 20;
 
-/// Octets of a header with the router alert option.
-pub const ALERT_LEN: usize = 24;
+/// Octets of the longest header.
+pub const MAX_LEN: usize = 60;
 
 /// The header's fields, options left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,17 +110,17 @@ impl Header {
         b
     }
 
-    /// The same with the router alert option, by which routers look at a packet that is not for them. RFC 2113.
+    /// The same with options: at most 40 octets, a multiple of four.
     #[must_use]
-    pub fn emit_alert(&self) -> [u8; ALERT_LEN] {
+    pub fn emit_with(&self, options: &[u8]) -> Vec<u8> {
+        debug_assert!(options.len() <= MAX_LEN - LEN && options.len().is_multiple_of(4));
         let longer = Self {
-            payload_len: self.payload_len.saturating_add(4),
+            payload_len: self.payload_len.saturating_add(options.len() as u16),
             ..*self
         };
-        let mut b = [0; ALERT_LEN];
-        b[..LEN].copy_from_slice(&longer.emit());
-        b[0] = 0x46;
-        b[LEN..].copy_from_slice(&[0x94, 4, 0, 0]);
+        let mut b = longer.emit().to_vec();
+        b.extend_from_slice(options);
+        b[0] = 0x40 | (b.len() / 4) as u8;
         b[10..12].fill(0);
         let checksum = checksum::checksum(&b);
         b[10..12].copy_from_slice(&checksum.to_be_bytes());
@@ -200,11 +201,14 @@ mod tests {
     }
 
     #[test]
-    fn an_alert_is_an_option_of_four_octets() {
+    fn options_stand_behind_the_header() {
         let (header, _) = Header::parse_quoted(&BYTES).unwrap();
-        let bytes = [&header.emit_alert()[..], &[7, 8]].concat();
-        assert_eq!(Header::parse(&bytes), Ok((header, ALERT_LEN)));
-        assert_eq!(bytes[20..24], [0x94, 4, 0, 0]);
+        for options in [&[][..], &[0x94, 4, 0, 0], &[1; 40]] {
+            let bytes = [&header.emit_with(options)[..], &[7, 8]].concat();
+            let length = LEN + options.len();
+            assert_eq!(Header::parse(&bytes), Ok((header, length)));
+            assert_eq!(bytes[20..length], *options);
+        }
     }
 
     fn bytes_with_length(total: u16) -> [u8; 20] {
