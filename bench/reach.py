@@ -111,15 +111,18 @@ class Bench:
             "wharf, by name": (NAMES, ["--header", "Host: web.localhost:7070"]),
             "wharf, published": (place, []),
         }
-        for page, unit, scale in [("small", "requests/s", 1), ("large", "Gbit/s, pages of 1 MiB", (8 << 20) / 1e9)]:
-            def measure(way, page=page, scale=scale):
+        pages = {"small": ("requests/s", 1), "large": ("Gbit/s, pages of 1 MiB", (8 << 20) / 1e9)}
+        for page, connections in [("small", 32), ("small", 1), ("large", 32)]:
+            unit, scale = pages[page]
+            def measure(way, page=page, connections=connections, scale=scale):
                 port, words = way
                 at = port if isinstance(port, str) else f"127.0.0.1:{port}"
-                return self.wrk(f"http://{at}/{page}", words) * scale
-            table(f"Web, {unit} on 32 connections", self.take_turns(ways, measure))
+                return self.wrk(f"http://{at}/{page}", connections, words) * scale
+            on = "one connection" if connections == 1 else f"{connections} connections"
+            table(f"Web, {unit} on {on}", self.take_turns(ways, measure))
 
-    def wrk(self, url, words):
-        command = ["wrk", "--threads", "1", "--connections", "32", "--duration", str(self.seconds), *words, url]
+    def wrk(self, url, connections, words):
+        command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", str(self.seconds), *words, url]
         told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         if "Non-2xx" in told or "Socket errors" in told:
             sys.exit(f"{url}: {told}")

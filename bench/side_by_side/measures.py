@@ -69,10 +69,19 @@ def throughput(space, into, streams, seconds, congestion, address=None, at=None)
             "per_gb": used / (told["bytes"] / 1e9) if space.parts else None}
 
 
+GIVEN = set()
+
+
 def free_port():
-    with socket.socket() as asked:
-        asked.bind(("", 0))
-        return asked.getsockname()[1]
+    """A port that is free and was given to nobody before, who may not have taken it yet."""
+    with contextlib.ExitStack() as asked:
+        while True:
+            one = asked.enter_context(socket.socket())
+            one.bind(("", 0))
+            port = one.getsockname()[1]
+            if port not in GIVEN:
+                GIVEN.add(port)
+                return port
 
 
 def processor_time(space):
