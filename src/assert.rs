@@ -6,13 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use serde::Serialize;
 
 use crate::cli;
-use crate::failure::status;
+use crate::failure::{Failure, status};
 use crate::list::render::SCHEMA;
 use crate::list::{Detail, Hold, Process};
+use crate::output;
 use crate::place::{Place, Where, who};
 
 /// Looks; exit status 1 with the reason unless everybody who listens there is who was meant.
@@ -24,7 +25,7 @@ pub(crate) fn assert(typed: &cli::Assert) -> Result<ExitCode> {
         found => found.iter().find_map(|hold| expected.objection(hold)),
     };
     if typed.json {
-        println!("{}", json(&listeners, reason.as_deref()));
+        output::line(json(&listeners, reason.as_deref()))?;
     } else if let Some(reason) = &reason {
         eprintln!("wharf: {reason}");
     }
@@ -45,13 +46,18 @@ struct Expected {
 impl Expected {
     fn of(typed: &cli::Assert) -> Result<Self> {
         let directory = typed.cwd.as_ref().map(|directory| {
-            fs::canonicalize(directory)
-                .with_context(|| format!("cannot find {}", directory.display()))
+            fs::canonicalize(directory).map_err(|error| {
+                Failure::usage(format!("cannot find {}: {error}", directory.display()))
+            })
         });
         let place = match (&typed.space, &typed.place.within) {
             (Some(space), Where::Here) => typed.place.in_space(space),
             (Some(space), Where::Space(named)) if space == named => typed.place.clone(),
-            (Some(space), _) => bail!("{} is not in space {space}", typed.place),
+            (Some(space), _) => {
+                return Err(
+                    Failure::usage(format!("{} is not in space {space}", typed.place)).into(),
+                );
+            }
             (None, _) => typed.place.clone(),
         };
         Ok(Self {

@@ -14,8 +14,9 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 use wharf_port::Port;
 
+use crate::place::Place;
 use crate::place::spelling::Spelled;
-use crate::publish::command::{InSpace, Port as Number};
+use crate::publish::in_space::InSpace;
 use crate::publish::wish::{Named, Wishes};
 use crate::space::Device;
 
@@ -41,7 +42,7 @@ const MTU: u16 = 65520;
 
 /// Gives every program its own network ports, without root.
 #[derive(Debug, Parser)]
-#[command(name = "wharf", version, before_help = examples::WHARF, after_help = STATUSES, disable_help_subcommand = true)]
+#[command(name = "wharf", version, before_help = examples::WHARF, after_help = STATUSES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -228,7 +229,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "PORT")]
     pub(crate) from_host: Vec<Port>,
 
-    /// Publish a port: 5432, 8080:80, 127.0.0.1:3000:3000, 8000-8005, 3000+ (next free), 53/udp (repeatable)
+    /// Publish a port: 5432, 8080:80, 127.0.0.1:3000:3000, 8000-8005, 3000+ (next free), udp/53 (repeatable)
     #[arg(short, long, value_name = "PORTS")]
     pub(crate) publish: Vec<Wishes>,
 
@@ -329,8 +330,8 @@ pub(crate) struct Stop {
 
 #[derive(Debug, Args)]
 pub(crate) struct Publish {
-    /// 5432, shop:5432, 8080:80, 127.0.0.1:3000:3000, 8000-8005, 3000+ (next free), 53/udp
-    #[arg(value_name = "[SPACE:]PORTS")]
+    /// 5432, shop:5432, .:5432, 8080:80, 127.0.0.1:3000:3000, 8000-8005, 3000+ (next free), udp/53
+    #[arg(value_name = "[SPACE:]PORTS|URL")]
     pub(crate) what: Vec<InSpace<Wishes>>,
 
     /// The machine's address [default: the space's face, 127.77.x.y]
@@ -348,8 +349,8 @@ pub(crate) struct Publish {
 
 #[derive(Debug, Args)]
 pub(crate) struct Unpublish {
-    /// 5432, shop:5432, 127.0.0.1:3000, 53/udp
-    #[arg(value_name = "[SPACE:]PORT", required_unless_present = "all")]
+    /// 5432, shop:5432, .:5432, 127.0.0.1:3000, udp/53
+    #[arg(value_name = "[SPACE:]PORT|URL", required_unless_present = "all")]
     pub(crate) what: Vec<InSpace<Named>>,
 
     /// Everything that is published
@@ -405,9 +406,9 @@ pub(crate) struct Web {
 
 #[derive(Debug, Args)]
 pub(crate) struct Connect {
-    /// Where to: shop:5432, or a port of this directory's space
-    #[arg(value_name = "[SPACE:]PORT")]
-    pub(crate) what: InSpace<Number>,
+    /// Where to: shop:5432, .:5432 or 5432 (of this directory's space), 3000.shop.localhost
+    #[arg(value_name = "[SPACE:]PORT|URL")]
+    pub(crate) what: Place,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::cli;
 use crate::list::Question;
 use crate::list::render::SCHEMA;
+use crate::output;
 use crate::protocol::{Places, SpaceInfo, Target};
 use crate::run;
 use crate::survey::survey;
@@ -27,12 +28,12 @@ pub(crate) fn variables(space: &SpaceInfo) -> Vec<(&'static str, String)> {
 pub(crate) fn env(typed: cli::Env) -> Result<ExitCode> {
     let space = space(&run::target(typed.space)?)?;
     if typed.json {
-        println!("{}", json(&space)?);
+        output::line(json(&space)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     for (name, value) in variables(&space) {
         // Labels, addresses and URLs have nothing in them that a shell would take for more than a letter.
-        println!("export {name}='{value}'");
+        output::line(format_args!("export {name}='{value}'"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

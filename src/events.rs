@@ -17,6 +17,7 @@ use crate::failure::{Failure, status};
 use crate::follow::{Follower, Heard};
 use crate::history::{self, Wanted, when};
 use crate::list::render::{SCHEMA, moment};
+use crate::place::space_named;
 
 /// How often it is looked whether a daemon runs, where none does.
 const ABSENCE: Duration = Duration::from_millis(250);
@@ -33,10 +34,7 @@ pub(crate) fn events(typed: &cli::Events) -> Result<ExitCode> {
         .since
         .as_deref()
         .map(|text| when::parse(text, &Zoned::now()));
-    let since = since.transpose().map_err(|message| Failure {
-        message,
-        status: status::USAGE,
-    })?;
+    let since = since.transpose().map_err(Failure::usage)?;
     let told = tell(typed, since, &form);
     match told {
         Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
@@ -45,7 +43,8 @@ pub(crate) fn events(typed: &cli::Events) -> Result<ExitCode> {
 }
 
 fn tell(typed: &cli::Events, since: Option<Timestamp>, form: &Form) -> Result<ExitCode> {
-    let mut follower = Follower::of(typed.space.clone());
+    let space = space_named(typed.space.as_deref())?;
+    let mut follower = Follower::of(space.clone());
     if !typed.no_follow {
         // Before the past is read, so that there is no gap between it and what follows; what is told twice is told once.
         follower.follow()?;
@@ -53,7 +52,7 @@ fn tell(typed: &cli::Events, since: Option<Timestamp>, form: &Form) -> Result<Ex
     let mut last = None;
     if since.is_some() || typed.no_follow {
         let wanted = Wanted {
-            space: typed.space.as_deref(),
+            space: space.as_deref(),
             port: None,
             since,
             last: None,
@@ -66,10 +65,20 @@ fn tell(typed: &cli::Events, since: Option<Timestamp>, form: &Form) -> Result<Ex
     if typed.no_follow {
         return Ok(match last {
             Some(_) => ExitCode::SUCCESS,
-            None => ExitCode::from(status::NOTHING),
+            None => {
+                eprintln!("wharf: {}", nothing(space.as_deref(), since.is_some()));
+                ExitCode::from(status::NOTHING)
+            }
         });
     }
     follow(&mut follower, last.as_ref(), form)
+}
+
+/// That there are no events to tell.
+fn nothing(space: Option<&str>, since: bool) -> String {
+    let space = space.map_or_else(String::new, |name| format!(" of the space {name}"));
+    let since = if since { " since then" } else { "" };
+    format!("no event{space} is known{since}; `wharf ls` lists the spaces that run")
 }
 
 fn follow(follower: &mut Follower, last: Option<&Event>, form: &Form) -> Result<ExitCode> {

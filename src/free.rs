@@ -14,9 +14,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, socket_
 use serde::Serialize;
 use wharf_port::{Port, PortRange, Protocol, registry};
 
-use crate::failure::{Failure, status};
+use crate::failure::{Failure, cannot_run, status};
 use crate::list::render::SCHEMA;
-use crate::{cli, sys};
+use crate::{cli, output, sys};
 
 /// Prints ports, or becomes the program that has them; exit status 1 if there are too few.
 pub(crate) fn free(typed: &cli::Free) -> Result<ExitCode> {
@@ -37,9 +37,9 @@ pub(crate) fn free(typed: &cli::Free) -> Result<ExitCode> {
         .map(|(port, _)| port)
         .collect();
     if typed.json {
-        println!("{}", json(protocol, &ports));
+        output::line(json(protocol, &ports))?;
     } else {
-        ports.iter().for_each(|port| println!("{port}"));
+        ports.iter().try_for_each(output::line)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -172,14 +172,7 @@ fn start(held: Vec<(Port, OwnedFd)>, typed: &cli::Free) -> Result<ExitCode> {
     let sockets: Vec<_> = held.into_iter().map(|(_, socket)| socket).collect();
     sys::pass_from_3(&mut command, &sockets)?;
     let error = command.exec();
-    Err(Failure {
-        message: format!("cannot run {}: {error}", name.display()),
-        status: match error.kind() {
-            io::ErrorKind::NotFound => status::NOT_FOUND,
-            _ => status::CANNOT_RUN,
-        },
-    }
-    .into())
+    Err(cannot_run(name, error).into())
 }
 
 fn json(protocol: Protocol, ports: &[Port]) -> String {

@@ -7,6 +7,8 @@ use anyhow::Result;
 use crate::cli;
 use crate::failure::{status, status_of};
 use crate::list::{Detail, Protocol, Question, States, render};
+use crate::output;
+use crate::place::space_named;
 use crate::protocol::Places;
 use crate::survey::{Survey, survey};
 use crate::watch::{self, Watched};
@@ -15,6 +17,7 @@ use crate::watch::{self, Watched};
 pub(crate) fn ls(typed: cli::Ls) -> Result<ExitCode> {
     let places = places(&typed);
     if typed.watch {
+        let places = places?;
         let question = question(&typed);
         let watched = Watched { places, question };
         return match typed.json {
@@ -22,19 +25,19 @@ pub(crate) fn ls(typed: cli::Ls) -> Result<ExitCode> {
             false => watch::in_terminal(watched),
         };
     }
-    let found = match survey(&places, &question(&typed)) {
+    let found = match places.and_then(|places| survey(&places, &question(&typed))) {
         Err(error) if typed.json && status_of(&error) == status::NOTHING => Survey::default(),
         found => found?,
     };
     let holds = found.holds;
     if typed.json {
-        println!("{}", render::json(&holds, typed.flows));
+        output::line(render::json(&holds, typed.flows))?;
     } else {
-        print!("{}", render::table(&holds, &render::Look::of_stdout()));
+        output::print(render::table(&holds, &render::Look::of_stdout()))?;
     }
     if holds.is_empty() {
         if !typed.json {
-            eprintln!("{}", nothing(&places));
+            eprintln!("{}", nothing(&typed));
         }
         return Ok(ExitCode::from(status::NOTHING));
     }
@@ -43,13 +46,13 @@ pub(crate) fn ls(typed: cli::Ls) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn places(typed: &cli::Ls) -> Places {
-    match &typed.space {
-        Some(space) => Places::Space(space.clone()),
+fn places(typed: &cli::Ls) -> Result<Places> {
+    Ok(match space_named(typed.space.as_deref())? {
+        Some(space) => Places::Space(space),
         None if typed.all => Places::Everywhere,
         None if typed.host => Places::Machine,
         None => Places::Spaces,
-    }
+    })
 }
 
 fn question(typed: &cli::Ls) -> Question {
@@ -66,13 +69,11 @@ fn question(typed: &cli::Ls) -> Question {
 }
 
 /// What to say, on standard error, when there is nothing to list.
-fn nothing(places: &Places) -> &'static str {
-    match places {
-        Places::Machine => "wharf: nothing listens on the machine",
-        Places::Everywhere => "wharf: nothing listens on the machine or in any space",
-        Places::Space(_) => "wharf: nothing listens in that space",
-        Places::Spaces => {
-            "wharf: nothing listens in any space. Start a program in one: wharf run -- COMMAND"
-        }
+fn nothing(typed: &cli::Ls) -> &'static str {
+    match &typed.space {
+        Some(_) => "wharf: nothing listens in that space",
+        None if typed.all => "wharf: nothing listens on the machine or in any space",
+        None if typed.host => "wharf: nothing listens on the machine",
+        None => "wharf: nothing listens in any space. Start a program in one: wharf run -- COMMAND",
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! This file is the table of contents; what each command does stands in the module of its name.
 
+#![deny(clippy::print_stdout)]
+
 mod assert;
 mod background;
 mod binding;
@@ -31,6 +33,7 @@ mod ls;
 mod man;
 mod mcp;
 mod name;
+mod output;
 mod paths;
 mod place;
 mod process;
@@ -106,12 +109,9 @@ fn carry_out(command: cli::Command) -> Result<ExitCode> {
         cli::Command::Doctor(typed) => doctor::doctor(&typed),
         cli::Command::Mcp(typed) => mcp::mcp(&typed),
         cli::Command::Completions(typed) => {
-            clap_complete::generate(
-                typed.shell,
-                &mut cli::definition(),
-                "wharf",
-                &mut std::io::stdout(),
-            );
+            let mut script = Vec::new();
+            clap_complete::generate(typed.shell, &mut cli::definition(), "wharf", &mut script);
+            output::print(String::from_utf8_lossy(&script))?;
             Ok(ExitCode::SUCCESS)
         }
         cli::Command::Man => man::man(),

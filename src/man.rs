@@ -42,7 +42,7 @@ fn page() -> io::Result<Vec<u8>> {
     whole.build();
     let commands: Vec<_> = whole
         .get_subcommands()
-        .filter(|command| !command.is_hide_set())
+        .filter(|command| !command.is_hide_set() && command.get_name() != "help")
         .cloned()
         .collect();
     let mut page = Vec::new();

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io;
 use std::num::NonZeroU16;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -22,13 +21,14 @@ use crate::background::{self, Stage};
 use crate::channel::Channel;
 use crate::client::Absence;
 use crate::config::Config;
-use crate::failure::{Failure, status};
+use crate::failure::{Failure, cannot_run, status};
 use crate::protocol::{Ask, Notice, Progress, Reply, Run, SpaceInfo, Target, Traffic};
 use crate::publish::Publication;
 use crate::runs::Account;
 use crate::signals::{Caught, Signals};
 use crate::space::enter::{EnterError, Namespaces, Started, Supervision};
 use crate::space::standby::Standby;
+use crate::survey::space_around;
 use crate::{cli, client, config, conflict, env, space};
 
 /// How long a daemon may take for its last word; usually it has none.
@@ -115,13 +115,30 @@ pub(crate) fn carry(typed: cli::Run, config: Config, mut stage: Stage) -> Result
     Ok(Outcome { status, traffic })
 }
 
-/// The space of that name, else the one that this process is in, else the one of the project that holds the current
+/// That the space can't be entered from here.
+fn no_way_in() -> Failure {
+    let message = match space_around() {
+        Some(_) => {
+            "this process is inside another space; start the program from outside of it, or without -s"
+        }
+        None => {
+            "this process is in a user namespace that the space is not in; start the program from outside of it, or set \
+             WHARF_APART to a directory, for spaces of its own"
+        }
+    };
+    Failure {
+        message: message.into(),
+        status: status::NOT_PERMITTED,
+    }
+}
+
+/// The space of that name (`.`: of the current directory's project), else the one that this process is in, else the one of the project that holds the current
 /// directory.
 pub(crate) fn target(space: Option<String>) -> Result<Target> {
-    if let Some(name) = space.or_else(|| std::env::var("WHARF_SPACE").ok()) {
-        return Ok(Target::Name(name));
+    match space.or_else(space_around) {
+        Some(name) if name != "." => Ok(Target::Name(name)),
+        _ => project(),
     }
-    project()
 }
 
 /// The space of the project that holds the current directory.
@@ -199,19 +216,10 @@ fn start(
     let name = command.get_program().to_owned();
     match (Namespaces { user, network }).spawn(command) {
         Ok(started) => Ok((started, signals)),
-        Err(EnterError::Namespace(error)) if error.raw_os_error() == Some(libc::EPERM) => Err(Failure {
-            message: "this process is inside another space; start the program from outside of it, or without -s".into(),
-            status: status::NOT_PERMITTED,
+        Err(EnterError::Namespace(error)) if error.raw_os_error() == Some(libc::EPERM) => {
+            Err(no_way_in().into())
         }
-        .into()),
-        Err(EnterError::Exec(error)) => Err(Failure {
-            message: format!("cannot run {}: {error}", name.display()),
-            status: match error.kind() {
-                io::ErrorKind::NotFound => status::NOT_FOUND,
-                _ => status::CANNOT_RUN,
-            },
-        }
-        .into()),
+        Err(EnterError::Exec(error)) => Err(cannot_run(&name, error).into()),
         Err(error) => Err(error.into()),
     }
 }

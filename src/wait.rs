@@ -12,6 +12,7 @@ use crate::cli;
 use crate::failure::{Failure, status};
 use crate::follow::Follower;
 use crate::list::{Detail, Hold, render};
+use crate::output;
 use crate::place::{Place, Where, who};
 use crate::survey::space_around;
 
@@ -26,7 +27,7 @@ pub(crate) fn wait(typed: &cli::Wait) -> Result<ExitCode> {
         return Err(timed_out(typed)?.into());
     };
     if typed.json {
-        println!("{}", render::json(&listeners, false));
+        output::line(render::json(&listeners, false))?;
     } else {
         eprintln!("wharf: {} listens: {}", typed.place, who(first));
     }

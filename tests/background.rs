@@ -12,6 +12,7 @@ use crate::harness::{DEADLINE, Played, Project, World, await_that, scenes};
 scenes![
     a_program_goes_on_in_the_background_and_stop_ends_it,
     a_program_that_cannot_run_in_the_background_says_so,
+    a_program_that_overwrites_its_environment_is_in_the_background,
     logs_are_followed_to_the_end_and_have_a_bound,
     logs_of_several_programs_are_told_apart,
     programs_are_listed_with_what_they_do,
@@ -43,6 +44,23 @@ fn program(world: &World, pid: Pid) -> Option<Value> {
     let mut programs = listed["programs"].as_array().unwrap().iter();
     let found = programs.find(|program| program["pid"] == pid.as_raw_pid());
     found.cloned()
+}
+
+fn a_program_that_overwrites_its_environment_is_in_the_background(world: &World) -> Played {
+    let shop = world.project("shop");
+    let script = "exec env -u WHARF_RUN sh -c 'sleep 1000 & echo started; wait'";
+    let pid = detach(&shop, script);
+    let programs = await_that("the program's child", || {
+        let listed = list(world.wharf(["ps", "--json"]));
+        let programs = listed["programs"].as_array().unwrap().clone();
+        (programs.len() == 2).then_some(programs)
+    });
+    assert!(
+        programs.iter().all(|one| one["background"] == true),
+        "{pid:?} {programs:?}"
+    );
+    shop.wharf(["stop"]).run().ended_with(0);
+    Ok(())
 }
 
 /// The entry of this process id among those that have ended.

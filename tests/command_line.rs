@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::harness::{Played, World, scenes};
 
 scenes![
+    a_dot_is_the_space_of_this_directory,
     a_misspelt_command_is_answered_with_the_right_one,
     a_shell_sees_what_a_program_inside_sees,
     every_shell_gets_completions,
@@ -25,7 +26,31 @@ fn a_misspelt_command_is_answered_with_the_right_one(world: &World) -> Played {
     Ok(())
 }
 
+fn a_dot_is_the_space_of_this_directory(world: &World) -> Played {
+    let shop = world.project("shop");
+    let unheld = shop.wharf(["ls", ".", "--json"]).run().ended_with(1);
+    assert!(unheld.stdout.contains("\"schema\":1"), "{unheld}");
+    shop.wharf(["ps", "."]).run().ended_with(1);
+    let _held = shop.hold();
+    assert_eq!(shop.wharf(["focus", "."]).out(), "shop\n");
+    assert_eq!(
+        shop.wharf(["env", "."]).out(),
+        shop.wharf(["env", "shop"]).out()
+    );
+    let listed = shop.wharf(["ps", "."]).out();
+    assert!(listed.contains("cat"), "{listed}");
+    let empty = shop.wharf(["ls", "."]).run().ended_with(1);
+    assert!(empty.stderr.contains("in that space"), "{empty}");
+    shop.wharf(["stop", "."]).run().ended_with(0);
+    shop.wharf(["stop", "."]).run().ended_with(1);
+    Ok(())
+}
+
 fn help_begins_with_examples(world: &World) -> Played {
+    assert_eq!(
+        world.wharf(["help", "run"]).out(),
+        world.wharf(["run", "--help"]).out()
+    );
     for command in [
         "run",
         "ci",

@@ -85,7 +85,9 @@ fn a_conflict_is_told_with_both_sides(world: &World) -> Played {
 
 fn the_past_is_kept_and_asked(world: &World) -> Played {
     let shop = world.project("shop");
-    world.wharf(["events", "--no-follow"]).run().ended_with(1);
+    let nothing = world.wharf(["events", "--no-follow"]).run();
+    assert_eq!(nothing.code(), 1);
+    assert!(nothing.stderr.contains("no event"), "{}", nothing.stderr);
     let server = shop.serve(&["listen", "tcp", "127.0.0.1", "3000"]);
     let held = jiff::Timestamp::now().to_string();
     drop(server);

@@ -9,6 +9,7 @@ scenes![
     every_directory_of_a_git_worktree_is_in_its_space,
     runs_that_start_at_the_same_moment_share_one_space,
     a_run_within_a_run_stays_in_the_space,
+    a_user_namespace_beside_the_space_is_told,
     a_space_keeps_its_addresses_when_it_starts_again,
 ];
 
@@ -23,6 +24,17 @@ fn a_second_run_in_the_directory_joins_the_first(world: &World) -> Played {
     let refused = shop.run(["curl", "-sS", "localhost:5432"]).run();
     // curl: failed to connect.
     assert_eq!(refused.code(), 7, "{refused}");
+    Ok(())
+}
+
+fn a_user_namespace_beside_the_space_is_told(world: &World) -> Played {
+    world.needs("unshare")?;
+    let shop = world.project("shop");
+    let _held = shop.hold();
+    let beside = world.program("unshare").words(["-Ur"]).word(&world.binary);
+    let beside = beside.words(["run", "-s", "shop", "--", "true"]).run();
+    let beside = beside.ended_with(3);
+    assert!(beside.stderr.contains("in a user namespace"), "{beside}");
     Ok(())
 }
 

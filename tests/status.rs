@@ -7,6 +7,7 @@ scenes![
     a_program_that_can_not_be_run_gives_126_and_one_that_is_not_there_127,
     every_exit_status_is_passed_on,
     the_help_and_the_version_are_no_errors,
+    an_answer_that_can_not_be_written_gives_125,
     what_wharf_can_not_do_gives_125,
     what_was_typed_wrongly_gives_2,
 ];
@@ -52,6 +53,15 @@ fn a_program_that_can_not_be_run_gives_126_and_one_that_is_not_there_127(world: 
         absent.stderr.contains("cannot run no-such-program"),
         "{absent}"
     );
+    // That a part of PATH is closed to the user says nothing of the program.
+    let closed = shop.path.join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o000);
+    std::fs::set_permissions(&closed, mode).unwrap();
+    let path = format!("{}:/usr/bin:/bin", closed.display());
+    let absent = shop.run(["no-such-program"]).with("PATH", &path);
+    absent.run().ended_with(127);
+    shop.run(["true"]).with("PATH", path).run().ended_with(0);
     Ok(())
 }
 
@@ -70,15 +80,37 @@ fn what_was_typed_wrongly_gives_2(world: &World) -> Played {
         let outcome = world.wharf(words).run().ended_with(2);
         assert!(outcome.stderr.contains("--help"), "{outcome}");
     }
+    let wrong = world
+        .wharf(["run", "-s", "My Shop", "--", "true"])
+        .run()
+        .ended_with(2);
+    assert!(wrong.stderr.contains("\"my-shop\" would be"), "{wrong}");
+    Ok(())
+}
+
+fn an_answer_that_can_not_be_written_gives_125(world: &World) -> Played {
+    for command in [
+        "free",
+        "ls --host",
+        "why 3000",
+        "service 5432",
+        "doctor",
+        "completions bash",
+        "man",
+    ] {
+        let script = format!("\"$0\" {command} > /dev/full");
+        let failed = world.program("sh").words(["-c", &script]);
+        let failed = failed.word(&world.binary).run().ended_with(125);
+        assert!(
+            failed.stderr.contains("No space left on device"),
+            "{failed}"
+        );
+        assert!(!failed.stderr.contains("panicked"), "{failed}");
+    }
     Ok(())
 }
 
 fn what_wharf_can_not_do_gives_125(world: &World) -> Played {
-    let wrong = world
-        .wharf(["run", "-s", "My Shop", "--", "true"])
-        .run()
-        .ended_with(125);
-    assert!(wrong.stderr.contains("\"my-shop\" would be"), "{wrong}");
     // A state directory that can't be read is no reason to lose what is in it.
     let shop = world.project("shop");
     shop.run(["true"]).run().ended_with(0);

@@ -126,6 +126,7 @@ fn a_listener_in_another_directory_is_not_the_right_one(world: &World) -> Played
     let assert = |directory: &str| fix.wharf(["assert", "shop:3000", "--cwd", directory]).run();
     assert("../shop").ended_with(0);
     assert("..").ended_with(0);
+    assert("/nonexistent").ended_with(2);
     let wrong = assert(".").ended_with(1);
     let (held, meant) = (
         "tcp/3000 of space shop is held by python3",

@@ -22,6 +22,7 @@ scenes![
     localhost_can_be_two_servers,
     a_wildcard_is_in_the_way_of_every_address,
     an_address_is_told_from_others,
+    an_address_of_somewhere_else_is_said_to_be,
     a_system_port_wants_a_privilege_on_the_machine,
     reserved_and_chosen_ports_are_told,
     a_container_s_proxy_says_whom_it_serves,
@@ -32,6 +33,19 @@ scenes![
     the_ways_out_are_commands_that_work,
     a_published_port_says_what_it_leads_to,
 ];
+
+fn an_address_of_somewhere_else_is_said_to_be(world: &World) -> Played {
+    let told = world.wharf(["why", "198.51.100.7:3000"]).run();
+    let told = told.ended_with(1);
+    assert!(
+        told.stdout
+            .contains("198.51.100.7 is no address of this machine"),
+        "{told}"
+    );
+    let told = world.wharf(["why", "127.0.0.9:3000"]).run();
+    assert!(!told.stdout.contains("is no address"), "{told}");
+    Ok(())
+}
 
 const STATES: &str = include_str!("states.py");
 

@@ -26,8 +26,8 @@ use wharf_link::pcap::{Direction, Packet, Reader};
 use crate::cli;
 use crate::client::{self, Absence, Answer};
 use crate::columns::visible;
-use crate::failure::{Failure, status};
-use crate::protocol::{Ask, Capture, Reply, Target};
+use crate::failure::Failure;
+use crate::protocol::{Ask, Capture, Reply};
 use crate::run;
 use filter::Filter;
 use headers::Headers;
@@ -36,7 +36,7 @@ use headers::Headers;
 pub(crate) fn capture(typed: &cli::Capture) -> Result<ExitCode> {
     let mut output = typed.write.as_deref().map(open).transpose()?;
     let asked = Ask::Capture(Capture {
-        target: target(&typed.space)?,
+        target: run::target(Some(typed.space.clone()))?,
         filter: wanted(&typed.filter)?,
         count: typed.count,
     });
@@ -69,21 +69,14 @@ pub(crate) fn capture(typed: &cli::Capture) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn target(space: &str) -> Result<Target> {
-    match space {
-        "." => run::project(),
-        name => Ok(Target::Name(name.to_owned())),
-    }
-}
-
 fn wanted(words: &[String]) -> Result<Option<Filter>> {
     if words.is_empty() {
         return Ok(None);
     }
-    let filter = words.join(" ").parse().map_err(|why| Failure {
-        message: format!("the filter is not understood: {why}"),
-        status: status::USAGE,
-    });
+    let filter = words
+        .join(" ")
+        .parse()
+        .map_err(|why| Failure::usage(format!("the filter is not understood: {why}")));
     Ok(Some(filter?))
 }
 

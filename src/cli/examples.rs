@@ -117,8 +117,9 @@ pub(super) const PUBLISH: &str = "\
 Examples:
   wharf publish 5432                  at the space's face, 127.77.x.y:5432
   wharf publish shop:8080:80          another space's port 80, at 8080
+  wharf publish 3000.shop.localhost   by name, as every port
   wharf publish 127.0.0.1:3000+:3000  at the first free port from 3000 on
-  wharf publish 53/udp --at ::1       a port of UDP, at an address
+  wharf publish udp/53 --at ::1       a port of UDP, at an address
   wharf publish                       lists what is published
 ";
 

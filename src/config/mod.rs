@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::binding::policy::Policy;
-use crate::failure::{Failure, status};
+use crate::failure::Failure;
 use crate::publish::wish::Wish;
 
 /// The file's name.
@@ -66,16 +66,15 @@ pub(crate) fn of(directory: &Path) -> Result<Config> {
     let Some(file) = find(directory, home.as_deref()) else {
         return Ok(Config::default());
     };
-    let text = match fs::read_to_string(&file) {
+    let text = match fs::read(&file) {
         Ok(text) => text,
         // It was there a moment ago.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Config::default()),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
     };
-    let read = read::read(&text).map_err(|fault| Failure {
-        message: format!("{}:{fault}", file.display()),
-        status: status::USAGE,
-    });
+    let read = read::utf8(&text)
+        .and_then(read::read)
+        .map_err(|fault| Failure::usage(format!("{}:{fault}", file.display())));
     Ok(read?)
 }
 

@@ -44,6 +44,15 @@ impl fmt::Display for Fault {
 /// A fault whose place is still counted in bytes.
 type Wrong = (Range<usize>, String);
 
+/// The text of a file.
+pub(super) fn utf8(bytes: &[u8]) -> Result<&str, Fault> {
+    str::from_utf8(bytes).map_err(|error| {
+        let end = error.valid_up_to();
+        let text = String::from_utf8_lossy(bytes);
+        place(&text, (end..end, "this is not UTF-8".into()))
+    })
+}
+
 /// Reads the whole text.
 pub(super) fn read(text: &str) -> Result<Config, Fault> {
     let parsed = DeTable::parse(text).map_err(|error| {
@@ -214,6 +223,13 @@ mod tests {
     fn written(rules: &[Rule]) -> Vec<String> {
         let written = |rule: &Rule| format!("{}-{} {}", rule.first, rule.last, rule.note);
         rules.iter().map(written).collect()
+    }
+
+    #[test]
+    fn what_is_not_text_is_shown_at_its_place() {
+        assert_eq!(utf8("name = \"shop\"".as_bytes()), Ok("name = \"shop\""));
+        let fault = utf8(b"# caf\xc3\xa9\nname = \"caf\xe9\"").unwrap_err();
+        assert_eq!(fault.to_string(), "2:12: this is not UTF-8");
     }
 
     #[test]

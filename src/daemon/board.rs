@@ -25,7 +25,7 @@ use crate::failure::{Failure, status};
 use crate::list::Protocol;
 use crate::paths;
 use crate::publish::carrier::{Carrier, Errand, Guest, Named, Reached};
-use crate::publish::taking::{conflict, take, why_not};
+use crate::publish::taking::{conflict, take, why_not, with_ways_out};
 use crate::publish::wish::{Outside, Wish};
 use crate::publish::{Place, Publication, State};
 
@@ -258,11 +258,12 @@ impl Board {
             match take(claim.place) {
                 Ok(socket) => drop(vacant.insert(Held::Reserved(socket))),
                 Err(error) if error == Errno::ADDRINUSE && patience == Patience::Waits => {
-                    vacant.insert(Held::Blocked(
-                        why_not(claim.place, claim.inside, error).message,
-                    ));
+                    vacant.insert(Held::Blocked(why_not(claim.place, error).message));
                 }
-                Err(error) => return Err(why_not(claim.place, claim.inside, error)),
+                Err(error) => {
+                    let failure = why_not(claim.place, error);
+                    return Err(with_ways_out(failure, claim.place, claim.inside));
+                }
             }
         }
         claimed.all.push(claim.clone());
@@ -400,7 +401,7 @@ impl Board {
                 self.carrier.open(place, socket);
                 Held::Served
             }
-            Err(error) => Held::Blocked(why_not(claim.place, claim.inside, error).message),
+            Err(error) => Held::Blocked(why_not(claim.place, error).message),
         };
         held.insert(place, now);
     }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt::Write;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::rc::Rc;
 
@@ -143,7 +143,8 @@ fn explain(address: IpAddr, port: u16, scheme: Scheme, error: &io::Error) -> Str
         Scheme::Http => ("", "WHARF_NAMES_PORT"),
         Scheme::Https => (" over HTTPS", "WHARF_HTTPS_PORT"),
     };
-    let mut sentence = format!("names are not served{over} at {address}:{port}: {error}");
+    let at = SocketAddr::new(address, port);
+    let mut sentence = format!("names are not served{over} at {at}: {error}");
     let holder =
         NonZeroU16::new(port).and_then(|port| list::holder_at(Protocol::Tcp, address, port));
     if let Some(holder) = holder {

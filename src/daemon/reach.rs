@@ -1,5 +1,6 @@
 //! The questions about how spaces are reached, answered.
 
+use std::io;
 use std::num::NonZeroU16;
 use std::rc::Rc;
 
@@ -62,8 +63,15 @@ pub(super) async fn connect(
     spaces: &Spaces,
 ) -> Result<TcpStream> {
     let space = one(target, spaces).await?;
-    let socket = space.dial(port.get()).await;
-    socket.with_context(|| format!("cannot connect to {}:{port}", space.entry.name))
+    let name = &space.entry.name;
+    match space.dial(port.get()).await {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(Failure {
+            message: format!("nothing listens at {name}:{port}; `wharf ls {name}` lists what does"),
+            status: status::NOTHING,
+        }
+        .into()),
+        dialled => dialled.with_context(|| format!("cannot connect to {name}:{port}")),
+    }
 }
 
 /// The one running space that is meant.

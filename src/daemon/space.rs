@@ -32,7 +32,7 @@ use crate::binding::notify::Listener;
 use crate::binding::policy::Policy;
 use crate::channel::AsyncChannel;
 use crate::event::Event;
-use crate::failure::{Failure, status};
+use crate::failure::Failure;
 use crate::list::{self, Member, NetNamespace, Protocol, diag, holders};
 use crate::protocol::{Notice, SpaceInfo};
 use crate::relay::denials::Attempt;
@@ -466,12 +466,11 @@ impl Space {
     pub(super) fn obey(&self, policy: Option<&Policy>) -> Result<()> {
         let Some(policy) = policy else { return Ok(()) };
         let set = self.ports.ledger.record().set_policy(policy.clone());
-        set.map_err(|overlap| Failure {
-            message: format!(
+        set.map_err(|overlap| {
+            Failure::usage(format!(
                 "the rules of {} contradict each other: {overlap}",
                 self.entry.name
-            ),
-            status: status::USAGE,
+            ))
         })?;
         Ok(())
     }

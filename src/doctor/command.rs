@@ -8,12 +8,12 @@ use super::apparmor::profile;
 use super::{Settings, all_well, examine, json, text};
 use crate::failure::status;
 use crate::list::render::Look;
-use crate::{cli, client, daemon, paths, trust};
+use crate::{cli, client, daemon, output, paths, trust};
 
 /// Prints what was found; exit status 0 only if all is well.
 pub(crate) fn doctor(typed: &cli::Doctor) -> Result<ExitCode> {
     if typed.apparmor {
-        print!("{}", profile(&std::env::current_exe()?));
+        output::print(profile(&std::env::current_exe()?))?;
         return Ok(ExitCode::SUCCESS);
     }
     let checks = examine(&Settings {
@@ -23,9 +23,9 @@ pub(crate) fn doctor(typed: &cli::Doctor) -> Result<ExitCode> {
         daemon: client::daemon_pid(),
     });
     if typed.json {
-        println!("{}", json(&checks));
+        output::line(json(&checks))?;
     } else {
-        print!("{}", text(&checks, Look::of_stdout().colour));
+        output::print(text(&checks, Look::of_stdout().colour))?;
     }
     Ok(if all_well(&checks) {
         ExitCode::SUCCESS

@@ -87,7 +87,7 @@ impl Ancestor {
         let command = arguments(&file(process, c"cmdline", COMMAND_BYTES)?);
         let executable = link(process, c"exe");
         let program = match executable.as_deref() {
-            Some(path) => program(Some(path), &command, stat.name),
+            Some(path) => program(process, Some(path), &command, stat.name),
             // What a program calls itself is truer than its first argument, which `tmux: server` and `sshd: …` overwrite.
             None => String::from_utf8_lossy(stat.name).into_owned(),
         };

@@ -6,12 +6,12 @@
 //! To have read: `proc_pid_stat(5)`, `proc_pid_exe(5)`, `proc_pid_cmdline(5)`.
 
 use std::ffi::CStr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::str::FromStr;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::process::Pid;
 use rustix::time::ClockId;
 use serde::{Deserialize, Serialize};
@@ -103,7 +103,7 @@ impl Process {
         let uid = real_uid(process)?;
         Some(Self {
             pid: pid.as_raw_nonzero().get(),
-            program: program(executable.as_deref(), &command, stat.name),
+            program: program(process, executable.as_deref(), &command, stat.name),
             command,
             directory,
             started: lookup.moment.started(stat.start_ticks),
@@ -122,12 +122,13 @@ pub(crate) fn process_of_thread(thread: Pid) -> Option<Pid> {
     Pid::from_raw(number(&status, b"Tgid:")?)
 }
 
-/// The name of the executable's file that a thread runs; `None` when it may not be seen.
+/// The name of the program that a thread runs; `None` when it may not be seen.
 pub(crate) fn program_of_thread(thread: Pid) -> Option<String> {
-    let path = std::fs::read_link(format!("/proc/{}/exe", thread.as_raw_nonzero())).ok()?;
-    let path = path.to_string_lossy();
-    let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
-    Some(file_name(path).to_owned())
+    let path = format!("/proc/{}", thread.as_raw_nonzero());
+    let process = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let executable = link(process.as_fd(), c"exe")?;
+    let command = arguments(&file(process.as_fd(), c"cmdline", COMMAND_BYTES)?);
+    Some(program(process.as_fd(), Some(&executable), &command, b""))
 }
 
 /// The reading of two clocks at once, which turns "ticks since boot" into a time of day.
@@ -243,14 +244,46 @@ fn number<N: FromStr>(status: &[u8], name: &[u8]) -> Option<N> {
         .ok()
 }
 
-/// The program's name: its executable's file, else what it was called as, else what it calls itself.
-pub(super) fn program(executable: Option<&str>, command: &[String], name: &[u8]) -> String {
+/// The program's name: its executable's file, by the name that it was called by if it has several; else what it was called as,
+/// else what it calls itself.
+pub(super) fn program(
+    process: BorrowedFd<'_>,
+    executable: Option<&str>,
+    command: &[String],
+    name: &[u8],
+) -> String {
     let executable = executable.map(|path| path.strip_suffix(" (deleted)").unwrap_or(path));
-    let path = executable.or_else(|| command.first().map(String::as_str));
-    match path.map(file_name) {
+    let called = command.first().map(String::as_str);
+    let file = match (executable, called) {
+        (Some(executable), Some(called)) => {
+            other_name(process, executable, called).or_else(|| Some(file_name(executable)))
+        }
+        (path, None) | (None, path) => path.map(file_name),
+    };
+    match file {
         Some(file) if !file.is_empty() => file.to_owned(),
         _ => String::from_utf8_lossy(name).into_owned(),
     }
+}
+
+/// What a program was called as, where that is another name of its executable in the same directory: `redis-server`, which
+/// Debian has as a link to `redis-check-rdb`; `httpd`, which is busybox. A shorter form of the same name says less: `python3`.
+///
+/// A program may change the line of words that it was called by, but not make a name that is no link to its file.
+fn other_name<'a>(process: BorrowedFd<'_>, executable: &str, called: &'a str) -> Option<&'a str> {
+    // Many write behind it what they do, in the same word: `redis-server *:6379`.
+    let called = file_name(called.split_ascii_whitespace().next()?);
+    let (directory, own) = executable.rsplit_once('/')?;
+    if called.is_empty() || own.starts_with(called) {
+        return None;
+    }
+    // As the program sees it, whose root may be a container's.
+    let other = format!("root{directory}/{called}");
+    let identity = |path: &str| {
+        let stat = rustix::fs::statat(process, path, AtFlags::empty()).ok()?;
+        Some((stat.st_dev, stat.st_ino))
+    };
+    (identity(&other)? == identity("exe")?).then_some(called)
 }
 
 /// What follows the last slash.
@@ -298,8 +331,8 @@ pub(super) fn file(process: BorrowedFd<'_>, name: &CStr, limit: usize) -> Option
 mod tests {
     use std::ffi::OsStr;
     use std::fs::File;
-    use std::os::fd::AsFd as _;
     use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::process::CommandExt as _;
     use std::path::Path;
     use std::process::Command;
 
@@ -418,15 +451,44 @@ mod tests {
 
     #[test]
     fn a_program_is_named_by_what_is_known() {
+        let process = File::open("/proc/self").unwrap();
+        let program =
+            |executable, command: &[String]| program(process.as_fd(), executable, command, b"comm");
         let command = ["/usr/bin/python3".to_owned()];
-        assert_eq!(
-            program(Some("/usr/bin/python3.11"), &command, b"comm"),
-            "python3.11"
-        );
-        assert_eq!(program(Some("/opt/x (deleted)"), &command, b"comm"), "x");
-        assert_eq!(program(None, &command, b"comm"), "python3");
-        assert_eq!(program(None, &[], b"comm"), "comm");
-        assert_eq!(program(None, &[String::new()], b"comm"), "comm");
+        assert_eq!(program(Some("/usr/bin/python3.11"), &command), "python3.11");
+        assert_eq!(program(Some("/opt/x (deleted)"), &command), "x");
+        assert_eq!(program(None, &command), "python3");
+        assert_eq!(program(None, &[]), "comm");
+        assert_eq!(program(None, &[String::new()]), "comm");
+    }
+
+    #[test]
+    fn one_of_several_names_is_the_one_that_was_called() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        copy_of_shell(&path("check"));
+        std::os::unix::fs::symlink("check", path("serve")).unwrap();
+        copy_of_shell(&path("false"));
+        for (called, name) in [
+            ("check", "check"),
+            ("serve", "serve"),
+            ("/elsewhere/serve", "serve"),
+            ("serve: of port 80", "check"),
+            ("serve *:80", "serve"),
+            ("che", "check"),
+            ("false", "check"),
+            ("true", "check"),
+            ("", "check"),
+        ] {
+            let mut command = Command::new(path("check"));
+            let child = Standing::start(command.arg0(called)).unwrap();
+            let process = File::open(format!("/proc/{}", child.number())).unwrap();
+            let lookup = Lookup::new(Detail::Row);
+            let pid = Pid::from_raw(child.number()).unwrap();
+            let read = Process::read(pid, process.as_fd(), &lookup).unwrap();
+            assert_eq!(read.program, name, "{called:?}");
+            assert_eq!(program_of_thread(pid).as_deref(), Some(name), "{called:?}");
+        }
     }
 
     #[test]

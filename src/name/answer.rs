@@ -14,13 +14,14 @@ use super::explain::{self, Asked, links};
 use super::host::{self, Place};
 use super::listen::Client;
 use super::page::{Form, Page};
+use super::pool::Answer;
 use super::proxy::Passage;
 use super::route::{self, ASK_AGAIN, Choice, Kind};
 use super::upstream::{self, Key, Upstream};
 use super::{Front, PortInfo, SpaceRef, Spaces, headers, probe, web};
 
 /// What a client gets: a program's own answer, or one of ours.
-pub(super) type Body = Either<Incoming, web::Body>;
+pub(super) type Body = Either<Answer, web::Body>;
 
 impl<S: Spaces> Front<S> {
     /// Answers one request, always.

@@ -2,6 +2,7 @@
 //!
 //! RFC 9110 §7.6 (forwarding), RFC 7239 (Forwarded), RFC 9113 §8.2 (what HTTP/2 forbids).
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use hyper::header::{
@@ -29,6 +30,14 @@ const NEVER_HOP_BY_HOP: [HeaderName; 2] = [HOST, CONTENT_LENGTH];
 /// How often a request may pass this front before it is taken for a loop. More than once is
 /// legitimate: a server in one space may pass it on to another by name.
 const PASSES_MAX: usize = 8;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Bytes that are enough for most values of `Forwarded`.
+const FORWARDED_USUAL: usize = 96;
 
 /// How this front calls itself in `Via`.
 const PSEUDONYM: &str = "wharf";
@@ -98,7 +107,7 @@ pub(super) fn loops(headers: &HeaderMap) -> bool {
 pub(super) struct Origin<'a> {
     pub(super) client: IpAddr,
     /// The name that was asked for, with the machine's port.
-    pub(super) host: &'a str,
+    pub(super) host: &'a HeaderValue,
     pub(super) scheme: Scheme,
 }
 
@@ -110,47 +119,41 @@ pub(super) fn forward(headers: &mut HeaderMap, origin: &Origin<'_>, version: Ver
         host,
         scheme,
     } = origin;
-    let scheme = scheme.as_str();
     let forged: Vec<HeaderName> = headers.keys().filter(|n| is_forged(n)).cloned().collect();
     for name in forged {
         headers.remove(name);
     }
     let client = client.to_canonical();
-    let node = match client {
-        IpAddr::V4(address) => address.to_string(),
-        // RFC 7239 §6: in brackets, therefore quoted.
-        IpAddr::V6(address) => format!("\"[{address}]\""),
-    };
-    let forwarded = format!("for={node};host=\"{host}\";proto={scheme}");
-    let version = if version == Version::HTTP_2 {
-        "2"
+    let address = client.to_string();
+    let scheme = scheme.as_str();
+    let mut forwarded = Vec::with_capacity(FORWARDED_USUAL);
+    // RFC 7239 §6: an IPv6 address is in brackets, therefore quoted.
+    let (open, close) = if client.is_ipv6() {
+        ("\"[", "]\"")
     } else {
-        "1.1"
+        ("", "")
     };
-    set(headers, FORWARDED, &forwarded);
-    set(
-        headers,
-        HeaderName::from_static("x-forwarded-for"),
-        &client.to_string(),
-    );
-    set(
-        headers,
-        HeaderName::from_static("x-real-ip"),
-        &client.to_string(),
-    );
-    set(headers, HeaderName::from_static("x-forwarded-host"), host);
-    set(
-        headers,
-        HeaderName::from_static("x-forwarded-proto"),
-        scheme,
-    );
-    let via = format!("{version} {PSEUDONYM}");
-    headers.append(VIA, HeaderValue::from_str(&via).expect("is ASCII"));
-}
-
-fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    let value = HeaderValue::from_str(value).expect("an authority and an address are ASCII");
-    headers.insert(name, value);
+    for part in ["for=", open, &address, close, ";host=\""] {
+        forwarded.extend_from_slice(part.as_bytes());
+    }
+    forwarded.extend_from_slice(host.as_bytes());
+    for part in ["\";proto=", scheme] {
+        forwarded.extend_from_slice(part.as_bytes());
+    }
+    let ascii = "an authority and an address are ASCII";
+    let forwarded = HeaderValue::try_from(forwarded).expect(ascii);
+    let address = HeaderValue::try_from(address).expect(ascii);
+    let via = match version {
+        Version::HTTP_2 => HeaderValue::from_static("2 wharf"),
+        _ => HeaderValue::from_static("1.1 wharf"),
+    };
+    headers.reserve(6);
+    headers.insert(FORWARDED, forwarded);
+    headers.insert(X_FORWARDED_FOR, address.clone());
+    headers.insert(X_REAL_IP, address);
+    headers.insert(X_FORWARDED_HOST, HeaderValue::clone(host));
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    headers.append(VIA, via);
 }
 
 /// Whether a field speaks about the way that a request took. Gateway interfaces such as WSGI read
@@ -158,7 +161,10 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 /// frames the message.
 fn is_forged(name: &HeaderName) -> bool {
     let name = name.as_str();
-    let plain = name.replace('_', "-");
+    let plain = match name.contains('_') {
+        true => Cow::Owned(name.replace('_', "-")),
+        false => Cow::Borrowed(name),
+    };
     let origin = plain == "forwarded" || plain == "x-real-ip" || plain.starts_with("x-forwarded-");
     let framing = plain == "host" || plain == "content-length" || plain == "transfer-encoding";
     origin || (framing && plain != name)
@@ -259,7 +265,7 @@ mod tests {
         ]);
         let origin = Origin {
             client: IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped()),
-            host: "shop.localhost:7070",
+            host: &HeaderValue::from_static("shop.localhost:7070"),
             scheme: Scheme::Http,
         };
         forward(&mut headers, &origin, Version::HTTP_11);
@@ -283,7 +289,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         let origin = Origin {
             client: Ipv6Addr::LOCALHOST.into(),
-            host: "a.localhost",
+            host: &HeaderValue::from_static("a.localhost"),
             scheme: Scheme::Https,
         };
         forward(&mut headers, &origin, Version::HTTP_2);

@@ -47,6 +47,7 @@ mod host;
 mod label;
 mod listen;
 mod page;
+mod pool;
 mod probe;
 mod proxy;
 mod route;

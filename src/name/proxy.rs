@@ -12,14 +12,14 @@ use hyper::header::{
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::upgrade::{self, OnUpgrade};
 use hyper::{Request, Response, StatusCode, Uri, Version};
-use hyper_util::client::legacy;
 use hyper_util::rt::TokioIo;
 
 use super::answer::Body;
 use super::headers::{self, Hop};
 use super::listen::Client;
 use super::page::Page;
-use super::upstream::{self, Upstream};
+use super::pool::Answer;
+use super::upstream::{self, Failure, Upstream};
 use super::{Front, PortInfo, SpaceRef, Spaces, probe};
 
 /// Where a request goes.
@@ -44,19 +44,24 @@ impl<S: Spaces> Front<S> {
         let http2 = asked == Version::HTTP_2 && self.speaks_http2(&passage).await;
         let upgrade = upgrade::on(&mut request);
         let hop = headers::strip(request.headers_mut());
-        let host = passage.authority.as_str();
+        let host = host(request.headers(), passage.authority);
         let origin = headers::Origin {
             client: client.address.ip(),
-            host,
+            host: &host,
             scheme: client.scheme,
         };
         headers::forward(request.headers_mut(), &origin, asked);
         let answer = if http2 {
             for_http2(&mut request, passage.authority, &hop);
-            passage.upstream.http2.request(request).await
+            let answer = passage.upstream.http2.request(request).await;
+            answer
+                .map(|answer| answer.map(Answer::from))
+                .map_err(Failure::Http2)
         } else {
-            for_http1(&mut request, passage.authority, &hop);
-            passage.upstream.http1.request(request).await
+            for_http1(&mut request, host, &hop);
+            let dial =
+                async || upstream::dial(&*self.spaces, passage.space, passage.listener).await;
+            passage.upstream.http1.request(request, dial).await
         };
         let mut response = answer.map_err(|error| failure(&error, &passage))?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -113,15 +118,12 @@ impl<S: Spaces> Front<S> {
 }
 
 /// Makes a request one of HTTP/1.1: target in origin form, `Host`, and a body whose end is marked.
-fn for_http1(request: &mut Request<Incoming>, authority: &Authority, hop: &Hop) {
-    // hyper's pool goes by the authority in the URI, and HTTP/1.1 doesn't send it: one name means
-    // one pool.
-    let pool = Authority::from_static("space");
-    *request.uri_mut() = target(request.uri(), pool);
+fn for_http1(request: &mut Request<Incoming>, host: HeaderValue, hop: &Hop) {
+    *request.uri_mut() = path(request.uri()).into();
     *request.version_mut() = Version::HTTP_11;
     let endless = request.body().size_hint().exact().is_none() && !request.body().is_end_stream();
     let headers = request.headers_mut();
-    headers.insert(HOST, host(authority));
+    headers.insert(HOST, host);
     headers::join_cookies(headers);
     if endless && !headers.contains_key(CONTENT_LENGTH) {
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -138,7 +140,12 @@ fn for_http1(request: &mut Request<Incoming>, authority: &Authority, hop: &Hop) 
 
 /// Makes a request one of HTTP/2: the name stands in `:authority`.
 fn for_http2(request: &mut Request<Incoming>, authority: &Authority, hop: &Hop) {
-    *request.uri_mut() = target(request.uri(), authority.clone());
+    let mut parts = hyper::http::uri::Parts::default();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(authority.clone());
+    parts.path_and_query = Some(path(request.uri()));
+    *request.uri_mut() =
+        Uri::from_parts(parts).expect("scheme, authority and path are a whole URI");
     *request.version_mut() = Version::HTTP_2;
     let headers = request.headers_mut();
     headers.remove(HOST);
@@ -147,22 +154,22 @@ fn for_http2(request: &mut Request<Incoming>, authority: &Authority, hop: &Hop) 
     }
 }
 
-/// The same path and query at an authority.
-fn target(uri: &Uri, authority: Authority) -> Uri {
+/// The path and query alone.
+fn path(uri: &Uri) -> PathAndQuery {
     let path = uri.path_and_query().cloned();
-    let mut parts = hyper::http::uri::Parts::default();
-    parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Some(authority);
-    parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
-    Uri::from_parts(parts).expect("scheme, authority and path are a whole URI")
+    path.unwrap_or_else(|| PathAndQuery::from_static("/"))
 }
 
-fn host(authority: &Authority) -> HeaderValue {
-    HeaderValue::from_str(authority.as_str()).expect("an authority is ASCII without controls")
+/// The authority, as a field's value. Mostly it is the one in `Host`, which needn't be copied.
+fn host(headers: &HeaderMap, authority: &Authority) -> HeaderValue {
+    let same = |host: &&HeaderValue| *host == authority.as_str();
+    headers.get(HOST).filter(same).cloned().unwrap_or_else(|| {
+        HeaderValue::from_str(authority.as_str()).expect("an authority is ASCII without controls")
+    })
 }
 
 /// The response that agrees to change the protocol. Its `Upgrade` says which one was chosen.
-fn switched(mut response: Response<Incoming>) -> Response<Body> {
+fn switched(mut response: Response<Answer>) -> Response<Body> {
     let chosen = response.headers().get(UPGRADE).cloned();
     let headers: &mut HeaderMap = response.headers_mut();
     headers::strip(headers);
@@ -174,7 +181,7 @@ fn switched(mut response: Response<Incoming>) -> Response<Body> {
 }
 
 /// Says why there is no response.
-fn failure(error: &legacy::Error, passage: &Passage<'_>) -> Page {
+fn failure(error: &Failure, passage: &Passage<'_>) -> Page {
     let (port, name) = (passage.listener.port, &passage.space.name);
     if !error.is_connect() {
         return broken(passage).say(format!("{}.", reason(error)));

@@ -1,7 +1,7 @@
-//! The way to one listener of a space: pools of connections, and what was learnt about it.
+//! The way to one listener of a space: its connections, and what was learnt about it.
 //!
-//! hyper's client wants connectors whose futures are `Send`; spaces live on one thread. So a
-//! connector sends its wish to [`dial_all`], which runs where the spaces are.
+//! Those in HTTP/1.1 are in our own [`Pool`]; those in HTTP/2 hyper's client has. It wants connectors whose futures are
+//! `Send`, but spaces live on one thread; so a connector sends its wish to [`dial_all`], which runs where the spaces are.
 
 use std::future::Future;
 use std::io;
@@ -12,26 +12,19 @@ use std::time::Duration;
 
 use hyper::Uri;
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, OnceCell, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
+use super::pool::{IDLE_TIMEOUT, Pool};
 use super::route::Kind;
 use super::{PortInfo, SpaceRef, Spaces};
 
 /// How long a listener may take to accept. Inside one machine it takes microseconds; a full backlog
 /// makes the kernel try again after 1 and 3 seconds.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long an idle connection is kept. Shorter than the five seconds after which Node and Apache
-/// close one, so that a request doesn't meet the closing; and a server that handles one connection
-/// at a time is not blocked for long.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Idle connections kept to one listener.
-const IDLE_MAX: usize = 32;
 
 /// Which listening socket of which space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,7 +48,7 @@ impl Key {
 #[derive(Debug)]
 pub(super) struct Upstream {
     /// For requests in HTTP/1.1.
-    pub(super) http1: Client<Connector, Incoming>,
+    pub(super) http1: Rc<Pool>,
     /// For requests in HTTP/2, if the listener speaks it.
     pub(super) http2: Client<Connector, Incoming>,
     /// Whether it speaks HTTP/2 with prior knowledge, once that was asked.
@@ -72,14 +65,37 @@ impl Upstream {
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_MAX)
-            .http1_preserve_header_case(true)
-            .set_host(false);
+            .http2_only(true);
         Self {
-            http1: client.build(connector.clone()),
-            http2: client.http2_only(true).build(connector),
+            http1: Rc::default(),
+            http2: client.build(connector),
             speaks_http2: OnceCell::new(),
             kind: Mutex::new(None),
+        }
+    }
+}
+
+/// Why there is no response.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// No connection could be made.
+    #[error(transparent)]
+    Unreachable(io::Error),
+    /// There was a connection, but no answer in HTTP/1.1.
+    #[error(transparent)]
+    Broken(hyper::Error),
+    /// Either of the two, in HTTP/2.
+    #[error(transparent)]
+    Http2(legacy::Error),
+}
+
+impl Failure {
+    /// Whether no connection could be made.
+    pub(super) fn is_connect(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Broken(_) => false,
+            Self::Http2(error) => error.is_connect(),
         }
     }
 }

@@ -191,6 +191,17 @@ pub(crate) fn space_of_project() -> Result<Option<String>> {
     }
 }
 
+/// The name of the space that was typed, if one was: `.` is the one of the current directory's project.
+///
+/// # Errors
+/// With exit status 1 if that one does not run.
+pub(crate) fn space_named(typed: Option<&str>) -> Result<Option<String>> {
+    match typed {
+        Some(".") => Ok(Some(env::space(&run::project()?)?.name)),
+        typed => Ok(typed.map(str::to_owned)),
+    }
+}
+
 /// The space that has this address.
 pub(crate) fn space_at(address: IpAddr, spaces: &[SpaceInfo]) -> Option<&SpaceInfo> {
     let has = |space: &&SpaceInfo| [IpAddr::V4(space.ipv4), space.ipv6.into()].contains(&address);

@@ -1,7 +1,8 @@
 //! How a port is typed, for every command that is about one: `docs/cli.md` has the table.
 //!
 //! `PORT`, `HOST:PORT`, either with a protocol before or behind it, or a URL. What it means where it is typed is not
-//! decided here: `why` looks at both protocols and everywhere, [`super::Place`] at one place.
+//! decided here: `why` looks at both protocols and everywhere, [`super::Place`] at one place; what is published may be several
+//! ports (`src/publish/wish.rs`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
@@ -163,7 +164,7 @@ fn authority(rest: &str) -> &str {
 }
 
 /// `tcp/…` or `…/tcp`.
-fn split_protocol(typed: &str) -> Result<(Option<Protocol>, &str), Unclear> {
+pub(crate) fn split_protocol(typed: &str) -> Result<(Option<Protocol>, &str), Unclear> {
     let Some((before, after)) = typed.split_once('/') else {
         return Ok((None, typed));
     };
@@ -245,6 +246,20 @@ fn meaning(text: &str, of_url: bool) -> Result<Host, Unclear> {
         }
         .map(|label| Host::Space(label.to_owned()))
         .ok_or_else(foreign),
+    }
+}
+
+/// What a host means that stands before ports which are more than one; `None` if it isn't one but ports, in digits, or
+/// the beginning of an IPv6 address.
+///
+/// # Errors
+/// When wharf knows nothing of it.
+pub(crate) fn host(text: &str) -> Result<Option<Host>, Unclear> {
+    let is_name =
+        text.is_empty() || text == "." || text.bytes().any(|byte| byte.is_ascii_alphabetic());
+    match is_name && !text.starts_with('[') {
+        true => meaning(text, false).map(Some),
+        false => Ok(None),
     }
 }
 

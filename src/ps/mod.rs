@@ -5,6 +5,7 @@
 
 pub(crate) mod table;
 
+use std::collections::HashMap;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -16,6 +17,8 @@ use crate::client::{self, Absence};
 use crate::failure::{status, status_of};
 use crate::list::render::{Look, SCHEMA};
 use crate::list::running::Running;
+use crate::output;
+use crate::place::space_named;
 use crate::protocol::{Ask, Places, Reply};
 use crate::runs::{self, Account};
 
@@ -43,15 +46,12 @@ struct Program {
 
 /// Lists them; exit status 1 if there are none.
 pub(crate) fn ps(typed: &cli::Ps) -> Result<ExitCode> {
-    let list = List::of(typed.space.as_deref())?;
+    let list = List::of(space_named(typed.space.as_deref())?.as_deref())?;
     if typed.json {
-        println!("{}", serde_json::to_string(&list)?);
+        output::line(serde_json::to_string(&list)?)?;
     } else {
         let ended = list.lately(Timestamp::now());
-        print!(
-            "{}",
-            table::table(&list.programs, ended, &Look::of_stdout())
-        );
+        output::print(table::table(&list.programs, ended, &Look::of_stdout()))?;
         if list.programs.is_empty() && ended.is_empty() {
             eprintln!(
                 "wharf: nothing runs in any space. Start a program in one: wharf run -- COMMAND"
@@ -83,10 +83,12 @@ impl List {
             let run = running.run.as_ref();
             run.is_some_and(|run| attended.iter().any(|account| account.run == *run))
         };
-        let programs = running.into_iter().map(|running| Program {
-            background: background(&running),
-            running,
-        });
+        let programs = marked(running, &attended)
+            .into_iter()
+            .map(|running| Program {
+                background: background(&running),
+                running,
+            });
         let (programs, mut ended): (Vec<_>, _) = (programs.collect(), over);
         // Somebody may attend what others of a program that has ended say.
         ended.extend(
@@ -111,6 +113,27 @@ impl List {
         let lately = first.map_or(&[][..], |first| &self.ended[first..]);
         &lately[lately.len().saturating_sub(LATELY_COUNT)..]
     }
+}
+
+/// The same, with the runs of those whose environment doesn't say it: programs that show a title of their own write it there.
+/// Theirs is the run of the program that was started with their number, else that of their parent.
+fn marked(mut all: Vec<Running>, attended: &[Account]) -> Vec<Running> {
+    let mut runs: HashMap<i32, String> = attended
+        .iter()
+        .map(|account| (account.pid, account.run.clone()))
+        .collect();
+    // A parent is older than its child.
+    all.sort_by_key(|one| one.process.started);
+    for one in &mut all {
+        let known = [one.process.pid, one.parent];
+        let found = known.iter().find_map(|pid| runs.get(pid));
+        one.run = one.run.take().or_else(|| found.cloned());
+        if let Some(run) = &one.run {
+            runs.insert(one.process.pid, run.clone());
+        }
+    }
+    all.sort_by(|one, other| one.space.cmp(&other.space));
+    all
 }
 
 /// What runs in one space, or in all.

@@ -2,47 +2,19 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::num::NonZeroU16;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
-use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 
+use super::in_space::{InSpace, port_of_space};
 use super::wish::{self, Wishes};
 use super::{Publication, State};
 use crate::client::{self, Absence};
 use crate::failure::{Failure, status, status_of};
+use crate::place::space_named;
 use crate::protocol::{Ask, Reach, Reply, SpaceInfo, Target};
-use crate::{browser, cli, run, trust};
-
-/// `[SPACE:]` and what follows it.
-#[derive(Debug, Clone)]
-pub(crate) struct InSpace<T> {
-    space: Option<String>,
-    what: T,
-}
-
-impl<T: FromStr<Err = String>> FromStr for InSpace<T> {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Some((space, rest)) = text.split_once(':')
-            && crate::name::is_label(space)
-            && space != "localhost"
-            && space.bytes().any(|byte| byte.is_ascii_alphabetic())
-        {
-            return Ok(Self {
-                space: Some(space.to_owned()),
-                what: rest.parse()?,
-            });
-        }
-        Ok(Self {
-            space: None,
-            what: text.parse()?,
-        })
-    }
-}
+use crate::{browser, cli, output, run, trust};
 
 /// Publishes, or lists what is.
 pub(crate) fn publish(typed: cli::Publish) -> Result<ExitCode> {
@@ -54,7 +26,7 @@ pub(crate) fn publish(typed: cli::Publish) -> Result<ExitCode> {
         .as_deref()
         .map(wish::address_alone)
         .transpose()
-        .map_err(usage)?;
+        .map_err(Failure::usage)?;
     let mut published = Vec::new();
     for InSpace {
         space,
@@ -71,15 +43,8 @@ pub(crate) fn publish(typed: cli::Publish) -> Result<ExitCode> {
         };
         published.extend(publications(&ask)?);
     }
-    show(&published, typed.json);
+    show(&published, typed.json)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn usage(message: String) -> Failure {
-    Failure {
-        message,
-        status: status::USAGE,
-    }
 }
 
 fn list(json: bool) -> Result<ExitCode> {
@@ -88,7 +53,7 @@ fn list(json: bool) -> Result<ExitCode> {
         Err(error) if status_of(&error) == status::NOTHING => Vec::new(),
         Err(error) => return Err(error),
     };
-    show(&published, json);
+    show(&published, json)?;
     if published.is_empty() {
         if !json {
             eprintln!(
@@ -112,15 +77,11 @@ fn publications(reach: &Reach) -> Result<Vec<Publication>> {
 }
 
 /// Prints publications, one a line.
-fn show(published: &[Publication], json: bool) {
+fn show(published: &[Publication], json: bool) -> Result<()> {
     if json {
-        let document = serde_json::json!({ "schema": 1, "published": published });
-        println!("{document:#}");
-        return;
+        return output::line(serde_json::json!({ "schema": 1, "published": published }));
     }
-    for publication in published {
-        println!("{publication}");
-    }
+    published.iter().try_for_each(output::line)
 }
 
 /// `127.77.3.2:5432 → shop:5432`, and what keeps it from being reached.
@@ -170,7 +131,7 @@ pub(crate) fn unpublish(typed: cli::Unpublish) -> Result<ExitCode> {
 
 /// Says or changes which space the shared ports of 127.0.0.1 lead to.
 pub(crate) fn focus(typed: cli::Focus) -> Result<ExitCode> {
-    let question = match typed.space {
+    let question = match space_named(typed.space.as_deref())? {
         Some(space) => Reach::Focus(Some(space)),
         None if typed.none => Reach::Focus(None),
         None => Reach::Focused,
@@ -180,9 +141,9 @@ pub(crate) fn focus(typed: cli::Focus) -> Result<ExitCode> {
         bail!("the daemon answered something else")
     };
     if typed.json {
-        println!("{:#}", serde_json::json!({ "schema": 1, "focus": focused }));
+        output::line(serde_json::json!({ "schema": 1, "focus": focused }))?;
     } else if let Some(space) = &focused {
-        println!("{space}");
+        output::line(space)?;
     } else if asks {
         eprintln!("wharf: no space is in focus");
     }
@@ -195,7 +156,7 @@ pub(crate) fn focus(typed: cli::Focus) -> Result<ExitCode> {
 /// Prints where a space's web server is reached.
 pub(crate) fn url(typed: cli::Url) -> Result<ExitCode> {
     let url = url_of(typed)?;
-    println!("{url}");
+    output::line(url)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -237,10 +198,7 @@ fn not_served(https: bool) -> Result<Failure> {
 
 /// Connects standard input and output with a port of a space.
 pub(crate) fn connect(typed: cli::Connect) -> Result<ExitCode> {
-    let InSpace {
-        space,
-        what: Port(port),
-    } = typed.what;
+    let (space, port) = port_of_space(&typed.what).map_err(Failure::usage)?;
     let answer = ask(Reach::Connect {
         target: run::target(space)?,
         port,
@@ -275,19 +233,5 @@ fn pump(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
                 to.flush()?;
             }
         }
-    }
-}
-
-/// A port, as an argument.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Port(pub(crate) NonZeroU16);
-
-impl FromStr for Port {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.parse()
-            .map(Self)
-            .map_err(|_| format!("{text:?} is no port: a number from 1 to 65535"))
     }
 }

@@ -1,11 +1,12 @@
 //! Publishing: a space's port, offered at an address of the machine.
 //!
-//! [`wish`] is what users type, [`carrier`] moves the bytes; which port of the machine leads where, and since when, is
+//! [`in_space`] and [`wish`] are what users type, [`carrier`] moves the bytes; which port of the machine leads where, and since when, is
 //! kept by the daemon (`src/daemon/board.rs`).
 
 pub(crate) mod carrier;
 pub(crate) mod command;
 mod datagrams;
+pub(crate) mod in_space;
 mod naming;
 pub(crate) mod splice;
 pub(crate) mod taking;

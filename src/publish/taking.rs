@@ -42,34 +42,41 @@ pub(crate) fn conflict(message: String) -> Failure {
     }
 }
 
-/// Why a place can't be had, and what to do.
-pub(crate) fn why_not(place: Place, inside: NonZeroU16, error: Errno) -> Failure {
+/// Why a place can't be had.
+pub(crate) fn why_not(place: Place, error: Errno) -> Failure {
     let (at, port) = (place.address, place.port);
     match error {
         Errno::ADDRINUSE => conflict(format!(
-            "address already in use: {place}{}; ways out: the next free port ({}+:{inside}), the space's face \
-             ({inside}), or --wait",
+            "address already in use: {place}{}",
             list::holder_at(place.protocol, at, port)
                 .map_or_else(String::new, |holder| format!(" is held by {holder}")),
-            place.endpoint(),
         )),
         Errno::ACCESS => Failure {
             message: format!(
-                "permission denied: the machine keeps ports below 1024 for root, so {place} can't be taken; publish \
-                 at another, as in 8080:{inside}"
+                "permission denied: the machine keeps ports below 1024 for root, so {place} can't be taken"
             ),
             status: status::NOT_PERMITTED,
         },
-        Errno::ADDRNOTAVAIL => Failure {
-            message: format!(
-                "{} is no address of this machine; `ip address` lists those",
-                place.address
-            ),
-            status: status::USAGE,
-        },
+        Errno::ADDRNOTAVAIL => Failure::usage(format!(
+            "{at} is no address of this machine; `ip address` lists those"
+        )),
         error => Failure {
             message: format!("cannot publish at {place}: {error}"),
             status: status::WHARF_FAILED,
         },
     }
+}
+
+/// The same for whoever publishes there what listens at a port inside, with what to do.
+pub(crate) fn with_ways_out(mut failure: Failure, place: Place, inside: NonZeroU16) -> Failure {
+    let ways = match failure.status {
+        status::CONFLICT => format!(
+            "; ways out: the next free port ({}+:{inside}), the space's face ({inside}), or --wait",
+            place.endpoint()
+        ),
+        status::NOT_PERMITTED => format!("; publish at another, as in 8080:{inside}"),
+        _ => String::new(),
+    };
+    failure.message.push_str(&ways);
+    failure
 }

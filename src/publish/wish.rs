@@ -1,4 +1,5 @@
-//! What a user types to have ports published: `[ADDRESS:][PORTS:]PORTS[/tcp|/udp]`.
+//! What a user types to have ports published: `[ADDRESS:][PORTS:]PORTS`, with a protocol before or behind it
+//! ([`spelling`](crate::place::spelling)).
 //!
 //! The second `PORTS` are those of the space, the first those of the machine, the same unless they are given. `PORTS` are one
 //! port, a range `8000-8005`, or for the machine `3000+`: the first that is free from there on. Without an address, ports are
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Publication;
 use crate::list::{Protocol, protocol_by_name};
+use crate::place::spelling::split_protocol;
 
 /// One port that is to be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +42,7 @@ pub(crate) enum Outside {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wishes(pub(crate) Vec<Wish>);
 
-/// A published port as it is named to end it: `[ADDRESS:]PORT[/udp]`, the machine's port or the space's.
+/// A published port as it is named to end it: `[ADDRESS:]PORT`, the machine's port or the space's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Named {
     /// The machine's address, if it is to be this one.
@@ -62,11 +64,10 @@ impl Named {
     }
 }
 
-impl FromStr for Named {
-    type Err = String;
+impl TryFrom<Wishes> for Named {
+    type Error = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let Wishes(wishes) = text.parse()?;
+    fn try_from(Wishes(wishes): Wishes) -> Result<Self, String> {
         match wishes[..] {
             [
                 Wish {
@@ -76,10 +77,16 @@ impl FromStr for Named {
                     protocol,
                 },
             ] if port == inside => Ok(Self { at, port, protocol }),
-            _ => Err(format!(
-                "{text} is not one published port: 5432, 127.0.0.1:3000, 53/udp"
-            )),
+            _ => Err("this is not one published port: 5432, 127.0.0.1:3000, udp/53".to_owned()),
         }
+    }
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse::<Wishes>()?.try_into()
     }
 }
 
@@ -104,13 +111,27 @@ impl FromStr for Wishes {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (rest, protocol) = match text.rsplit_once('/') {
-            Some((rest, name)) => (rest, name.parse().map_err(|_| protocol_error(name))?),
-            None => (text, Protocol::Tcp),
-        };
-        let (rest, inside) = match rest.rsplit_once(':') {
+        let (protocol, rest) = split_protocol(text).map_err(|unclear| unclear.to_string())?;
+        Self::read(rest, protocol.unwrap_or(Protocol::Tcp))
+    }
+}
+
+impl Wishes {
+    /// One port, the same on both sides, at the space's face.
+    pub(super) fn one(port: NonZeroU16, protocol: Protocol) -> Self {
+        Self(vec![Wish {
+            at: None,
+            outside: Outside::Exactly(port),
+            inside: port,
+            protocol,
+        }])
+    }
+
+    /// `[ADDRESS:][PORTS:]PORTS`.
+    pub(super) fn read(text: &str, protocol: Protocol) -> Result<Self, String> {
+        let (rest, inside) = match text.rsplit_once(':') {
             Some((rest, inside)) => (Some(rest), inside),
-            None => (None, rest),
+            None => (None, text),
         };
         let (at, outside) = match rest {
             None => (None, None),
@@ -200,12 +221,8 @@ fn port(text: &str) -> Result<NonZeroU16, String> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = if digits { text.parse().ok() } else { None };
     number.ok_or_else(|| {
-        format!("{text:?} is no port: a number from 1 to 65535 (8080, 8080:80, 8000-8005, 3000+, 127.0.0.1:3000:3000, 53/udp)")
+        format!("{text:?} is no port: a number from 1 to 65535 (8080, 8080:80, 8000-8005, 3000+, 127.0.0.1:3000:3000, udp/53)")
     })
-}
-
-fn protocol_error(name: &str) -> String {
-    format!("{name} is no protocol: tcp or udp")
 }
 
 #[cfg(test)]
@@ -236,6 +253,8 @@ mod tests {
             ("127.0.0.1:80", &["127.0.0.1 80 80 tcp"]),
             ("localhost:3000", &["127.0.0.1 3000 3000 tcp"]),
             ("[::1]:8080:80/tcp", &["::1 8080 80 tcp"]),
+            ("udp/0.0.0.0:53:5353", &["0.0.0.0 53 5353 udp"]),
+            ("tcp/8080:80", &["face 8080 80 tcp"]),
             ("0.0.0.0:53:5353/udp", &["0.0.0.0 53 5353 udp"]),
             ("3000+", &["face 3000+ 3000 tcp"]),
             ("9000+:3000/udp", &["face 9000+ 3000 udp"]),

@@ -15,6 +15,7 @@ use anyhow::Result;
 use crate::cli;
 use crate::columns::Colour;
 use crate::failure::status;
+use crate::output;
 
 use found::Answer;
 use local::Names;
@@ -28,11 +29,11 @@ pub(crate) fn service(typed: &cli::Service) -> Result<ExitCode> {
         None => Answer::taught(&names),
     };
     if typed.json {
-        println!("{}", render::json(&answer));
+        output::line(render::json(&answer))?;
     } else if answer.is_empty() {
         eprint!("{}", render::nothing(&answer));
     } else {
-        print!("{}", render::text(&answer, Colour::of_stdout()));
+        output::print(render::text(&answer, Colour::of_stdout()))?;
     }
     Ok(match answer.is_empty() {
         true => ExitCode::from(status::NOTHING),

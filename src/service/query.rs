@@ -3,7 +3,7 @@
 use wharf_port::Port;
 use wharf_port::registry::Transport;
 
-use crate::failure::{Failure, status};
+use crate::failure::Failure;
 
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Query {
                 (Ok(transport), _) => (one, Some(transport)),
                 (_, Ok(transport)) => (other, Some(transport)),
                 _ => {
-                    return Err(usage(format!(
+                    return Err(Failure::usage(format!(
                         "{what}: the protocol is one of tcp, udp, sctp and dccp, as in 3000/udp"
                     )));
                 }
@@ -47,28 +47,22 @@ impl Query {
 impl Subject {
     fn parse(text: &str) -> Result<Self, Failure> {
         if text.is_empty() {
-            return Err(usage("a port or a name is wanted".to_owned()));
+            return Err(Failure::usage("a port or a name is wanted".to_owned()));
         }
         if !text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Ok(Self::Name(text.to_owned()));
         }
         let number: u16 = text
             .parse()
-            .map_err(|_| usage(format!("{text} is no port: ports are 1 to 65535")))?;
+            .map_err(|_| Failure::usage(format!("{text} is no port: ports are 1 to 65535")))?;
         Ok(Port::new(number).map_or(Self::Zero, Self::Port))
-    }
-}
-
-fn usage(message: String) -> Failure {
-    Failure {
-        message,
-        status: status::USAGE,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::status;
 
     fn parsed(what: &str) -> (Subject, Option<Transport>) {
         let query = Query::parse(what).unwrap();

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::failure::Failure;
 use crate::name::{is_label, label};
 use crate::protocol::Target;
 
@@ -208,9 +209,10 @@ fn names(base: &str) -> impl Iterator<Item = String> {
 fn checked(name: &str) -> Result<String> {
     if !is_label(name) {
         let made = label(name);
-        bail!(
-            "a space's name is a DNS label (a–z, 0–9, -, at most 63): {name:?} is not, {made:?} would be"
-        );
+        return Err(Failure::usage(format!(
+                "a space's name is a DNS label (a–z, 0–9, -, at most 63): {name:?} is not, {made:?} would be"
+            ))
+        .into());
     }
     Ok(name.to_owned())
 }

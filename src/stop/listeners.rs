@@ -3,6 +3,7 @@
 //! A process is held by a descriptor before it is looked at a second time, so that no other can be hit that was given its
 //! number meanwhile. Clients of the port are left alone, and so is what belongs to another project, unless that is wanted.
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -53,21 +54,26 @@ impl Plan {
     /// # Errors
     /// With exit status 1 if nobody does, 3 if somebody may not be ended.
     pub(crate) fn make(place: &Place, reach: Reach) -> Result<Self> {
-        let mut doomed = Vec::new();
+        let mut held = HashMap::new();
         for program in programs(place)? {
-            allowed(place, &program, reach)?;
             let pid = Pid::from_raw(program.pid).context("a process has no number")?;
             match pidfd_open(pid, PidfdFlags::empty()) {
-                Ok(pidfd) => doomed.push((program, pidfd)),
+                Ok(pidfd) => drop(held.insert(program.pid, pidfd)),
                 Err(Errno::SRCH) => {}
                 Err(errno) => bail!("cannot get hold of {}: {errno}", named(&program)),
             }
         }
-        // Who listens still is who was seen, and not a successor with its number.
-        let still = programs(place)?;
-        let same =
-            |one: &Process, other: &Process| (one.pid, one.started) == (other.pid, other.started);
-        doomed.retain(|(program, _)| still.iter().any(|other| same(program, other)));
+        // Who is seen now and has not ended has had its number since it was got hold of: it is no successor.
+        let mut doomed = Vec::new();
+        for program in programs(place)? {
+            let Some(pidfd) = held.remove(&program.pid) else {
+                continue;
+            };
+            if !ends_by(&pidfd, Instant::now())? {
+                allowed(place, &program, reach)?;
+                doomed.push((program, pidfd));
+            }
+        }
         Ok(Self {
             place: place.clone(),
             doomed,

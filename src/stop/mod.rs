@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::client::{self, Absence};
-use crate::failure::{Failure, status};
+use crate::failure::Failure;
 use crate::list::Question;
 use crate::name::is_label;
 use crate::place::spelling::Unclear;
@@ -23,7 +23,7 @@ pub(crate) fn stop(typed: cli::Stop) -> Result<ExitCode> {
     if let Some(what) = &typed.what {
         match what.parse() {
             Ok(place) => return port(&place, &typed),
-            Err(_) if is_label(what) => {}
+            Err(_) if what == "." || is_label(what) => {}
             Err(unclear) => return Err(neither(what, &unclear).into()),
         }
     }
@@ -46,10 +46,7 @@ pub(crate) fn stop(typed: cli::Stop) -> Result<ExitCode> {
 
 /// What can be neither a port nor a space's name.
 fn neither(what: &str, unclear: &Unclear) -> Failure {
-    Failure {
-        message: format!("{unclear}; nor can {what:?} be a space's name"),
-        status: status::USAGE,
-    }
+    Failure::usage(format!("{unclear}; nor can {what:?} be a space's name"))
 }
 
 /// Names the spaces that would end.

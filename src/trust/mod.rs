@@ -151,11 +151,7 @@ fn announce(steps: impl Iterator<Item = Step>) {
 /// Asks whether it may be done.
 fn agreed() -> Result<bool> {
     if !io::stdin().is_terminal() {
-        return Err(Failure {
-            message: "nobody is there to be asked: --yes agrees".into(),
-            status: status::USAGE,
-        }
-        .into());
+        return Err(Failure::usage("nobody is there to be asked: --yes agrees").into());
     }
     eprint!("Go on? [y/N] ");
     io::stderr().flush()?;

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::failure::{Failure, status};
 use crate::list::render::SCHEMA;
-use crate::{cli, client};
+use crate::{cli, client, output};
 use files::{MARK, SERVICE, SOCKET};
 
 /// Installs the units, removes them, or says how they are.
@@ -145,18 +145,15 @@ impl Units {
             let report = serde_json::json!({
                 "schema": SCHEMA, "installed": is_current, "listens": listens, "units": units,
             });
-            println!("{report}");
+            output::line(report)?;
         } else {
             for (_, path, state) in &units {
-                println!("{}  {}", path.display(), state.said());
+                output::line(format_args!("{}  {}", path.display(), state.said()))?;
             }
-            println!(
-                "systemd {}",
-                match listens {
-                    true => "listens for the daemon",
-                    false => "does not listen for the daemon",
-                }
-            );
+            output::line(match listens {
+                true => "systemd listens for the daemon",
+                false => "systemd does not listen for the daemon",
+            })?;
         }
         Ok(match is_current {
             true => ExitCode::SUCCESS,

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::failure::{Failure, status};
+use crate::failure::Failure;
 use crate::list::Question;
 use crate::protocol::Places;
 
@@ -38,11 +38,7 @@ pub(crate) struct Watched {
 pub(crate) fn in_terminal(watched: Watched) -> Result<ExitCode> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         let message = "--watch shows a table to work in and wants a terminal; --watch --json writes a line for each change";
-        return Err(Failure {
-            message: message.into(),
-            status: status::USAGE,
-        }
-        .into());
+        return Err(Failure::usage(message).into());
     }
     screen::run(watched)?;
     Ok(ExitCode::SUCCESS)

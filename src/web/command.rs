@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::client::{self, Absence};
 use crate::protocol::{Ask, Reply};
-use crate::{browser, cli};
+use crate::{browser, cli, output};
 
 /// Prints the address, and opens it where somebody sits before a desktop.
 pub(crate) fn web(typed: &cli::Web) -> Result<ExitCode> {
@@ -14,7 +14,7 @@ pub(crate) fn web(typed: &cli::Web) -> Result<ExitCode> {
     let Reply::Web(url) = reply else {
         bail!("the daemon answered {reply:?}")
     };
-    println!("{url}");
+    output::line(&url)?;
     match !typed.print && browser::is_wanted() {
         true => browser::open(&url),
         false => Ok(ExitCode::SUCCESS),

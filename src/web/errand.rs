@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, status};
+use crate::failure::Failure;
 use crate::list::render::SCHEMA;
 use crate::protocol::{Ask, Reach, Reply, Target};
 use crate::publish::wish::{self, Named, Wishes};
@@ -72,12 +72,12 @@ impl Errand {
         Ok(match self {
             Self::Publish => {
                 let Publish { space, ports, at } = read(body)?;
-                let Wishes(mut wishes) = ports.parse().map_err(usage)?;
+                let Wishes(mut wishes) = ports.parse().map_err(Failure::usage)?;
                 let at: Option<IpAddr> = at
                     .as_deref()
                     .map(wish::address_alone)
                     .transpose()
-                    .map_err(usage)?;
+                    .map_err(Failure::usage)?;
                 if at.is_some() {
                     wishes.iter_mut().for_each(|wish| wish.at = at);
                 }
@@ -89,7 +89,7 @@ impl Errand {
             }
             Self::Unpublish => {
                 let Unpublish { space, port } = read(body)?;
-                let named: Named = port.parse().map_err(usage)?;
+                let named: Named = port.parse().map_err(Failure::usage)?;
                 Ask::Reach(Reach::Unpublish {
                     target: Target::Name(space),
                     named: Some(named),
@@ -103,14 +103,7 @@ impl Errand {
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(body)
-        .map_err(|error| usage(format!("the request can't be understood: {error}")))
-}
-
-fn usage(message: String) -> Failure {
-    Failure {
-        message,
-        status: status::USAGE,
-    }
+        .map_err(|error| Failure::usage(format!("the request can't be understood: {error}")))
 }
 
 /// The answer, as the command prints it.

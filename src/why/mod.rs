@@ -29,6 +29,7 @@ use anyhow::Result;
 use crate::cli;
 use crate::failure::status;
 use crate::list;
+use crate::output;
 
 use answer::{Answer, Verdict};
 use found::{Found, Sight};
@@ -48,12 +49,9 @@ pub(crate) fn why(typed: &cli::Why) -> Result<ExitCode> {
         None => Answer::of_port_0(asked),
     };
     if typed.json {
-        println!("{}", answer.json());
+        output::line(answer.json())?;
     } else {
-        print!(
-            "{}",
-            render::text(&answer, &list::render::Look::of_stdout())
-        );
+        output::print(render::text(&answer, &list::render::Look::of_stdout()))?;
     }
     Ok(ExitCode::from(match answer.verdict {
         Verdict::Held => 0,
@@ -65,8 +63,8 @@ pub(crate) fn why(typed: &cli::Why) -> Result<ExitCode> {
 /// What was; exit status 0 if the port was held, else 1.
 fn before(past: &Past, typed: &cli::Why) -> Result<ExitCode> {
     match typed.json {
-        true => println!("{}", past.json()),
-        false => print!("{}", past.text()),
+        true => output::line(past.json())?,
+        false => output::print(past.text())?,
     }
     Ok(match past.is_held() {
         true => ExitCode::SUCCESS,

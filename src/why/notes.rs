@@ -8,7 +8,7 @@ use wharf_port::Cover;
 
 use super::place::{cover, endpoint, is_connection};
 use super::proxy::{self, Carried};
-use super::{Found, Sight};
+use super::{Found, Sight, rules};
 use crate::daemon::names_port;
 use crate::list::background::Ancestor;
 use crate::list::label::label;
@@ -68,6 +68,8 @@ pub(super) enum Topic {
     Published,
     /// A space that does not run.
     Asleep,
+    /// An address that the machine doesn't have.
+    NotHere,
 }
 
 fn note(topic: Topic, text: impl Into<String>) -> Note {
@@ -371,6 +373,14 @@ pub(super) fn on_number(asked: &Spelled, found: &Found) -> Vec<Note> {
                 rules.chosen.end()
             ),
         ));
+    }
+    if let Host::Address(address) = asked.host
+        && !rules::has(address)
+    {
+        let text = format!(
+            "{address} is no address of this machine, so nobody can have a port there; wharf knows only the ports of this machine."
+        );
+        notes.push(note(Topic::NotHere, text));
     }
     if let Host::ByName(name) = &asked.host {
         notes.push(by_name(name, &found.by_name));

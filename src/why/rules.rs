@@ -3,6 +3,8 @@
 //! To have read: the kernel's `Documentation/networking/ip-sysctl.rst`.
 
 use std::fs;
+use std::io;
+use std::net::{IpAddr, UdpSocket};
 use std::ops::RangeInclusive;
 
 use rustix::thread::{CapabilitySet, capabilities};
@@ -52,6 +54,12 @@ impl Rules {
     pub(super) fn may_be_chosen(&self, port: u16) -> bool {
         self.chosen.contains(&port) && !self.is_reserved(port)
     }
+}
+
+/// Whether a port of this address can be had here at all.
+pub(super) fn has(address: IpAddr) -> bool {
+    let unknown = |error: io::Error| error.kind() == io::ErrorKind::AddrNotAvailable;
+    address.is_loopback() || !UdpSocket::bind((address, 0)).is_err_and(unknown)
 }
 
 /// Two numbers with blanks between.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::found;
 use crate::event::{Event, Kind};
 use crate::events;
-use crate::failure::{Failure, status};
+use crate::failure::Failure;
 use crate::history::{self, Wanted, when};
 use crate::list::render::{SCHEMA, moment};
 use crate::place::spelling::{Host, Spelled};
@@ -37,11 +37,7 @@ impl Past {
     /// # Errors
     /// With exit status 2 if `at` is no time, and when the history can't be read.
     pub(super) fn look_up(asked: &Spelled, at: &str) -> Result<Self> {
-        let usage = |message| Failure {
-            message,
-            status: status::USAGE,
-        };
-        let at = when::parse(at, &Zoned::now()).map_err(usage)?;
+        let at = when::parse(at, &Zoned::now()).map_err(Failure::usage)?;
         let asked = found::meant(asked, &[])?;
         let space = match &asked.host {
             Host::Space(name) | Host::ByName(name) => Some(name.as_str()),
