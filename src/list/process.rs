@@ -291,13 +291,13 @@ pub(super) fn file_name(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(_, file)| file)
 }
 
-/// Splits a command line at its NUL bytes. The last argument ends with one.
+/// Splits a command line at its NUL bytes. The last argument ends with one; a program that wrote a shorter title over its
+/// arguments leaves more.
 pub(super) fn arguments(bytes: &[u8]) -> Vec<String> {
-    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
-    if bytes.is_empty() {
+    let Some(last) = bytes.iter().rposition(|&byte| byte != 0) else {
         return Vec::new();
-    }
-    bytes
+    };
+    bytes[..=last]
         .split(|&byte| byte == 0)
         .map(|argument| String::from_utf8_lossy(argument).into_owned())
         .collect()
@@ -501,6 +501,10 @@ mod tests {
             ["nginx: master process"]
         );
         assert_eq!(arguments(b"\xff\0"), ["\u{fffd}"]);
+        assert_eq!(
+            arguments(b"redis-server *:6379\0\0\0\0"),
+            ["redis-server *:6379"]
+        );
     }
 
     #[test]
